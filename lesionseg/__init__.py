@@ -1,0 +1,30 @@
+"""Learns and draws the outline of skin lesions in dermoscopic photos.
+
+    import lesionseg
+
+    segmenter = lesionseg.load()              # the latest trained checkpoint, or load("best.pt")
+    result = segmenter("photo.jpg")           # a path, or an (H, W, 3) uint8 array
+    result.mask                               # (H, W) bool
+    result.probabilities                      # (H, W) float32, 0 to 1
+
+Research use only; not a medical device.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from lesionseg.errors import LesionsegError
+
+if TYPE_CHECKING:
+    from lesionseg.inference import Segmentation, Segmenter, load
+
+__version__ = "0.1.0"
+__all__ = ["LesionsegError", "Segmentation", "Segmenter", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """The names that need torch, loaded when first used."""
+    if name in ("Segmentation", "Segmenter", "load"):
+        from lesionseg import inference
+
+        return getattr(inference, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

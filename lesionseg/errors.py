@@ -1,0 +1,14 @@
+"""The one error that a user may cause, and is shown as one line."""
+
+
+class LesionsegError(Exception):
+    """Something a user can put right: a file, a folder, a download, a checkpoint, a setting.
+
+    The text is one line: what, expected against got, and what to do next. The command line
+    prints it on standard error and exits with 1; the core never prints and never exits.
+    """
+
+
+def one_line(error: BaseException) -> str:
+    """The text of any exception on one line, or its class where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,247 @@
+"""Photo file <-> array, mask file <-> array, shrink, enlarge: the only room that knows Pillow.
+
+Layouts, everywhere: a photo is (H, W, 3) uint8 RGB, 0 to 255, upright; a mask is (H, W) bool,
+True where the lesion is; probabilities are (H, W) float32, 0 to 1.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+
+from lesionseg.errors import LesionsegError, one_line
+
+Photo = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Probabilities = NDArray[np.float32]
+Source = Path | BinaryIO
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+LESION_ABOVE = 128  # the challenge's scorer: a pixel is lesion where the mask value is > 128
+
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_BILINEAR = Image.Resampling.BILINEAR
+
+
+@contextmanager
+def _opened(source: Source, what: str) -> Iterator[Image.Image]:
+    """The image, not decoded yet; whatever goes wrong inside the block becomes one clear line."""
+    name = source if isinstance(source, Path) else "standard input"
+    try:
+        with Image.open(source, formats=_FORMATS) as image:
+            yield image
+    except LesionsegError as error:
+        raise LesionsegError(f"{name}: {error}") from None
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise LesionsegError(
+            f"{name}: too large to decode safely, over {limit:.0f} megapixels; shrink it first"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise LesionsegError(
+            f"{name}: not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"
+        ) from error
+    except FileNotFoundError as error:
+        raise LesionsegError(f"{name}: no such file") from error
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        raise LesionsegError(f"{name}: cannot read this {what}: {one_line(error)}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as upright RGB: 16 bits to their high byte, transparency onto black."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise LesionsegError("expected 8 or 16 bits a channel, got 32")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise LesionsegError("expected 8 or 16 bits a channel, got floating point")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, (0, 0, 0, 255))  # as a dermoscope's corners
+        image = Image.alpha_composite(background, image)
+    return image.convert("RGB")
+
+
+def read_photo(source: Source) -> Photo:
+    """The photo at its own size, upright: (H, W, 3) uint8.
+
+    EXIF orientation is applied; grey, palette, CMYK, 16-bit and transparent photos become RGB.
+    Of a file with several pictures it is the first.
+
+    Raises:
+        LesionsegError: not a photo, damaged, or a decompression bomb.
+    """
+    with _opened(source, "photo") as image:
+        return np.asarray(_to_rgb(image))
+
+
+def read_photo_shrunk(source: Source, size: int) -> tuple[Photo, tuple[int, int]]:
+    """The photo squeezed to `size` x `size`, and its own (height, width): what the network sees.
+
+    A JPEG that is far larger is decoded at a reduced scale of at least twice `size`.
+    Returns ((size, size, 3) uint8, (H, W)). Raises as `read_photo`.
+    """
+    with _opened(source, "photo") as image:
+        width, height = image.size
+        image.draft(None, (2 * size, 2 * size))
+        full_before_turn = image.size
+        upright = _to_rgb(image)
+        if upright.size != full_before_turn:  # turned by a quarter
+            width, height = height, width
+        return np.asarray(_shrunk(upright, size)), (height, width)
+
+
+def photo_size(source: Path) -> tuple[int, int]:
+    """The (height, width) of the upright photo, from the file's header alone."""
+    with _opened(source, "photo") as image:
+        width, height = image.size
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        return (width, height) if turned else (height, width)
+
+
+def shrink(photo: Photo, size: int) -> Photo:
+    """A photo of any size, (H, W, 3) uint8, as the network sees it: (size, size, 3) uint8."""
+    return np.asarray(_shrunk(Image.fromarray(photo), size))
+
+
+def _shrunk(image: Image.Image, size: int) -> Image.Image:
+    return image.resize((size, size), _BILINEAR, reducing_gap=2.0)
+
+
+def shrink_mask(mask: Mask, size: int) -> Mask:
+    """A mask of any size, (H, W) bool, at (size, size) bool: lesion where it covers half."""
+    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize((size, size), _BILINEAR)
+    return np.asarray(soft) >= 128
+
+
+def enlarge(soft: Probabilities, height: int, width: int) -> Probabilities:
+    """Probabilities (h, w) float32 brought bilinearly to (height, width) float32, 0 to 1."""
+    image = Image.fromarray(soft).resize((width, height), _BILINEAR)
+    return np.asarray(image).clip(0.0, 1.0)
+
+
+def read_mask(source: Source) -> tuple[Mask, bool]:
+    """The mask, (H, W) bool, and whether the file holds 0 and 1 rather than 0 to 255.
+
+    Lesion is where the value is > 128, the rule of the challenge's scorer (isic-challenge-scoring);
+    in a file that holds nothing above 1, it is where the value is 1.
+
+    Raises:
+        LesionsegError: unreadable; neither one channel nor three equal ones; transparent; or
+            values that are neither 0/1, 0/255 nor soft (a highest value of 2 to 128: labels).
+    """
+    with _opened(source, "mask") as image:
+        if image.has_transparency_data:
+            raise LesionsegError(
+                f"expected a mask of one channel, got {image.mode} with transparency"
+            )
+        if image.mode in ("1", "P"):
+            image = image.convert("RGB" if image.mode == "P" else "L")
+        values: NDArray[np.integer] = np.asarray(image)
+        if values.ndim == 3:
+            if values.shape[2] != 3 or (values != values[:, :, :1]).any():
+                raise LesionsegError(
+                    f"expected a mask of one channel or three equal ones, got {image.mode}"
+                )
+            values = values[:, :, 0]
+        if image.mode.startswith("I") and values.max() > 255:
+            values = values >> 8
+        elif image.mode == "F":
+            raise LesionsegError("expected a mask of 8 or 16 bits, got floating point")
+        highest = int(values.max())
+        if 1 < highest <= LESION_ABOVE:
+            raise LesionsegError(
+                f"expected a mask of 0/255 or 0/1, got a highest value of {highest}: labels?"
+            )
+        zero_one = highest == 1
+        return values > (0 if zero_one else LESION_ABOVE), zero_one
+
+
+def mask_png(mask: Mask) -> bytes:
+    """A mask (H, W) bool as a PNG: one channel, 0/255, no metadata."""
+    return _png(Image.fromarray(mask.astype(np.uint8) * 255))
+
+
+def probability_png(probabilities: Probabilities) -> bytes:
+    """Probabilities (H, W) float32 as a PNG: one channel, the probability times 255, rounded."""
+    return _png(Image.fromarray((probabilities * 255 + 0.5).astype(np.uint8)))
+
+
+def overlay_png(photo: Photo, mask: Mask) -> bytes:
+    """The photo (H, W, 3) uint8 with the outline of the mask (H, W) bool drawn around the lesion.
+
+    The line lies just outside the lesion, cyan between black, as wide as 1/250 of the photo.
+    """
+    half = max(1, round(max(mask.shape) / 500))
+    inside = Image.fromarray(mask.astype(np.uint8) * 255)
+    wide = np.asarray(_grown(inside, 2 * half + 1)) > 0
+    narrow = np.asarray(_grown(inside, half)) > 0
+    picture = photo.copy()
+    picture[wide & ~mask] = (0, 0, 0)
+    picture[narrow & ~mask] = (0, 255, 255)
+    return _png(Image.fromarray(picture))
+
+
+def _grown(image: Image.Image, by: int) -> Image.Image:
+    """The white region grown by `by` pixels on each side."""
+    return image.filter(ImageFilter.MaxFilter(2 * by + 1))
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def photo_jpeg(photo: Photo) -> bytes:
+    """A photo (H, W, 3) uint8 as a JPEG of quality 95, its colours at full size, no metadata."""
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
+
+
+def shrink_photo_file(data: bytes, side: int) -> bytes:
+    """A photo file with its shorter side at most `side` pixels, as JPEG; unchanged if it is so.
+
+    The aspect is kept; a mask of the same size ends at the same size in `shrink_mask_file`.
+    Raises as `read_photo`.
+    """
+    with _opened(io.BytesIO(data), "photo") as image:
+        size = _at_most(*image.size, side)
+        if size == image.size:
+            return data
+        image.draft(None, (2 * size[0], 2 * size[1]))
+        before_turn = image.size
+        upright = _to_rgb(image)
+        if upright.size != before_turn:  # turned by a quarter
+            size = size[::-1]
+        return photo_jpeg(np.asarray(upright.resize(size, Image.Resampling.LANCZOS)))
+
+
+def shrink_mask_file(data: bytes, side: int) -> bytes:
+    """A mask file with its shorter side at most `side` pixels, as a 0/255 PNG.
+
+    Lesion where it covers at least half a pixel. Raises as `read_mask`.
+    """
+    mask, _ = read_mask(io.BytesIO(data))
+    height, width = mask.shape
+    size = _at_most(width, height, side)
+    if size != (width, height):
+        soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, _BILINEAR)
+        mask = np.asarray(soft) >= 128
+    return mask_png(mask)
+
+
+def _at_most(width: int, height: int, side: int) -> tuple[int, int]:
+    """The (width, height) of the same aspect whose shorter side is at most `side`."""
+    shorter = min(width, height)
+    if shorter <= side:
+        return width, height
+    return round(width * side / shorter), round(height * side / shorter)

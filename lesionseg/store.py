@@ -1,0 +1,155 @@
+"""Where things are kept: the cache folder, the data sets, the runs; and how files are written.
+
+    <cache>/data/<name>/         a downloaded or drawn data set
+    <cache>/prepared/<hash>/     photos and masks at the network's size, made again when lost
+    <cache>/runs/<run>/          best.pt, last.pt, history.jsonl
+
+`<cache>` is `LESIONSEG_CACHE_DIR` or the user's cache directory of the operating system.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import platformdirs
+
+from lesionseg.errors import LesionsegError
+
+CACHE_VARIABLE = "LESIONSEG_CACHE_DIR"
+CHECKPOINT_VARIABLE = "LESIONSEG_CHECKPOINT"
+BEST, LAST, HISTORY = "best.pt", "last.pt", "history.jsonl"
+
+
+def cache_dir() -> Path:
+    """The cache folder, absolute; it need not exist yet."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    return platformdirs.user_cache_path("lesionseg", appauthor=False)
+
+
+def data_dir(name: str) -> Path:
+    """The folder of the downloaded data set `name`."""
+    return cache_dir() / "data" / name
+
+
+def runs_dir() -> Path:
+    """The folder that holds one folder for each run."""
+    return cache_dir() / "runs"
+
+
+def prepared_dir() -> Path:
+    """The folder of the arrays prepared for training; safe to delete."""
+    return cache_dir() / "prepared"
+
+
+def new_run(name: str | None = None) -> Path:
+    """The folder of a new run called `name`, else by date and time; not made yet.
+
+    Raises:
+        LesionsegError: the name is taken, or is a path.
+    """
+    name = name or time.strftime("%Y-%m-%d-%H%M%S")
+    if Path(name).name != name or name in (".", ".."):
+        raise LesionsegError(f"expected a run's name, got {name!r}; for a folder use --output")
+    return unused_run(runs_dir() / name)
+
+
+def unused_run(folder: Path) -> Path:
+    """`folder`, where no run has written yet.
+
+    Raises:
+        LesionsegError: there is a run in it.
+    """
+    if any((folder / file).exists() for file in (BEST, LAST)):
+        raise LesionsegError(
+            f"{folder} holds a run already; go on with it by --resume, or choose another name"
+        )
+    return folder
+
+
+def find_run(named: Path | str | None = None) -> Path:
+    """The folder of the run to go on with: a folder, a run's name, or the latest run.
+
+    Raises:
+        LesionsegError: no such run, or it has no checkpoint to go on from.
+    """
+    if named is None:
+        run = _latest(LAST)
+        if run is None:
+            raise LesionsegError(
+                f"no run to resume: none under {runs_dir()}; train without --resume"
+            )
+        return run
+    for run in (Path(named).expanduser(), runs_dir() / named):
+        if (run / LAST).is_file():
+            return run
+    raise LesionsegError(
+        f"no run {str(named)!r} to resume: neither a run's folder nor a name under {runs_dir()}"
+    )
+
+
+def _latest(file: str) -> Path | None:
+    """The run whose `file` is the newest; None where no run has one."""
+    found = [run for run in runs_dir().glob("*") if (run / file).is_file()]
+    return max(found, key=lambda run: (run / file).stat().st_mtime_ns, default=None)
+
+
+def find_checkpoint(named: str | None = None) -> Path:
+    """The checkpoint file that is meant.
+
+    `named` is a file, a run's folder or the name of a run under `runs_dir()`; left out, it is
+    `LESIONSEG_CHECKPOINT`, else the best checkpoint of the latest run.
+
+    Raises:
+        LesionsegError: nothing stands there, or nothing was trained yet.
+    """
+    named = named or os.environ.get(CHECKPOINT_VARIABLE)
+    if not named:
+        run = _latest(BEST)
+        if run is None:
+            raise LesionsegError(
+                f"no checkpoint yet: none under {runs_dir()}; train one with "
+                "'lesionseg train', or name a file with --checkpoint"
+            )
+        return run / BEST
+    for path in (Path(named).expanduser(), runs_dir() / named):
+        if path.is_file():
+            return path
+        if (path / BEST).is_file():
+            return path / BEST
+    runs = sorted(run.name for run in runs_dir().glob("*") if (run / BEST).is_file())
+    known = f"the runs are: {', '.join(runs)}" if runs else "no run has been trained yet"
+    raise LesionsegError(
+        f"no checkpoint {named!r}: neither a file, nor a run under {runs_dir()}; {known}"
+    )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error.
+
+    The final name holds either the whole new file or what stood there before. A path that is
+    not a regular file (`/dev/null`, a named pipe) is handed out as it is. Folders are made.
+
+    Raises:
+        LesionsegError: the operating system refuses (no space, no permission, a folder there).
+    """
+    if path.is_dir():
+        raise LesionsegError(f"cannot write {path}: it is a folder; name a file")
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise LesionsegError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
