@@ -1,0 +1,168 @@
+"""Confusion counts -> the official scores of a photo, and their summary over a set of photos.
+
+The formulas are those of the challenge's own scorer, isic-challenge-scoring 5.6 (`confusion.py`,
+`metrics.py`, `segmentation.py`): each photo is scored on its own at its truth's own resolution, and
+a set scores the unweighted mean over its photos; pixels are never pooled.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionseg.errors import LesionsegError
+
+Mask = NDArray[np.bool_]  # the same as `images.Mask`, without loading Pillow
+
+METRICS = ("dice", "jaccard", "threshold_jaccard", "accuracy", "sensitivity", "specificity")
+FAILURE_BELOW = 0.65  # a lower Jaccard counts as a failure, and as 0 in the threshold Jaccard
+
+_RESAMPLES = 2000
+_SEED = 2018
+_DRAWS_AT_ONCE = 1_000_000  # keeps the bootstrap below some 20 MB, however many photos
+
+
+def _share(part: int, whole: int) -> float:
+    """`part / whole`; 1 where there was nothing to get wrong, as the official scorer has it."""
+    return part / whole if whole else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """How many pixels of one photo are what; positive is lesion. Every score is 0 to 1."""
+
+    true_positive: int
+    false_positive: int
+    false_negative: int
+    true_negative: int
+
+    @property
+    def dice(self) -> float:
+        """2 TP / (2 TP + FP + FN); 1 where truth and prediction are both empty."""
+        both = 2 * self.true_positive
+        return _share(both, both + self.false_positive + self.false_negative)
+
+    @property
+    def jaccard(self) -> float:
+        """TP / (TP + FP + FN); 1 where truth and prediction are both empty."""
+        union = self.true_positive + self.false_positive + self.false_negative
+        return _share(self.true_positive, union)
+
+    @property
+    def threshold_jaccard(self) -> float:
+        """The Jaccard where it is 0.65 or more, else 0: what the 2018 challenge ranked on."""
+        return self.jaccard if self.jaccard >= FAILURE_BELOW else 0.0
+
+    @property
+    def accuracy(self) -> float:
+        """(TP + TN) / all pixels."""
+        right = self.true_positive + self.true_negative
+        return _share(right, right + self.false_positive + self.false_negative)
+
+    @property
+    def sensitivity(self) -> float:
+        """TP / (TP + FN); 1 where the truth is empty."""
+        return _share(self.true_positive, self.true_positive + self.false_negative)
+
+    @property
+    def specificity(self) -> float:
+        """TN / (TN + FP); 1 where the truth is full."""
+        return _share(self.true_negative, self.true_negative + self.false_positive)
+
+
+def confusion(prediction: Mask, truth: Mask) -> Confusion:
+    """Count the pixels of a predicted mask against the true one; both (H, W) bool, True is lesion.
+
+    Raises:
+        LesionsegError: the two differ in size.
+        TypeError: one of them is not bool; 0 to 255 must be thresholded first (`images.read_mask`).
+    """
+    if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
+        raise TypeError(f"expected bool masks, got {prediction.dtype} and {truth.dtype}")
+    if prediction.shape != truth.shape:
+        expected, got = (" x ".join(map(str, mask.shape)) for mask in (truth, prediction))
+        raise LesionsegError(
+            f"expected a predicted mask of the truth's size, {expected} (height x width), got {got}"
+        )
+    true_positive = int(np.count_nonzero(prediction & truth))
+    false_positive = int(np.count_nonzero(prediction)) - true_positive
+    false_negative = int(np.count_nonzero(truth)) - true_positive
+    true_negative = truth.size - true_positive - false_positive - false_negative
+    return Confusion(true_positive, false_positive, false_negative, true_negative)
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoScore:
+    """The counts of one photo, named by its id, at the size (pixels) of its truth mask."""
+
+    id: str
+    confusion: Confusion
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """One score over all photos: unweighted mean, median, and the mean's 95 % interval."""
+
+    mean: float
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All scores of a set; `failures` is the share of photos whose Jaccard is below 0.65."""
+
+    photos: int
+    failures: float
+    dice: Statistic
+    jaccard: Statistic
+    threshold_jaccard: Statistic
+    accuracy: Statistic
+    sensitivity: Statistic
+    specificity: Statistic
+
+
+def summarise(scores: Sequence[Confusion]) -> Summary:
+    """The scores of a set of photos; the same for any order of them, and from run to run.
+
+    The interval is the percentile bootstrap over photos (Efron 1979): 2000 sets of as many photos
+    drawn with replacement under a fixed seed, and the 2.5 and 97.5 % points of their means.
+
+    Raises:
+        LesionsegError: there is no photo.
+    """
+    if not scores:
+        raise LesionsegError("expected at least one scored photo, got none")
+    # Sorted, as the photo that a draw picks would otherwise depend on their order.
+    columns = [np.sort([getattr(score, name) for score in scores]) for name in METRICS]
+    intervals = _bootstrap(np.stack(columns))
+    statistics = {}
+    for name, values, (low, high) in zip(METRICS, columns, intervals, strict=True):
+        mean = math.fsum(values) / len(values)
+        # Equal scores sum to slightly different means: rounding must not push the mean outside.
+        statistics[name] = Statistic(
+            mean, float(np.median(values)), min(float(low), mean), max(float(high), mean)
+        )
+    failures = sum(score.jaccard < FAILURE_BELOW for score in scores) / len(scores)
+    return Summary(photos=len(scores), failures=failures, **statistics)
+
+
+def _bootstrap(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The 95 % interval of each row's mean: (metrics, photos) float64 -> (metrics, 2) float64."""
+    photos = values.shape[1]
+    random = np.random.default_rng(_SEED)
+    rows = max(1, _DRAWS_AT_ONCE // photos)
+    means = []
+    for start in range(0, _RESAMPLES, rows):
+        size = (min(rows, _RESAMPLES - start), photos)
+        drawn = random.integers(photos, size=size, dtype=np.int32)
+        means.append(np.stack([row[drawn].mean(axis=1) for row in values]))
+    interval: NDArray[np.float64] = np.quantile(
+        np.concatenate(means, axis=1), (0.025, 0.975), axis=1
+    )
+    return interval.T

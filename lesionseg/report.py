@@ -1,0 +1,145 @@
+"""Scores -> JSON, CSV and a table for the terminal; nothing is computed here but shares."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lesionseg import store
+from lesionseg.metrics import FAILURE_BELOW, METRICS, PhotoScore, Summary, summarise
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+SUMMARY, SCORES = "summary.json", "scores.csv"
+DEFINITIONS = (
+    "scores of each photo at its truth mask's own resolution (rules of isic-challenge-scoring), "
+    "then the unweighted mean over photos; low and high: 95 % bootstrap interval of the mean; "
+    f"failures: share of photos with a Jaccard below {FAILURE_BELOW}"
+)
+COLUMNS = (
+    *("id", "height", "width", "lesion_share_truth", "lesion_share_prediction"),
+    *METRICS,
+    *("tp", "fp", "fn", "tn"),
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was scored, on what, by what: all that a report says."""
+
+    scores: list[PhotoScore]
+    skipped: list[str]  # one line for each photo that could not be scored
+    checkpoint: dict[str, object] | None  # None: the masks came from elsewhere
+    data: dict[str, object]
+    command: str
+    version: str
+    threshold: float | None  # lesion where the probability is above it
+    notes: list[str]  # what a reader must know before quoting a number
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The scores of the set. Raises LesionsegError where no photo was scored."""
+        return summarise([score.confusion for score in self.scores])
+
+    def worst(self, count: int) -> list[PhotoScore]:
+        """Up to `count` photos, the lowest Jaccard first; equal ones by id."""
+        return sorted(self.scores, key=lambda score: (score.confusion.jaccard, score.id))[:count]
+
+
+def as_json(evaluation: Evaluation) -> dict[str, object]:
+    """The summary as one object of plain JSON values: `photos`, `failures`, `dice.mean` and so on.
+
+    Raises:
+        LesionsegError: no photo was scored.
+    """
+    worst = [
+        {"id": score.id, "dice": score.confusion.dice, "jaccard": score.confusion.jaccard}
+        for score in evaluation.worst(10)
+    ]
+    return {
+        **asdict(evaluation.summary),
+        "worst": worst,
+        "skipped": list(evaluation.skipped),
+        "notes": list(evaluation.notes),
+        "checkpoint": _plain(evaluation.checkpoint),
+        "data": _plain(evaluation.data),
+        "threshold": evaluation.threshold,
+        "version": evaluation.version,
+        "command": evaluation.command,
+        "definitions": DEFINITIONS,
+    }
+
+
+def _plain(value: object) -> object:
+    """Any value as JSON can hold it: NaN and infinity as null, unknown kinds as their text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def write(evaluation: Evaluation, folder: Path) -> None:
+    """Write `summary.json` and `scores.csv` (a row for each photo, by id) into `folder`.
+
+    Raises:
+        LesionsegError: no photo was scored, or the files cannot be written.
+    """
+    text = json.dumps(as_json(evaluation), indent=2, allow_nan=False) + "\n"
+    with store.replacing(folder / SUMMARY) as path:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    # A file name of undecodable bytes is no UTF-8 either: its odd bytes are written as \udcff.
+    with (
+        store.replacing(folder / SCORES) as path,
+        path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        table.writerows(_row(score) for score in sorted(evaluation.scores, key=lambda s: s.id))
+
+
+def _row(score: PhotoScore) -> list[object]:
+    counts, pixels = score.confusion, score.height * score.width
+    tp, fp, fn = counts.true_positive, counts.false_positive, counts.false_negative
+    values = [getattr(counts, name) for name in METRICS]
+    shares = ((tp + fn) / pixels, (tp + fp) / pixels)
+    return [score.id, score.height, score.width, *shares, *values, tp, fp, fn, counts.true_negative]
+
+
+def table(evaluation: Evaluation) -> "Group":
+    """The summary for a terminal: a table for rich, the worst photos and the notes below it.
+
+    Raises:
+        LesionsegError: no photo was scored.
+    """
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    summary = evaluation.summary
+    grid = Table("metric", "mean (95 % interval)", "median")
+    for name in METRICS:
+        value = getattr(summary, name)
+        interval = f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
+        grid.add_row(name.replace("_", " "), interval, f"{value.median:.3f}")
+    failed = round(summary.failures * summary.photos)
+    lines = [
+        f"photos: {summary.photos}, skipped: {len(evaluation.skipped)}",
+        f"failures (Jaccard below {FAILURE_BELOW}): {failed}, {summary.failures:.1%}",
+        "worst by Jaccard:",
+        *(f"  {score.confusion.jaccard:.3f}  {score.id}" for score in evaluation.worst(5)),
+        *(f"note: {note}" for note in evaluation.notes),
+    ]
+    # Text takes names as they are: no markup, no emoji codes; control characters become escapes.
+    return Group(grid, *(Text(_printable(line)) for line in lines))
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

@@ -1,0 +1,214 @@
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from lesionseg import report
+from lesionseg.errors import LesionsegError
+from lesionseg.metrics import METRICS, Confusion, PhotoScore, summarise
+from lesionseg.report import Evaluation
+
+HEADER = (
+    "id,height,width,lesion_share_truth,lesion_share_prediction,dice,jaccard,threshold_jaccard,"
+    "accuracy,sensitivity,specificity,tp,fp,fn,tn\n"
+)
+
+
+def evaluation(scores):
+    return Evaluation(
+        scores=scores,
+        skipped=["ISIC_0000009: no mask"],
+        checkpoint={"epochs": 5, "size": (256, 256)},
+        data={"name": "phantoms", "photos": 3},
+        command="lesionseg evaluate",
+        version="1.2.3",
+        threshold=0.5,
+        notes=["drawn by this program, not photos"],
+    )
+
+
+def scored(name, *counts, height=10, width=10):
+    return PhotoScore(name, Confusion(*counts), height, width)
+
+
+THREE = [scored("c", 90, 0, 0, 10), scored("a", 30, 10, 10, 50), scored("b", 0, 0, 0, 100)]
+
+
+@st.composite
+def photo_scores(draw):
+    height, width = draw(st.integers(1, 50)), draw(st.integers(1, 50))
+    cuts = sorted(draw(st.tuples(*[st.integers(0, height * width)] * 3)))
+    counts = (cuts[0], cuts[1] - cuts[0], cuts[2] - cuts[1], height * width - cuts[2])
+    # No \r: the csv module quotes it from Python 3.13 only.
+    letters = st.characters(codec="utf-8", exclude_characters="\r")
+    name = draw(st.text(letters, min_size=1, max_size=8))
+    return scored(name, *counts, height=height, width=width)
+
+
+many = st.lists(photo_scores(), min_size=1, max_size=15, unique_by=lambda score: score.id)
+
+
+def strict_json(text):
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def written(scored_set):
+    with tempfile.TemporaryDirectory() as folder:
+        report.write(scored_set, Path(folder))
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    assert set(files) == {"summary.json", "scores.csv"}
+    return files["summary.json"].decode("utf-8"), files["scores.csv"].decode("utf-8")
+
+
+def shown(scored_set, width=100):
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None).print(report.table(scored_set))
+    return file.getvalue()
+
+
+def test_the_object_that_scripts_read():
+    found = report.as_json(evaluation(THREE))
+    assert set(found) == {
+        *("photos", "failures", *METRICS, "worst", "skipped", "notes", "checkpoint", "data"),
+        *("threshold", "version", "command", "definitions"),
+    }
+    assert found["photos"] == 3
+    assert found["failures"] == 1 / 3
+    assert found["dice"]["mean"] == pytest.approx((1 + 0.75 + 1) / 3)
+    assert found["jaccard"]["mean"] == pytest.approx((1 + 0.6 + 1) / 3)
+    assert found["threshold_jaccard"]["mean"] == pytest.approx(2 / 3)
+    assert set(found["dice"]) == {"mean", "median", "low", "high"}
+    assert found["worst"][0] == {"id": "a", "dice": 0.75, "jaccard": 0.6}
+    assert [worst["id"] for worst in found["worst"]] == ["a", "b", "c"]
+    assert found["checkpoint"] == {"epochs": 5, "size": [256, 256]}
+    assert found["skipped"] == ["ISIC_0000009: no mask"]
+    assert found["notes"] == ["drawn by this program, not photos"]
+    assert (found["threshold"], found["version"]) == (0.5, "1.2.3")
+
+
+def test_the_rows_of_the_table_of_scores():
+    rows = written(evaluation(THREE))[1]
+    a = "a,10,10,0.4,0.4,0.75,0.6,0.0,0.8,0.75,0.8333333333333334,30,10,10,50\n"
+    b = "b,10,10,0.0,0.0,1.0,1.0,1.0,1.0,1.0,1.0,0,0,0,100\n"
+    c = "c,10,10,0.9,0.9,1.0,1.0,1.0,1.0,1.0,1.0,90,0,0,10\n"
+    assert rows == HEADER + a + b + c
+
+
+@settings(deadline=None, max_examples=25)
+@given(many)
+def test_json_round_trip(scores):
+    found = strict_json(written(evaluation(scores))[0])
+    assert found == report.as_json(evaluation(scores))
+    summary = summarise([score.confusion for score in scores])
+    assert found["photos"] == len(scores)
+    assert found["failures"] == summary.failures
+    assert [found[name]["mean"] for name in METRICS] == [
+        getattr(summary, name).mean for name in METRICS
+    ]
+    by_id = {score.id: score.confusion.jaccard for score in scores}
+    listed = [worst["jaccard"] for worst in found["worst"]]
+    assert listed == sorted(by_id.values())[:10]
+    assert all(by_id[worst["id"]] == worst["jaccard"] for worst in found["worst"])
+
+
+@settings(deadline=None, max_examples=25)
+@given(many)
+def test_csv_round_trip(scores):
+    rows = list(csv.DictReader(io.StringIO(written(evaluation(scores))[1], newline="")))
+    assert [row["id"] for row in rows] == sorted(score.id for score in scores)
+    by_id = {score.id: score for score in scores}
+    for row in rows:
+        score = by_id[row["id"]]
+        counts = Confusion(*(int(row[name]) for name in ("tp", "fp", "fn", "tn")))
+        assert (counts, int(row["height"]), int(row["width"])) == (
+            score.confusion,
+            score.height,
+            score.width,
+        )
+        for name in METRICS:
+            assert float(row[name]) == getattr(counts, name)
+        pixels = score.height * score.width
+        lesion = counts.true_positive + counts.false_negative
+        found = counts.true_positive + counts.false_positive
+        assert float(row["lesion_share_truth"]) * pixels == pytest.approx(lesion)
+        assert float(row["lesion_share_prediction"]) * pixels == pytest.approx(found)
+
+
+def test_what_json_cannot_hold_becomes_null_or_text():
+    odd = {"loss": math.nan, "best": [math.inf, 0.5, True, None], 3: {"path": Path("x")}}
+    found = strict_json(written(replace(evaluation(THREE), data=odd, checkpoint=None))[0])
+    assert found["data"] == {"loss": None, "best": [None, 0.5, True, None], "3": {"path": "x"}}
+    assert found["checkpoint"] is None
+
+
+def test_a_second_report_takes_the_place_of_the_first(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    report.write(evaluation(THREE), folder)
+    report.write(evaluation(THREE[:1]), folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["scores.csv", "summary.json"]
+    assert len((folder / "scores.csv").read_bytes().splitlines()) == 2
+    assert strict_json((folder / "summary.json").read_text("utf-8"))["photos"] == 1
+
+
+def test_no_photos_are_an_error_and_leave_the_old_report(tmp_path):
+    report.write(evaluation(THREE), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(LesionsegError, match="at least one"):
+        report.write(evaluation([]), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_is_a_file_is_an_error(tmp_path):
+    (tmp_path / "taken").write_text("x")
+    with pytest.raises(LesionsegError, match="cannot write"):
+        report.write(evaluation(THREE), tmp_path / "taken")
+
+
+def test_the_terminal_shows_the_scores_the_worst_photos_and_the_notes():
+    seven = [scored(f"photo{n}", 10 * n, 0, 100 - 10 * n, 0) for n in (6, 3, 1, 7, 2, 5, 4)]
+    text = shown(evaluation(seven))
+    summary = summarise([score.confusion for score in seven])
+    for name in METRICS:
+        value = getattr(summary, name)
+        row = next(line for line in text.splitlines() if f" {name.replace('_', ' ')} " in line)
+        assert f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})" in row
+        assert f" {value.median:.3f} " in row
+    assert "photos: 7, skipped: 1\n" in text
+    assert "failures (Jaccard below 0.65): 6, 85.7%\n" in text
+    worst = [line.split() for line in text.splitlines() if "photo" in line and line[0] == " "]
+    assert worst == [[f"0.{n}00", f"photo{n}"] for n in range(1, 6)]
+    assert "note: drawn by this program, not photos\n" in text
+
+
+def test_names_are_shown_as_they_are_and_never_obeyed():
+    names = ["[bold]x[/bold]", "[/]", ":smile:", "\u75c5\u5909 1", "a\x1b[31m\nb"]
+    text = shown(evaluation([scored(name, 1, 1, 1, 97) for name in names]))
+    for name in (*names[:4], r"a\x1b[31m\nb"):
+        assert f"  0.333  {name}\n" in text
+    assert "\x1b" not in text
+
+
+def test_names_of_undecodable_bytes_are_written_as_escapes():
+    odd = evaluation([scored("ISIC\udcff", 1, 1, 1, 97)])
+    summary, rows = written(odd)
+    assert strict_json(summary)["worst"][0]["id"] == "ISIC\udcff"
+    assert rows.splitlines()[1].startswith(r"ISIC\udcff,10,10,")
+    assert r"ISIC\udcff" in shown(odd)
+
+
+def test_rich_is_loaded_only_for_the_terminal():
+    code = "import sys, lesionseg.report; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
