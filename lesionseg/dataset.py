@@ -1,0 +1,276 @@
+"""Photos paired with masks: found in folders, and split.
+
+A folder may be laid out in four ways, looked for in this order; names match in any case:
+
+1. official folders: `*Training*Input` or `*Training*Data` beside `*Training*GroundTruth`, and
+   the same for `Validation` and `Test`, which are then the splits;
+2. two folders, named by two options;
+3. `images/` (or `photos/`) and `masks/`;
+4. one folder: masks are the files with `_segmentation`, else the PNG, BMP or TIFF of two namesakes.
+
+A mask is called like its photo, with or without `_segmentation`. Lists of ids, `train.txt`,
+`val.txt` and `test.txt`, beside the folders decide the split where they stand.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lesionseg import images
+from lesionseg.catalog import Description, read_description
+from lesionseg.config import VALIDATION_SHARE
+from lesionseg.errors import LesionsegError, one_line
+
+SPLITS = ("train", "val", "test")
+
+_OFFICIAL = re.compile(r"(training|validation|test).*(input|data|groundtruth)$", re.IGNORECASE)
+_OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
+_LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
+
+
+@dataclass(frozen=True, order=True)
+class Pair:
+    """A photo, its mask, and the id that both are known by (the photo's name, no suffix)."""
+
+    id: str
+    photo: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What was found at `folder`.
+
+    Attributes:
+        folder: where the search began.
+        pairs: all of them, sorted by id, by split.
+        problems: one line for each file that is left out, with its name.
+        split_source: "lists", "official folders", or "seeded" for a split drawn here.
+        description: what `dataset.json` says, None where there is none.
+    """
+
+    folder: Path
+    pairs: dict[str, tuple[Pair, ...]]
+    problems: tuple[str, ...]
+    split_source: str
+    description: Description | None = field(default=None)
+
+    def split(self, name: str) -> tuple[Pair, ...]:
+        """The pairs of "train", "val", "test" or "all", sorted by id.
+
+        Raises:
+            LesionsegError: there are none.
+        """
+        parts = [pairs for split, pairs in self.pairs.items() if name in (split, "all")]
+        chosen = tuple(sorted(pair for part in parts for pair in part))
+        if not chosen:
+            counts = ", ".join(f"{split} {len(pairs)}" for split, pairs in self.pairs.items())
+            raise LesionsegError(
+                f"{self.folder}: no photos with masks in split {name!r}; there are: {counts}"
+            )
+        return chosen
+
+
+def file_id(path: Path) -> str:
+    """The id a photo or mask goes by: its name without suffix and `_segmentation`, lower case."""
+    return path.stem.lower().removesuffix("_segmentation")
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files right in `folder`, sorted by name; superpixels of ISIC 2017 left out.
+
+    Raises:
+        LesionsegError: no such folder.
+    """
+    try:
+        return sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in images.SUFFIXES
+            and not path.name.startswith(".")
+            and not path.stem.lower().endswith("_superpixels")
+        )
+    except OSError as error:
+        raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
+
+
+def is_mask_name(path: Path) -> bool:
+    """Whether a file is named as a mask: `..._segmentation.png`."""
+    return path.stem.lower().endswith("_segmentation")
+
+
+def find(folder: Path | None, photos: Path | None = None, truth: Path | None = None) -> Dataset:
+    """The pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
+
+    Where `truth` stands alone, its masks are looked for without photos: each pair's photo is its
+    mask.
+
+    Raises:
+        LesionsegError: no such folder, no pair in it, or a list that names nothing there.
+    """
+    problems: list[str] = []
+    by_split: dict[str, list[Pair]] = {split: [] for split in SPLITS}
+    if truth is not None:
+        root = folder or truth.parent
+        masks = list_images(truth)
+        found = masks if photos is None else list_images(photos)
+        by_split["train"] = _match(found, masks, problems)
+        source = "seeded"
+    elif folder is not None:
+        root = folder
+        source = _find_in(folder, by_split, problems)
+    else:
+        raise ValueError("expected a folder, or photos and truth")
+    if not any(by_split.values()):
+        shown = f" ({'; '.join(problems[:3])})" if problems else ""
+        raise LesionsegError(
+            f"{root}: no photo with a mask found{shown}; expected the official ISIC folders, "
+            "images/ and masks/, or photos beside NAME_segmentation.png"
+        )
+    if _apply_lists(root, by_split, problems):
+        source = "lists"
+    elif not by_split["val"] and by_split["train"]:
+        _split_by_hash(by_split)
+        source = "seeded"
+    pairs = {split: tuple(sorted(found)) for split, found in by_split.items() if found}
+    return Dataset(root, pairs, tuple(problems), source, read_description(root))
+
+
+def _find_in(folder: Path, by_split: dict[str, list[Pair]], problems: list[str]) -> str:
+    """Fills `by_split` from one folder; returns where the split comes from."""
+    list_images(folder)  # says so where the folder is missing
+    children = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    official: dict[tuple[str, bool], list[Path]] = {}
+    for name, path in children.items():
+        if match := _OFFICIAL.search(name):
+            key = (_OFFICIAL_SPLIT[match[1].lower()], match[2].lower() == "groundtruth")
+            official.setdefault(key, []).extend(list_images(path))
+    if official:
+        for split in SPLITS:
+            photos, masks = official.get((split, False), []), official.get((split, True), [])
+            by_split[split] = _match(photos, masks, problems)
+        return "official folders"
+    masks_folder = children.get("masks")
+    photos_folder = children.get("images") or children.get("photos")
+    if masks_folder and photos_folder:
+        photos, masks = list_images(photos_folder), list_images(masks_folder)
+    else:
+        photos, masks = _told_apart(list_images(folder))
+    by_split["train"] = _match(photos, masks, problems)
+    return "seeded"
+
+
+def _told_apart(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Photos and masks of one folder."""
+    groups: dict[str, list[Path]] = {}
+    for path in files:
+        groups.setdefault(file_id(path), []).append(path)
+    photos: list[Path] = []
+    masks: list[Path] = []
+    for group in groups.values():
+        named = [path for path in group if is_mask_name(path)]
+        lossy = [path for path in group if path.suffix.lower() in _LOSSY]
+        if not named and len(group) == 2 and len(lossy) == 1:
+            named = [path for path in group if path not in lossy]
+        masks += named
+        photos += [path for path in group if path not in named]
+    return photos, masks
+
+
+def _match(photos: list[Path], masks: list[Path], problems: list[str]) -> list[Pair]:
+    """Pairs of one split; what has no partner, or more than one, becomes a problem."""
+    photo_of, mask_of = _by_id(photos, "photo", problems), _by_id(masks, "mask", problems)
+    problems += [f"{photo_of[key]}: no mask" for key in photo_of.keys() - mask_of.keys()]
+    problems += [f"{mask_of[key]}: no photo" for key in mask_of.keys() - photo_of.keys()]
+    problems.sort()
+    both = photo_of.keys() & mask_of.keys()
+    return [Pair(photo_of[key].stem, photo_of[key], mask_of[key]) for key in both]
+
+
+def _by_id(files: list[Path], what: str, problems: list[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    twice: set[str] = set()
+    for path in files:
+        key = file_id(path)
+        if key in found:
+            problems.append(f"{path}: a second {what} of the name {path.stem!r}; both left out")
+            twice.add(key)
+        found[key] = path
+    return {key: path for key, path in found.items() if key not in twice}
+
+
+def _apply_lists(root: Path, by_split: dict[str, list[Pair]], problems: list[str]) -> bool:
+    """Splits by the lists of ids in `root`, where there are any."""
+    lists = {split: _read_list(root / f"{split}.txt") for split in SPLITS}
+    given = {split: ids for split, ids in lists.items() if ids is not None}
+    if not given:
+        return False
+    pairs = {file_id(pair.photo): pair for found in by_split.values() for pair in found}
+    seen: dict[str, str] = {}
+    for split, ids in given.items():
+        for key in ids:
+            if key in seen and seen[key] != split:
+                raise LesionsegError(
+                    f"{root}: {key} stands in {seen[key]}.txt and in {split}.txt; "
+                    "a photo may be in one split only"
+                )
+            seen[key] = split
+    problems += [
+        f"{root / f'{split}.txt'}: {key} has no photo with a mask"
+        for key, split in seen.items()
+        if key not in pairs
+    ]
+    rest = [pair for key, pair in pairs.items() if key not in seen]
+    for split in SPLITS:
+        by_split[split] = [pairs[key] for key in given.get(split, ()) if key in pairs]
+    if "train" not in given:
+        by_split["train"] = rest
+    elif "val" not in given:
+        by_split["val"] = rest
+    elif rest:
+        problems.append(f"{root}: {len(rest)} photos stand in no list")
+    return True
+
+
+def _read_list(path: Path) -> list[str] | None:
+    """The ids of a list, in lower case, each once; None where there is no such file."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise LesionsegError(f"{path}: cannot read this list: {one_line(error)}") from error
+    keys = (
+        file_id(Path(line)) if Path(line).suffix.lower() in images.SUFFIXES else line.lower()
+        for line in lines
+    )
+    return list(dict.fromkeys(keys))
+
+
+def _split_by_hash(by_split: dict[str, list[Pair]]) -> None:
+    """Moves a tenth of "train" to "val", chosen by the hash of the ids alone."""
+    ranked = sorted(by_split["train"], key=lambda pair: _hash(file_id(pair.photo)))
+    held_out = max(1, round(len(ranked) * VALIDATION_SHARE)) if len(ranked) > 1 else 0
+    by_split["val"], by_split["train"] = ranked[:held_out], ranked[held_out:]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask]:
+    """The photo (size, size, 3) uint8 and its mask (size, size) bool.
+
+    Raises:
+        LesionsegError: one of them cannot be read, or they differ in size.
+    """
+    photo, (height, width) = images.read_photo_shrunk(pair.photo, size)
+    mask, _ = images.read_mask(pair.mask)
+    if mask.shape != (height, width):
+        raise LesionsegError(
+            f"{pair.mask}: expected a mask of {width}x{height} pixels as its photo, "
+            f"got {mask.shape[1]}x{mask.shape[0]}"
+        )
+    return photo, images.shrink_mask(mask, size)
