@@ -1,0 +1,64 @@
+"""The processor that does the arithmetic, its memory format, and what to say when memory is out."""
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import torch
+
+from lesionseg.errors import LesionsegError, one_line
+
+
+def find_device(name: str | None = None) -> torch.device:
+    """The device called `name`; left out, CUDA when there is one, else the processor.
+
+    Raises:
+        LesionsegError: no such device here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = one_line(error).split(". ")[0]
+        raise LesionsegError(f"device {name!r} cannot be used here: {reason}; try 'cpu'") from error
+    return device
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Channels-last where it was measured to be faster: on CUDA and with AVX-512."""
+    if device.type == "cuda" or torch.backends.cpu.get_cpu_capability() == "AVX512":
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc to keep freed memory for the next step instead of handing it back.
+
+    Every step frees and asks for the same large blocks; handed back, each comes with page faults
+    that took half of the training time (docs/measurements.md). Does nothing on other systems.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    trim_threshold, mmap_max, arena_max = -1, -4, -8  # names of <malloc.h>
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(arena_max, 1)
+
+
+@contextmanager
+def out_of_memory_says(advice: str) -> Iterator[None]:
+    """Turns running out of memory into a LesionsegError that ends with `advice`."""
+    try:
+        yield
+    except MemoryError as error:
+        raise LesionsegError(f"out of memory; {advice}") from error
+    except RuntimeError as error:
+        text = one_line(error)
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in text:
+            raise LesionsegError(f"out of memory; {advice}") from error
+        raise

@@ -1,0 +1,100 @@
+"""Training runs: the photos that one is made on, and what a resumed one must agree with."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lesionseg import checkpoint as checkpoints
+from lesionseg import dataset, store
+from lesionseg.checkpoint import Checkpoint, TrainingData
+from lesionseg.dataset import Dataset
+from lesionseg.errors import LesionsegError
+from lesionseg.prepared import Prepared, prepare
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where photos and masks are: one folder, or one of each."""
+
+    folder: Path | None
+    photos: Path | None = None
+    truth: Path | None = None
+
+    def find(self) -> Dataset:
+        """The pairs there; see `dataset.find`."""
+        return dataset.find(self.folder, self.photos, self.truth)
+
+    @classmethod
+    def of(cls, data: TrainingData) -> "Source":
+        """Where a checkpoint's data were."""
+        folders = (data.folder, data.photos_folder, data.truth_folder)
+        return cls(*(Path(folder) if folder else None for folder in folders))
+
+
+@dataclass(frozen=True)
+class Material:
+    """A data set ready for training, and what a checkpoint will say of it."""
+
+    training: Prepared
+    validation: Prepared
+    problems: tuple[str, ...]
+    data: TrainingData
+
+
+def gather(
+    source: Source, size: int, workers: int, on_photo: Callable[[int, int], None]
+) -> Material:
+    """Finds the pairs, splits them and prepares both parts at `size` x `size` pixels.
+
+    Raises:
+        LesionsegError: see `dataset.find` and `prepared.prepare`.
+    """
+    found = source.find()
+    first, second = found.split("train"), found.split("val")
+    total = len(first) + len(second)
+    training = prepare(first, size, workers, lambda done, _: on_photo(done, total))
+    validation = prepare(second, size, workers, lambda done, _: on_photo(len(first) + done, total))
+    about = found.description
+    folders = (source.folder, source.photos, source.truth)
+    folder, photos, truth = (str(path.absolute()) if path else "" for path in folders)
+    data = TrainingData(
+        name=about.name if about else found.folder.absolute().name,
+        folder=folder,
+        photos_folder=photos,
+        truth_folder=truth,
+        drawn=about.drawn if about else False,
+        licence=about.licence if about else "",
+        train_ids=training.ids,
+        val_ids=validation.ids,
+        fingerprint=f"{training.fingerprint}-{validation.fingerprint}",
+    )
+    problems = (*found.problems, *training.problems, *validation.problems)
+    return Material(training, validation, problems, data)
+
+
+def resumed(folder: Path, given: Mapping[str, Any]) -> Checkpoint:
+    """The last checkpoint of a run, to go on with; `given` may change its number of epochs.
+
+    Raises:
+        LesionsegError: the checkpoint cannot be read, `given` asks for what the run was not begun
+            with, or all its epochs are done.
+    """
+    last = checkpoints.load(folder / store.LAST)
+    if last.training is None and last.epoch:
+        raise LesionsegError(f"{folder}: a checkpoint for use only; it cannot be resumed")
+    begun = {**dataclasses.asdict(last.model), **dataclasses.asdict(last.recipe)}
+    for name, value in given.items():
+        if name != "epochs" and value != begun[name]:
+            raise LesionsegError(
+                f"{folder.name} was begun with {name.replace('_', ' ')} {begun[name]}, "
+                f"got {value}; leave it out, or train anew without --resume"
+            )
+    epochs = given.get("epochs", last.recipe.epochs)
+    if epochs <= last.epoch:
+        raise LesionsegError(
+            f"{folder.name} has all of its {last.epoch} epochs; "
+            f"to go on, ask for more, such as --epochs {last.epoch + 5}"
+        )
+    return dataclasses.replace(last, recipe=dataclasses.replace(last.recipe, epochs=epochs))
