@@ -1,0 +1,188 @@
+"""Photos in, mask files out: which file becomes which is decided first, then it is done."""
+
+import io
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from lesionseg import images, store
+from lesionseg.dataset import is_mask_name, list_images
+from lesionseg.errors import LesionsegError
+from lesionseg.images import Probabilities, Source
+from lesionseg.inference import Segmenter, stream
+
+STANDARD = Path("-")  # standard input or standard output
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go: each a file for one photo, a folder for several, None for nowhere."""
+
+    mask: Path
+    overlay: Path | None = None
+    probabilities: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo and the files that it gives."""
+
+    photo: Path
+    outputs: Outputs
+
+    @property
+    def done(self) -> bool:
+        """Whether every file is there already."""
+        return all(path.exists() for path in _files(self.outputs))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a photo.
+
+    Attributes:
+        height, width: of the photo and its mask, in pixels.
+        lesion_share: of the pixels, 0 to 1.
+        seconds: from opening the photo to its mask written, waiting for its batch included.
+    """
+
+    height: int
+    width: int
+    lesion_share: float
+    seconds: float
+
+
+def plan(names: Sequence[Path], outputs: Outputs) -> list[Job]:
+    """The jobs, in the order of the names; a folder stands for the photos right in it.
+
+    One photo, not given by a folder, goes to the file that `outputs` names, unless that is a
+    folder or ends with a slash; everything else goes to folders, under `<name>_segmentation.png`,
+    `<name>_overlay.png` and `<name>_probabilities.png`.
+
+    Raises:
+        LesionsegError: a folder without photos, an output that is an input, one output of two
+            inputs, or an output that is no PNG.
+    """
+    photos: list[Path] = []
+    for name in names:
+        photos += _photos_in(name) if name.is_dir() else [name]
+    alone = len(names) == 1 and not names[0].is_dir()
+    if alone and not _is_folder(outputs.mask):
+        jobs = [Job(photos[0], _named(outputs, photos[0]))]
+    else:
+        if STANDARD in photos:
+            raise LesionsegError("standard input is one photo; give it alone, with a file for -o")
+        jobs = [Job(photo, _in_folders(outputs, photo)) for photo in photos]
+    _refuse_collisions(jobs)
+    return jobs
+
+
+def _photos_in(folder: Path) -> list[Path]:
+    photos = [path for path in list_images(folder) if not is_mask_name(path)]
+    if not photos:
+        raise LesionsegError(f"{folder}: no photos in this folder (JPEG, PNG, BMP, TIFF or WebP)")
+    return photos
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() or (path != STANDARD and not path.suffix and not path.exists())
+
+
+def _named(outputs: Outputs, photo: Path) -> Outputs:
+    """The outputs of a single photo: files as they are named, folders filled."""
+    folders = _in_folders(outputs, photo)
+
+    def choose(given: Path | None, inside: Path | None) -> Path | None:
+        return inside if given is not None and _is_folder(given) else given
+
+    named = Outputs(
+        outputs.mask,
+        choose(outputs.overlay, folders.overlay),
+        choose(outputs.probabilities, folders.probabilities),
+    )
+    for path in _files(named):
+        special = path.exists() and not path.is_file()
+        if path.suffix.lower() != ".png" and not special:
+            raise LesionsegError(f"{path}: results are PNG files; name it {path.stem}.png")
+    return named
+
+
+def _in_folders(outputs: Outputs, photo: Path) -> Outputs:
+    def inside(folder: Path | None, what: str) -> Path | None:
+        return folder and folder / f"{photo.stem}_{what}.png"
+
+    return Outputs(
+        outputs.mask / f"{photo.stem}_segmentation.png",
+        inside(outputs.overlay, "overlay"),
+        inside(outputs.probabilities, "probabilities"),
+    )
+
+
+def _files(outputs: Outputs) -> list[Path]:
+    """The files of a job, standard output left out."""
+    paths = (outputs.mask, outputs.overlay, outputs.probabilities)
+    return [path for path in paths if path is not None and path != STANDARD]
+
+
+def _refuse_collisions(jobs: Iterable[Job]) -> None:
+    jobs = list(jobs)
+    inputs = {job.photo.resolve() for job in jobs if job.photo != STANDARD}
+    taken: dict[Path, Path] = {}
+    for job in jobs:
+        for path in _files(job.outputs):
+            final = path.resolve()
+            if final in inputs:
+                raise LesionsegError(f"{path} is an input; nothing was written; choose another -o")
+            if final in taken and path.is_file() | (not path.exists()):
+                raise LesionsegError(
+                    f"{taken[final]} and {job.photo} would both give {path}; nothing was written; "
+                    "rename one, or run them apart into two folders"
+                )
+            taken[final] = job.photo
+
+
+def run(
+    segmenter: Segmenter, jobs: Iterable[Job], *, batch_size: int, workers: int
+) -> Iterator[tuple[Job, Result | LesionsegError]]:
+    """Segments the photos and writes the files of each; results come in the order of the jobs.
+
+    Every file appears whole or not at all. A job that fails comes with its error in place of a
+    result and does not stop the rest. Memory does not grow with the number of jobs.
+
+    Raises:
+        LesionsegError: memory is out.
+    """
+    began: dict[Job, float] = {}
+
+    def source(job: Job) -> Source:
+        began[job] = time.perf_counter()
+        return io.BytesIO(_standard_input()) if job.photo == STANDARD else job.photo
+
+    def finish(job: Job, soft: Probabilities, size: tuple[int, int]) -> Result:
+        drawn = segmenter.at_size(soft, *size)
+        if job.outputs.overlay is not None:
+            photo = images.read_photo(source(job))
+            _write(job.outputs.overlay, images.overlay_png(photo, drawn.mask))
+        if job.outputs.probabilities is not None:
+            _write(job.outputs.probabilities, images.probability_png(drawn.probabilities))
+        _write(job.outputs.mask, images.mask_png(drawn.mask))  # last: it marks the job as done
+        return Result(*size, float(drawn.mask.mean()), time.perf_counter() - began.pop(job))
+
+    yield from stream(segmenter, jobs, source, finish, batch_size=batch_size, workers=workers)
+
+
+@cache
+def _standard_input() -> bytes:
+    return sys.stdin.buffer.read()
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path == STANDARD:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    with store.replacing(path) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,207 @@
+"""Truth masks against a network's masks, or against finished ones: the scores of a set."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from lesionseg import __version__, images, store
+from lesionseg.checkpoint import TrainingData
+from lesionseg.dataset import Dataset, Pair, file_id, list_images
+from lesionseg.errors import LesionsegError
+from lesionseg.images import Mask, Probabilities
+from lesionseg.inference import Segmenter, stream
+from lesionseg.metrics import PhotoScore, confusion
+from lesionseg.report import Evaluation
+from lesionseg.threads import map_ahead
+
+_ISIC_NUMBER = re.compile(r"\d{7}")
+
+
+@dataclass
+class Scored:
+    """The scores, one line for each photo that has none, and how many files hold 0/1 masks."""
+
+    scores: list[PhotoScore] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    zero_one: int = 0
+
+
+def evaluate(
+    segmenter: Segmenter,
+    pairs: Sequence[Pair],
+    *,
+    batch_size: int,
+    workers: int,
+    masks: Path | None = None,
+    on_photo: Callable[[int], None] = lambda done: None,
+) -> Scored:
+    """Scores a network on photos, each at its truth mask's own resolution.
+
+    `masks` is a folder for the network's masks, `<id>_segmentation.png`. `on_photo` is told how
+    many photos are done.
+
+    Raises:
+        LesionsegError: memory is out.
+    """
+
+    def finish(pair: Pair, soft: Probabilities, size: tuple[int, int]) -> tuple[PhotoScore, bool]:
+        truth, zero_one = images.read_mask(pair.mask)
+        if truth.shape != size:
+            raise LesionsegError(
+                f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "
+                f"got {truth.shape[1]}x{truth.shape[0]}"
+            )
+        mask = segmenter.at_size(soft, *size).mask
+        if masks is not None:
+            with store.replacing(masks / f"{pair.id}_segmentation.png") as temporary:
+                temporary.write_bytes(images.mask_png(mask))
+        return _score(pair.id, mask, truth), zero_one
+
+    scored = Scored()
+    results = stream(
+        segmenter, pairs, lambda pair: pair.photo, finish, batch_size=batch_size, workers=workers
+    )
+    for done, (_, result) in enumerate(results, start=1):
+        _collect(scored, result)
+        on_photo(done)
+    return scored
+
+
+def compare(
+    predictions: Path,
+    pairs: Sequence[Pair],
+    *,
+    workers: int,
+    on_photo: Callable[[int], None] = lambda done: None,
+) -> Scored:
+    """Scores the finished masks in the folder `predictions` against the truth masks of `pairs`.
+
+    A mask is found by the name of its photo, with or without `_segmentation`, else by the seven
+    digits of an ISIC name.
+
+    Raises:
+        LesionsegError: no such folder.
+    """
+    files = _by_name(predictions)
+
+    def score(pair: Pair) -> tuple[PhotoScore, bool] | LesionsegError:
+        try:
+            prediction, zero_one = images.read_mask(_prediction(pair, files, predictions))
+            truth, truth_zero_one = images.read_mask(pair.mask)
+            if prediction.shape != truth.shape:
+                raise LesionsegError(
+                    f"{pair.id}: expected a mask of {truth.shape[1]}x{truth.shape[0]} pixels as "
+                    f"the truth, got {prediction.shape[1]}x{prediction.shape[0]}"
+                )
+        except LesionsegError as error:
+            return error
+        return _score(pair.id, prediction, truth), zero_one or truth_zero_one
+
+    scored = Scored()
+    for done, result in enumerate(map_ahead(score, pairs, workers), start=1):
+        _collect(scored, result)
+        on_photo(done)
+    return scored
+
+
+def held_out(found: Dataset, trained: TrainingData | None) -> str:
+    """The split to score where none is named: "val" where one is set apart, else "all".
+
+    A split that is drawn here, by hash, counts only where the network was trained on the rest.
+    """
+    drawn_here = found.split_source == "seeded"
+    known = trained is not None and _overlap(found.split("all"), trained) > 0
+    return "val" if "val" in found.pairs and (known or not drawn_here) else "all"
+
+
+def _overlap(pairs: Sequence[Pair], trained: TrainingData) -> int:
+    """How many of the photos the network was trained on, by id."""
+    ids = {name.lower() for name in trained.train_ids}
+    return sum(pair.id.lower() in ids for pair in pairs)
+
+
+def summed_up(
+    scored: Scored, found: Dataset, split: str, segmenter: Segmenter | None, command: str
+) -> Evaluation:
+    """The scores with what a reader must know before quoting them."""
+    about = found.description
+    pairs = found.split(split)
+    notes = []
+    if about and about.drawn:
+        notes.append("these pictures are drawn by lesionseg; they are no photos")
+    if about and about.shrunk:
+        notes.append(
+            f"photos and truth masks were shrunk to a shorter side of {about.shrunk} pixels: "
+            "not comparable with scores at full size"
+        )
+    if segmenter and (seen := _overlap(pairs, segmenter.checkpoint.data)):
+        notes.append(f"the network was trained on {seen} of these {len(pairs)} photos")
+    if segmenter and segmenter.checkpoint.data.drawn and not (about and about.drawn):
+        notes.append("the network was trained on drawn pictures only")
+    if scored.zero_one:
+        notes.append(
+            f"{scored.zero_one} photos have a mask of 0/1, read as 0/255; "
+            "the challenge's own scorer reads such a mask as empty"
+        )
+    return Evaluation(
+        scores=scored.scores,
+        skipped=scored.skipped,
+        checkpoint=_described(segmenter) if segmenter else None,
+        data={
+            "name": about.name if about else found.folder.absolute().name,
+            "folder": str(found.folder.absolute()),
+            "split": split,
+            "split_source": found.split_source,
+            "drawn": bool(about and about.drawn),
+            "shrunk": about.shrunk if about else None,
+        },
+        command=command,
+        version=__version__,
+        threshold=segmenter.threshold if segmenter else None,
+        notes=notes,
+    )
+
+
+def _described(segmenter: Segmenter) -> dict[str, object]:
+    checkpoint = segmenter.checkpoint
+    return {
+        "file": str(segmenter.path) if segmenter.path else None,
+        "epoch": checkpoint.epoch,
+        "model": asdict(checkpoint.model),
+        "recipe": asdict(checkpoint.recipe),
+        "trained_on": checkpoint.data.name,
+        "training_photos": len(checkpoint.data.train_ids),
+        "version": checkpoint.version,
+    }
+
+
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    """The files of a folder by their id, and by their ISIC number where they have one."""
+    found: dict[str, list[Path]] = {}
+    for path in list_images(folder):
+        number = _ISIC_NUMBER.search(path.stem)
+        for key in {file_id(path), number[0] if number else file_id(path)}:
+            found.setdefault(key, []).append(path)
+    return found
+
+
+def _prediction(pair: Pair, files: dict[str, list[Path]], folder: Path) -> Path:
+    number = _ISIC_NUMBER.search(pair.id)
+    found = files.get(pair.id.lower()) or files.get(number[0] if number else "", [])
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found)
+        raise LesionsegError(f"{pair.id}: expected one mask in {folder}, found {names or 'none'}")
+    return found[0]
+
+
+def _score(name: str, prediction: Mask, truth: Mask) -> PhotoScore:
+    return PhotoScore(name, confusion(prediction, truth), truth.shape[0], truth.shape[1])
+
+
+def _collect(scored: Scored, result: tuple[PhotoScore, bool] | LesionsegError) -> None:
+    if isinstance(result, LesionsegError):
+        scored.skipped.append(str(result))
+    else:
+        scored.scores.append(result[0])
+        scored.zero_one += result[1]

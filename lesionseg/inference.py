@@ -1,0 +1,183 @@
+"""Photos -> probabilities -> masks, one at a time or as a stream of batches.
+
+The network sees every photo squeezed to its own square size; its probabilities are enlarged to
+the photo's size first and thresholded after.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lesionseg import checkpoint as checkpoints
+from lesionseg import images, store
+from lesionseg.checkpoint import Checkpoint
+from lesionseg.device import find_device, memory_format, out_of_memory_says
+from lesionseg.errors import LesionsegError
+from lesionseg.images import Mask, Photo, Probabilities, Source
+from lesionseg.threads import map_ahead
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What was drawn on one photo of H x W pixels.
+
+    Attributes:
+        mask: (H, W) bool, True where the probability is above the threshold.
+        probabilities: (H, W) float32, 0 to 1.
+    """
+
+    mask: Mask
+    probabilities: Probabilities
+
+
+class Segmenter:
+    """A trained network ready for photos.
+
+    Args:
+        checkpoint: the network and where it comes from.
+        device: where it runs; left out, CUDA when there is one, else the processor.
+        threshold: the probability above which a pixel is lesion, between 0 and 1.
+        path: the file that it was loaded from, if any.
+
+    Raises:
+        LesionsegError: a threshold out of range, or no such device.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str | None = None,
+        threshold: float = 0.5,
+        path: Path | None = None,
+    ) -> None:
+        if not 0 < threshold < 1:
+            raise LesionsegError(f"threshold: expected between 0 and 1, got {threshold:g}")
+        self.checkpoint, self.path = checkpoint, path
+        self.threshold = threshold
+        self.device = find_device(device)
+        self.size = checkpoint.model.image_size
+        self._layout = memory_format(self.device)
+        self._network = checkpoint.network().to(self.device)
+        self._network = self._network.to(memory_format=self._layout)  # type: ignore[call-overload]
+
+    def __call__(self, photo: str | Path | Photo) -> Segmentation:
+        """The lesion on one photo.
+
+        Args:
+            photo: a file, or an (H, W, 3) uint8 array, RGB, 0 to 255, upright.
+
+        Raises:
+            LesionsegError: the file is no photo, or the array has another shape or dtype.
+        """
+        if isinstance(photo, str | Path):
+            shrunk, size = images.read_photo_shrunk(Path(photo), self.size)
+        else:
+            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
+                raise LesionsegError(
+                    f"expected a photo of (H, W, 3) uint8, got {photo.shape} {photo.dtype}"
+                )
+            shrunk, size = images.shrink(photo, self.size), (photo.shape[0], photo.shape[1])
+        (soft,) = self.predict([shrunk])
+        return self.at_size(soft, *size)
+
+    def predict(self, photos: Sequence[Photo]) -> NDArray[np.float32]:
+        """Probabilities at the network's size.
+
+        Args:
+            photos: B arrays of (size, size, 3) uint8, as `images.shrink` returns.
+
+        Returns:
+            (B, size, size) float32, 0 to 1.
+        """
+        batch = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).to(self.device)
+        with torch.inference_mode():
+            logits = self._network(batch.contiguous(memory_format=self._layout))
+            soft: NDArray[np.float32] = logits.sigmoid().squeeze(1).float().cpu().numpy()
+        return soft
+
+    def at_size(self, soft: Probabilities, height: int, width: int) -> Segmentation:
+        """Probabilities (size, size) float32 enlarged to (height, width), then thresholded."""
+        probabilities = images.enlarge(soft, height, width)
+        return Segmentation(probabilities > self.threshold, probabilities)
+
+
+def load(
+    checkpoint: str | Path | None = None, device: str | None = None, threshold: float = 0.5
+) -> Segmenter:
+    """A segmenter with the weights of a checkpoint.
+
+    Args:
+        checkpoint: a file, a run's folder or name; left out, `LESIONSEG_CHECKPOINT`, else the
+            best checkpoint of the latest run in the cache folder.
+        device, threshold: as of `Segmenter`.
+
+    Raises:
+        LesionsegError: no such checkpoint, or it is foreign, damaged or of a later format.
+    """
+    path = store.find_checkpoint(None if checkpoint is None else str(checkpoint))
+    return Segmenter(checkpoints.load(path), device, threshold, path)
+
+
+@dataclass(frozen=True)
+class _Read(Generic[T]):
+    """An item whose photo was read, (size, size, 3) uint8, or could not be."""
+
+    item: T
+    photo: Photo | None = None
+    size: tuple[int, int] = (0, 0)  # (height, width) of the photo itself
+    error: LesionsegError = field(default_factory=LesionsegError)
+
+
+def stream(
+    segmenter: Segmenter,
+    items: Iterable[T],
+    source: Callable[[T], Source],
+    finish: Callable[[T, Probabilities, tuple[int, int]], R],
+    *,
+    batch_size: int,
+    workers: int,
+) -> Iterator[tuple[T, R | LesionsegError]]:
+    """Each item with what `finish(item, soft map, (height, width))` returned, in order.
+
+    Reading, arithmetic and finishing overlap; only a few batches are in memory at a time. Of an
+    item that cannot be read or finished the error comes in place of a result.
+
+    Raises:
+        LesionsegError: memory is out.
+    """
+
+    def read(item: T) -> _Read[T]:
+        try:
+            photo, size = images.read_photo_shrunk(source(item), segmenter.size)
+            return _Read(item, photo, size)
+        except LesionsegError as error:
+            return _Read(item, error=error)
+
+    def predicted() -> Iterator[tuple[_Read[T], Probabilities | None]]:
+        loaded = map_ahead(read, items, workers)
+        while batch := list(itertools.islice(loaded, batch_size)):
+            photos = [one.photo for one in batch if one.photo is not None]
+            soft = iter(segmenter.predict(photos) if photos else ())
+            for one in batch:
+                yield one, None if one.photo is None else next(soft)
+
+    def conclude(work: tuple[_Read[T], Probabilities | None]) -> tuple[T, R | LesionsegError]:
+        one, soft = work
+        if soft is None:
+            return one.item, one.error
+        try:
+            return one.item, finish(one.item, soft, one.size)
+        except LesionsegError as error:
+            return one.item, error
+
+    with out_of_memory_says("lower --batch-size"):
+        yield from map_ahead(conclude, predicted(), workers)

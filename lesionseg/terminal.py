@@ -1,0 +1,102 @@
+"""What a person sees: notes and progress on standard error, results on standard output.
+
+rich draws on a terminal only; in a pipe or a log a note is a plain line and a bar is nothing.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Bar(Protocol):
+    """Shows that `done` of `total` are finished; another label begins the clock anew."""
+
+    def __call__(self, done: int, total: int, label: str | None = None, extra: str = "") -> None:
+        """Move the bar."""
+
+
+@cache
+def _errors() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """One line for the person, on standard error."""
+    _errors().print(text)
+
+
+def show(renderable: Any) -> None:
+    """A result, on standard output."""
+    from rich.console import Console
+
+    Console(markup=False, highlight=False, emoji=False).print(renderable)
+
+
+@contextmanager
+def bar(label: str, unit: str = "photos", *, hidden: bool = False) -> Iterator[Bar]:
+    """A progress bar that counts photos, or bytes; gone when the block ends."""
+    from rich import progress
+
+    if unit == "bytes":
+        counts: list[progress.ProgressColumn] = [
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+        ]
+    else:
+        counts = [
+            progress.MofNCompleteColumn(),
+            progress.TextColumn(f"{{task.fields[speed]}} {unit}/s"),
+        ]
+    with progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        *counts,
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[extra]}", markup=False),
+        console=_errors(),
+        transient=True,
+        disable=hidden or not _errors().is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bars:
+        task = bars.add_task(label, total=None, extra="", speed="-")
+
+        def move(done: int, total: int, label: str | None = None, extra: str = "") -> None:
+            shown = bars.tasks[0]
+            if label is not None and label != shown.description:
+                bars.reset(task, description=label, total=total)
+            speed = f"{shown.speed:.1f}" if shown.speed else "-"
+            bars.update(task, completed=done, total=total, extra=extra, speed=speed)
+
+        yield move
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C, or a batch system's SIGTERM, as a question: has someone asked to stop?
+
+    The second time it stops at once, by KeyboardInterrupt.
+    """
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, ask) for each in signals]
+    try:
+        yield asked.is_set
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
