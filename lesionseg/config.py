@@ -15,7 +15,7 @@ VALIDATION_SHARE = 0.1  # of a set that brings no split of its own
 
 def _check(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise LesionsegError(f"{name}: expected {low:g} to {high:g}, got {value:g}")
+        raise LesionsegError(f"{name}: expected {low} to {high}, got {value}")
 
 
 def _choose(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -36,7 +36,7 @@ class ModelConfig:
         LesionsegError: a value out of range.
     """
 
-    width: int = 32
+    width: int = 16
     normalisation: Normalisation = "batch"
     image_size: int = 256
 

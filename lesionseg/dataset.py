@@ -25,14 +25,14 @@ from lesionseg.errors import LesionsegError, one_line
 
 SPLITS = ("train", "val", "test")
 
-_OFFICIAL = re.compile(r"(training|validation|test).*(input|data|groundtruth)$", re.IGNORECASE)
+_OFFICIAL = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
 _OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
 _LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
 
 
 @dataclass(frozen=True, order=True)
 class Pair:
-    """A photo, its mask, and the id that both are known by (the photo's name, no suffix)."""
+    """A photo, its mask, and the id of both: the photo's name without suffix, in its own case."""
 
     id: str
     photo: Path
@@ -145,7 +145,7 @@ def _find_in(folder: Path, by_split: dict[str, list[Pair]], problems: list[str])
     official: dict[tuple[str, bool], list[Path]] = {}
     for name, path in children.items():
         if match := _OFFICIAL.search(name):
-            key = (_OFFICIAL_SPLIT[match[1].lower()], match[2].lower() == "groundtruth")
+            key = (_OFFICIAL_SPLIT[match[1]], match[2] == "groundtruth")
             official.setdefault(key, []).extend(list_images(path))
     if official:
         for split in SPLITS:
@@ -186,7 +186,8 @@ def _match(photos: list[Path], masks: list[Path], problems: list[str]) -> list[P
     problems += [f"{mask_of[key]}: no photo" for key in mask_of.keys() - photo_of.keys()]
     problems.sort()
     both = photo_of.keys() & mask_of.keys()
-    return [Pair(photo_of[key].stem, photo_of[key], mask_of[key]) for key in both]
+    # the slice drops `_segmentation`, where masks stand for their photos
+    return [Pair(photo_of[key].stem[: len(key)], photo_of[key], mask_of[key]) for key in both]
 
 
 def _by_id(files: list[Path], what: str, problems: list[str]) -> dict[str, Path]:
@@ -225,8 +226,12 @@ def _apply_lists(root: Path, by_split: dict[str, list[Pair]], problems: list[str
     rest = [pair for key, pair in pairs.items() if key not in seen]
     for split in SPLITS:
         by_split[split] = [pairs[key] for key in given.get(split, ()) if key in pairs]
+        if given.get(split) and not by_split[split]:
+            raise LesionsegError(f"{root / f'{split}.txt'}: none of its ids has a photo and a mask")
     if "train" not in given:
         by_split["train"] = rest
+        if "val" not in given:
+            _split_by_hash(by_split)
     elif "val" not in given:
         by_split["val"] = rest
     elif rest:

@@ -6,13 +6,13 @@ True where the lesion is; probabilities are (H, W) float32, 0 to 1.
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lesionseg.errors import LesionsegError, one_line
 
@@ -33,7 +33,11 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
     """The image, not decoded yet; whatever goes wrong inside the block becomes one clear line."""
     name = source if isinstance(source, Path) else "standard input"
     try:
-        with Image.open(source, formats=_FORMATS) as image:
+        # Given a file's name, Pillow maps some TIFFs and then mixes up the rows of a turned one.
+        with (
+            source.open("rb") if isinstance(source, Path) else nullcontext(source) as file,
+            Image.open(file, formats=_FORMATS) as image,
+        ):
             yield image
     except LesionsegError as error:
         raise LesionsegError(f"{name}: {error}") from None
@@ -49,7 +53,15 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise LesionsegError(f"{name}: no such file") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise LesionsegError(f"{name}: cannot read this {what}: {one_line(error)}") from error
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise LesionsegError(f"{name}: cannot read this {what}: {reason}") from error
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """The (height, width) that the image has once it is upright, before it is decoded."""
+    width, height = image.size
+    turned = image.format != "TIFF" and image.getexif().get(0x0112) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)  # Pillow turns a TIFF's size itself
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -89,21 +101,9 @@ def read_photo_shrunk(source: Source, size: int) -> tuple[Photo, tuple[int, int]
     Returns ((size, size, 3) uint8, (H, W)). Raises as `read_photo`.
     """
     with _opened(source, "photo") as image:
-        width, height = image.size
+        own_size = _upright_size(image)
         image.draft(None, (2 * size, 2 * size))
-        full_before_turn = image.size
-        upright = _to_rgb(image)
-        if upright.size != full_before_turn:  # turned by a quarter
-            width, height = height, width
-        return np.asarray(_shrunk(upright, size)), (height, width)
-
-
-def photo_size(source: Path) -> tuple[int, int]:
-    """The (height, width) of the upright photo, from the file's header alone."""
-    with _opened(source, "photo") as image:
-        width, height = image.size
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        return (width, height) if turned else (height, width)
+        return np.asarray(_shrunk(_to_rgb(image), size)), own_size
 
 
 def shrink(photo: Photo, size: int) -> Photo:
@@ -128,7 +128,7 @@ def enlarge(soft: Probabilities, height: int, width: int) -> Probabilities:
 
 
 def read_mask(source: Source) -> tuple[Mask, bool]:
-    """The mask, (H, W) bool, and whether the file holds 0 and 1 rather than 0 to 255.
+    """The mask, (H, W) bool, upright, and whether the file holds 0 and 1 rather than 0 to 255.
 
     Lesion is where the value is > 128, the rule of the challenge's scorer (isic-challenge-scoring);
     in a file that holds nothing above 1, it is where the value is 1.
@@ -142,25 +142,26 @@ def read_mask(source: Source) -> tuple[Mask, bool]:
             raise LesionsegError(
                 f"expected a mask of one channel, got {image.mode} with transparency"
             )
+        upright = ImageOps.exif_transpose(image)
         if image.mode in ("1", "P"):
-            image = image.convert("RGB" if image.mode == "P" else "L")
-        values: NDArray[np.integer] = np.asarray(image)
+            upright = upright.convert("RGB" if image.mode == "P" else "L")
+        values: NDArray[np.integer] = np.asarray(upright)
         if values.ndim == 3:
             if values.shape[2] != 3 or (values != values[:, :, :1]).any():
                 raise LesionsegError(
                     f"expected a mask of one channel or three equal ones, got {image.mode}"
                 )
             values = values[:, :, 0]
-        if image.mode.startswith("I") and values.max() > 255:
-            values = values >> 8
-        elif image.mode == "F":
+        if image.mode == "F":
             raise LesionsegError("expected a mask of 8 or 16 bits, got floating point")
         highest = int(values.max())
-        if 1 < highest <= LESION_ABOVE:
+        zero_one = highest == 1
+        if highest > 255:  # 16 bits
+            values = values >> 8
+        if highest > 1 and values.max() <= LESION_ABOVE:
             raise LesionsegError(
                 f"expected a mask of 0/255 or 0/1, got a highest value of {highest}: labels?"
             )
-        zero_one = highest == 1
         return values > (0 if zero_one else LESION_ABOVE), zero_one
 
 
@@ -179,19 +180,23 @@ def overlay_png(photo: Photo, mask: Mask) -> bytes:
 
     The line lies just outside the lesion, cyan between black, as wide as 1/250 of the photo.
     """
-    half = max(1, round(max(mask.shape) / 500))
-    inside = Image.fromarray(mask.astype(np.uint8) * 255)
-    wide = np.asarray(_grown(inside, 2 * half + 1)) > 0
-    narrow = np.asarray(_grown(inside, half)) > 0
+    edge = max(1, round(max(mask.shape) / 1000))
     picture = photo.copy()
-    picture[wide & ~mask] = (0, 0, 0)
-    picture[narrow & ~mask] = (0, 255, 255)
+    for width, colour in ((edge, (0, 0, 0)), (2 * edge, (0, 255, 255)), (edge, (0, 0, 0))):
+        wider = _grown(mask, width)
+        picture[wider & ~mask] = colour
+        mask = wider
     return _png(Image.fromarray(picture))
 
 
-def _grown(image: Image.Image, by: int) -> Image.Image:
-    """The white region grown by `by` pixels on each side."""
-    return image.filter(ImageFilter.MaxFilter(2 * by + 1))
+def _grown(mask: Mask, by: int) -> Mask:
+    """The True region grown by `by` pixels to each side."""
+    grown = mask.copy()
+    for lines in (grown, grown.T):
+        for _ in range(by):
+            lines[1:] |= lines[:-1]
+            lines[:-1] |= lines[1:]
+    return grown
 
 
 def _png(image: Image.Image) -> bytes:
@@ -214,15 +219,12 @@ def shrink_photo_file(data: bytes, side: int) -> bytes:
     Raises as `read_photo`.
     """
     with _opened(io.BytesIO(data), "photo") as image:
-        size = _at_most(*image.size, side)
-        if size == image.size:
+        height, width = _upright_size(image)
+        size = _at_most(width, height, side)
+        if size == (width, height):
             return data
-        image.draft(None, (2 * size[0], 2 * size[1]))
-        before_turn = image.size
-        upright = _to_rgb(image)
-        if upright.size != before_turn:  # turned by a quarter
-            size = size[::-1]
-        return photo_jpeg(np.asarray(upright.resize(size, Image.Resampling.LANCZOS)))
+        image.draft(None, (2 * side, 2 * side))
+        return photo_jpeg(np.asarray(_to_rgb(image).resize(size, Image.Resampling.LANCZOS)))
 
 
 def shrink_mask_file(data: bytes, side: int) -> bytes:

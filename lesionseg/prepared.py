@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lesionseg import images, store
 from lesionseg.dataset import Pair, read_pair
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.errors import LesionsegError
 from lesionseg.threads import map_ahead
 
 _VERSION = 1  # of what is written; raise it when the same photos would give other arrays
@@ -71,7 +71,7 @@ def prepare(
     except OSError as error:
         if _open(folder, stamp) is None:  # else another process was first
             raise LesionsegError(
-                f"cannot keep the prepared photos in {folder.parent}: {one_line(error)}; "
+                f"cannot keep the prepared photos in {folder.parent}: {error.strerror or error}; "
                 f"free some space there or set {store.CACHE_VARIABLE}"
             ) from error
     finally:
@@ -87,10 +87,10 @@ def _open(folder: Path, stamp: str) -> Prepared | None:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         if index["stamp"] != stamp:
             return None
-        ids = tuple(index["ids"])
+        ids, size = tuple(index["ids"]), index["size"]
         return Prepared(
-            np.load(folder / "photos.npy", mmap_mode="r")[: len(ids)],
-            np.load(folder / "masks.npy", mmap_mode="r")[: len(ids)],
+            np.memmap(folder / "photos", np.uint8, "r", shape=(len(ids), size, size, 3)),
+            np.memmap(folder / "masks", np.uint8, "r", shape=(len(ids), size, size)),
             ids,
             tuple(index["problems"]),
             index["fingerprint"],
@@ -107,7 +107,10 @@ def _build(
     stamp: str,
     on_photo: Callable[[int, int], None],
 ) -> None:
-    """Writes photos.npy, masks.npy and index.json; rows of unreadable pairs stay at the end."""
+    """Writes the bytes of the arrays to `photos` and `masks`, then index.json.
+
+    Not through a memory map: on a full disk that would kill the process.
+    """
 
     def read(pair: Pair) -> tuple[images.Photo, images.Mask] | str:
         try:
@@ -115,27 +118,29 @@ def _build(
         except LesionsegError as error:
             return str(error)
 
-    def array(name: str, *shape: int) -> NDArray[np.uint8]:
-        return np.lib.format.open_memmap(
-            folder / name, mode="w+", dtype=np.uint8, shape=(len(pairs), *shape)
-        )
-
-    photos, masks = array("photos.npy", size, size, 3), array("masks.npy", size, size)
     ids: list[str] = []
     problems: list[str] = []
     digest = hashlib.sha256()
-    for pair, result in zip(pairs, map_ahead(read, pairs, workers), strict=True):
-        if isinstance(result, str):
-            problems.append(result)
-        else:
-            row = len(ids)
-            photos[row], masks[row] = result
-            digest.update(pair.id.encode() + photos[row].tobytes() + masks[row].tobytes())
-            ids.append(pair.id)
-        on_photo(len(ids) + len(problems), len(pairs))
+    with (folder / "photos").open("wb") as photos, (folder / "masks").open("wb") as masks:
+        for pair, result in zip(pairs, map_ahead(read, pairs, workers), strict=True):
+            if isinstance(result, str):
+                problems.append(result)
+            else:
+                photo, mask = (array.tobytes() for array in result)
+                photos.write(photo)
+                masks.write(mask)
+                digest.update(pair.id.encode() + photo + mask)
+                ids.append(pair.id)
+            on_photo(len(ids) + len(problems), len(pairs))
     if not ids:
         raise LesionsegError(f"none of the {len(pairs)} pairs can be used; first: {problems[0]}")
-    index = {"stamp": stamp, "ids": ids, "problems": problems, "fingerprint": digest.hexdigest()}
+    index = {
+        "stamp": stamp,
+        "size": size,
+        "ids": ids,
+        "problems": problems,
+        "fingerprint": digest.hexdigest(),
+    }
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 

@@ -138,13 +138,13 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         LesionsegError: the operating system refuses (no space, no permission, a folder there).
     """
-    if path.is_dir():
-        raise LesionsegError(f"cannot write {path}: it is a folder; name a file")
-    if path.exists() and not path.is_file():
-        yield path
-        return
     temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
     try:
+        if path.is_dir():
+            raise LesionsegError(f"cannot write {path}: it is a folder; name a file")
+        if path.exists() and not path.is_file():
+            yield path
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)

@@ -7,7 +7,7 @@ import pytest
 
 from lesionseg import phantoms
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Mask, Photo, photo_size, read_mask, read_photo
+from lesionseg.images import Mask, Photo, read_mask, read_photo
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_the_files_read_back_as_they_were_drawn(tmp_path: Path) -> None:
     photo, mask = phantoms.draw(5, 1)
     file = tmp_path / "DEMO_Validation_Input" / "DEMO_0000001.jpg"
     truth = tmp_path / "DEMO_Validation_GroundTruth" / "DEMO_0000001_segmentation.png"
-    assert photo_size(file) == mask.shape
+    assert read_photo(file).shape[:2] == mask.shape
     assert np.abs(read_photo(file).astype(int) - photo).mean() < 3
     back, zero_one = read_mask(truth)
     assert (back == mask).all()

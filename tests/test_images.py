@@ -1,0 +1,441 @@
+"""Photos and masks in every form that people have them, and what is written of them."""
+
+import io
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+from PIL import Image
+
+from lesionseg import images
+from lesionseg.errors import LesionsegError
+from lesionseg.images import Mask, Photo, Probabilities
+
+GREY = np.kron(np.array([[0, 64, 128], [160, 208, 255]]), np.ones((16, 16))).astype(np.uint8)
+COLOUR = np.stack([GREY, 255 - GREY, GREY // 2], axis=2)  # (32, 48, 3)
+LEFT_HALF = np.tile(np.arange(8) < 4, (6, 1))  # a mask (6, 8)
+
+# How a picture is stored whose orientation is the key: the reverse of what a viewer does.
+STORED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+
+def orientation(number: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return exif
+
+
+def picture(array: NDArray[Any], mode: str | None = None) -> Image.Image:
+    image = Image.fromarray(np.ascontiguousarray(array))
+    return image.convert(mode) if mode else image
+
+
+def close(got: Photo, expected: NDArray[Any], tolerance: int) -> bool:
+    """Whether two pictures have the same shape and nowhere differ by more."""
+    return got.shape == expected.shape and bool(
+        (np.abs(got.astype(int) - expected.astype(int)) <= tolerance).all()
+    )
+
+
+def assert_photo(file: Path, expected: NDArray[Any], tolerance: int = 0) -> None:
+    """The file holds the picture, and every way of reading it says so."""
+    photo = images.read_photo(file)
+    assert photo.dtype == np.uint8
+    assert close(photo, expected, tolerance)
+    shrunk, size = images.read_photo_shrunk(file, 16)
+    assert size == photo.shape[:2]
+    assert (shrunk == images.shrink(photo, 16)).all()
+
+
+@pytest.mark.parametrize("number", STORED)
+@pytest.mark.parametrize(
+    ("format", "options", "tolerance"),
+    [
+        ("JPEG", {"quality": 95, "subsampling": 0}, 4),
+        ("PNG", {}, 0),
+        ("TIFF", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+    ],
+)
+def test_photos_are_turned_upright(
+    tmp_path: Path, number: int, format: str, options: dict[str, Any], tolerance: int
+) -> None:
+    file = tmp_path / f"photo.{format}"  # the suffix in upper case
+    picture(STORED[number](COLOUR)).save(file, format, exif=orientation(number), **options)
+    assert_photo(file, COLOUR, tolerance)
+
+
+@pytest.mark.parametrize("number", [1, 2, 6])
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("mode", ["L", "P", "1", "LA", "RGBA", "I;16"])
+def test_modes_become_upright_rgb(tmp_path: Path, mode: str, format: str, number: int) -> None:
+    file = tmp_path / "photo"
+    stored = STORED[number](GREY)
+    if mode == "I;16":
+        image = picture(stored.astype(np.uint16) * 256 + 255)
+    elif mode == "1":
+        image = picture(stored > 128)
+    else:
+        image = picture(stored, mode)
+    assert image.mode == mode
+    image.save(file, format, exif=orientation(number))
+    expected = (GREY > 128) * 255 if mode == "1" else GREY
+    assert_photo(file, np.dstack([expected] * 3))
+
+
+@pytest.mark.parametrize(("format", "tolerance"), [("JPEG", 4), ("TIFF", 1)])
+def test_cmyk(tmp_path: Path, format: str, tolerance: int) -> None:
+    file = tmp_path / "photo"
+    picture(COLOUR, "CMYK").save(file, format, quality=95, subsampling=0)
+    assert_photo(file, COLOUR, tolerance)
+
+
+def test_bmp(tmp_path: Path) -> None:
+    file = tmp_path / "photo.bmp"
+    picture(COLOUR).save(file)
+    assert_photo(file, COLOUR)
+
+
+def test_a_file_of_several_pictures_gives_the_first(tmp_path: Path) -> None:
+    file = tmp_path / "phone.jpg"
+    turned, other = picture(STORED[6](COLOUR)), picture(255 - COLOUR)
+    options: dict[str, Any] = {"exif": orientation(6), "quality": 95, "subsampling": 0}
+    turned.save(file, "MPO", save_all=True, append_images=[other], **options)
+    with Image.open(file) as image:
+        assert image.format == "MPO"
+    assert_photo(file, COLOUR, 4)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+def test_what_is_transparent_becomes_black(tmp_path: Path, mode: str) -> None:
+    file = tmp_path / "photo.png"
+    opaque = np.where(np.arange(48) < 24, 255, 0).astype(np.uint8)
+    image = Image.new("L", (48, 32), 200)
+    if mode in ("RGBA", "LA"):
+        image = image.convert(mode)
+        image.putalpha(picture(np.tile(opaque, (32, 1))))
+        image.save(file)
+    else:  # one value, or one colour of the palette, is transparent
+        image = picture(np.tile(np.where(opaque, 200, 70).astype(np.uint8), (32, 1)), mode)
+        image.save(file, transparency=70)
+    assert_photo(file, np.dstack([np.tile(np.where(opaque, 200, 0), (32, 1))] * 3))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [(np.int32(70_000), "8 or 16 bits a channel, got 32"), (np.float32(0.5), "floating point")],
+)
+def test_photos_of_more_than_16_bits_are_refused(tmp_path: Path, values: Any, message: str) -> None:
+    file = tmp_path / "photo.tif"
+    Image.fromarray(np.full((8, 8), values)).save(file)
+    with pytest.raises(LesionsegError, match=rf"^{file}: expected .*{message}$"):
+        images.read_photo(file)
+
+
+def test_a_large_jpeg_is_read_at_a_reduced_scale_and_looks_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "large.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    picture(noise).resize((1600, 1200), Image.Resampling.BICUBIC).save(file, quality=90)
+    shrunk, size = images.read_photo_shrunk(file, 64)
+    full = images.shrink(images.read_photo(file), 64)
+    assert size == (1200, 1600)
+    assert 0 < np.abs(shrunk.astype(int) - full.astype(int)).mean() < 1
+
+
+@pytest.mark.parametrize(("number", "size"), [(1, (1003, 1001)), (6, (1001, 1003))])
+def test_the_size_of_a_nearly_square_photo(
+    tmp_path: Path, number: int, size: tuple[int, int]
+) -> None:
+    file = tmp_path / "photo.jpg"  # an eighth of it is square
+    Image.new("RGB", (1001, 1003)).save(file, exif=orientation(number))
+    assert images.read_photo_shrunk(file, 32)[1] == size
+
+
+# What is no photo
+
+
+def gif() -> bytes:
+    buffer = io.BytesIO()
+    picture(GREY).save(buffer, "GIF")
+    return buffer.getvalue()
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    for kind, data in (*chunks, (b"IEND", b"")):
+        checksum = zlib.crc32(kind + data)
+        parts.append(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum))
+    return b"".join(parts)
+
+
+BOMB = png((b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)), (b"IDAT", b""))
+
+
+@pytest.mark.parametrize("read", [images.read_photo, images.read_mask])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a line of text\n" * 20, "not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"),
+        (b"", "not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"),
+        (gif(), "not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"),
+        (BOMB, "too large to decode safely, over [0-9]+ megapixels; shrink it first"),
+        ("folder", "cannot read this {what}: Is a directory"),
+        ("missing", "no such file"),
+    ],
+    ids=["text", "empty", "gif", "bomb", "folder", "missing"],
+)
+def test_other_files_are_refused_in_one_line(
+    tmp_path: Path, read: Callable[[Path], object], content: bytes | str, message: str
+) -> None:
+    file = tmp_path / "photo.png"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content == "folder":
+        file.mkdir()
+    what = "mask" if read is images.read_mask else "photo"
+    with pytest.raises(LesionsegError, match=rf"^{file}: {message.format(what=what)}$"):
+        read(file)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "TIFF", "WEBP"])
+def test_a_file_cut_short_is_refused(tmp_path: Path, format: str) -> None:
+    file = tmp_path / "photo"
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    picture(noise).save(file, format)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    for read in (images.read_photo, lambda path: images.read_photo_shrunk(path, 16)):
+        with pytest.raises(LesionsegError, match=rf"^{file}: [^\n]+$"):
+            read(file)
+
+
+def test_a_stream_is_called_standard_input() -> None:
+    with pytest.raises(LesionsegError, match=r"^standard input: not a photo"):
+        images.read_photo(io.BytesIO(b"text"))
+
+
+# Masks
+
+
+def save(array: NDArray[Any], folder: Path, mode: str | None = None, **options: Any) -> Path:
+    file = folder / "mask.png"
+    picture(array, mode).save(file, **options)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "zero_one"),
+    [
+        (LEFT_HALF * np.uint8(255), None, False),
+        (LEFT_HALF * np.uint8(1), None, True),
+        (LEFT_HALF * np.uint8(129), None, False),
+        (np.where(LEFT_HALF, 129, 128).astype(np.uint8), None, False),  # soft edges
+        (LEFT_HALF, "1", False),
+        (LEFT_HALF * np.uint8(255), "P", False),
+        (LEFT_HALF * np.uint8(255), "RGB", False),
+        (LEFT_HALF * np.uint16(65535), None, False),
+        (LEFT_HALF * np.uint16(255), None, False),
+        (LEFT_HALF * np.uint16(1), None, True),
+    ],
+)
+def test_masks(tmp_path: Path, values: NDArray[Any], mode: str | None, zero_one: bool) -> None:
+    mask, found = images.read_mask(save(values, tmp_path, mode))
+    assert mask.dtype == np.bool_
+    assert (mask == LEFT_HALF).all()
+    assert found == zero_one
+
+
+def test_a_mask_without_lesion(tmp_path: Path) -> None:
+    mask, zero_one = images.read_mask(save(np.zeros((6, 8), np.uint8), tmp_path))
+    assert not mask.any()
+    assert not zero_one
+
+
+@pytest.mark.parametrize("number", STORED)
+def test_masks_are_turned_as_their_photos(tmp_path: Path, number: int) -> None:
+    corner = np.zeros((6, 8), bool)
+    corner[:2, :3] = True
+    stored = STORED[number](corner * np.uint8(255))
+    mask, _ = images.read_mask(save(stored, tmp_path, exif=orientation(number)))
+    assert mask.shape == corner.shape
+    assert (mask == corner).all()
+
+
+RED = np.dstack([LEFT_HALF * np.uint8(255), np.zeros((6, 8, 2), np.uint8)])
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "message"),
+    [
+        (RED, None, "one channel or three equal ones, got RGB"),
+        (RED, "CMYK", "one channel or three equal ones, got CMYK"),
+        (RED, "P", "one channel or three equal ones, got P"),
+        (RED, "RGBA", "one channel, got RGBA with transparency"),
+        (LEFT_HALF * np.uint8(255), "LA", "one channel, got LA with transparency"),
+        (np.arange(8, dtype=np.uint8), None, "0/255 or 0/1, got a highest value of 7: labels[?]"),
+        (LEFT_HALF * np.uint8(128), None, "got a highest value of 128: labels[?]"),
+        (LEFT_HALF * np.uint16(300), None, "got a highest value of 300: labels[?]"),
+        (LEFT_HALF * np.float32(1), None, "8 or 16 bits, got floating point"),
+    ],
+)
+def test_what_is_no_mask(
+    tmp_path: Path, values: NDArray[Any], mode: str | None, message: str
+) -> None:
+    file = tmp_path / "mask.tif"
+    picture(np.atleast_2d(values), mode).save(file)
+    with pytest.raises(LesionsegError, match=rf"^{file}: expected a mask of .*{message}$"):
+        images.read_mask(file)
+
+
+# Sizes
+
+
+def masks(side: int = 20) -> st.SearchStrategy[Mask]:
+    return arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=side))
+
+
+@given(masks(), st.integers(1, 30))
+def test_a_mask_and_its_complement_shrink_alike(mask: Mask, size: int) -> None:
+    lesion, rest = images.shrink_mask(mask, size), images.shrink_mask(~mask, size)
+    assert lesion.shape == (size, size)
+    assert lesion.dtype == np.bool_
+    assert (lesion | rest).all()
+    if mask.all() or not mask.any():
+        assert (lesion != rest).all()
+
+
+def test_shrinking_keeps_the_place() -> None:
+    assert (images.shrink_mask(LEFT_HALF, 4) == [[True, True, False, False]] * 4).all()
+    assert (images.shrink_mask(LEFT_HALF.repeat(50, 0).repeat(50, 1), 8)[:, :4]).all()
+
+
+@settings(deadline=None)
+@given(
+    arrays(
+        np.float32,
+        array_shapes(min_dims=2, max_dims=2, max_side=12),
+        elements=st.floats(0, 1, width=32),
+    ),
+    st.integers(1, 40),
+    st.integers(1, 40),
+)
+def test_enlarging_keeps_the_range(soft: Probabilities, height: int, width: int) -> None:
+    large = images.enlarge(soft, height, width)
+    assert large.shape == (height, width)
+    assert large.dtype == np.float32
+    assert soft.min() - 1e-6 <= large.min()
+    assert large.max() <= soft.max() + 1e-6
+    assert 0 <= large.min() <= large.max() <= 1
+
+
+def test_enlarging_is_bilinear_between_pixel_centres() -> None:
+    large = images.enlarge(np.array([[0, 1]], np.float32), 1, 4)
+    assert large.tolist() == [[0, 0.25, 0.75, 1]]
+
+
+@pytest.mark.parametrize("number", [1, 6])
+def test_a_shrunk_photo_file_and_its_mask_match(number: int) -> None:
+    photo, mask = io.BytesIO(), io.BytesIO()
+    stored = STORED[number](COLOUR.repeat(20, 0).repeat(20, 1))  # a grid of 320-pixel squares
+    picture(stored).save(photo, "JPEG", exif=orientation(number))
+    picture(stored[:, :, 0]).save(mask, "PNG", exif=orientation(number))
+    small = images.read_photo(io.BytesIO(images.shrink_photo_file(photo.getvalue(), 64)))
+    kept, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask.getvalue(), 64)))
+    assert small.shape == (64, 96, 3)
+    assert np.abs(small.astype(int) - COLOUR.repeat(2, 0).repeat(2, 1)).mean() < 4
+    assert (kept == (GREY > 128).repeat(2, 0).repeat(2, 1)).all()
+    assert images.shrink_photo_file(photo.getvalue(), 640) == photo.getvalue()
+
+
+# What is written
+
+
+def chunks(data: bytes) -> set[bytes]:
+    """The kinds of the chunks in a PNG."""
+    kinds, at = set(), 8
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        kinds.add(data[at + 4 : at + 8])
+        at += length + 12
+    return kinds
+
+
+@given(masks())
+def test_a_mask_comes_back_as_it_was_written(mask: Mask) -> None:
+    data = images.mask_png(mask)
+    assert chunks(data) == {b"IHDR", b"IDAT", b"IEND"}
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.mode) == ("PNG", "L")
+        assert set(np.unique(np.asarray(image)).tolist()) <= {0, 255}
+    again, zero_one = images.read_mask(io.BytesIO(data))
+    assert again.shape == mask.shape
+    assert (again == mask).all()
+    assert not zero_one
+
+
+def test_probabilities_are_written_as_grey() -> None:
+    probabilities = np.array([[0, 0.1, 0.5, 0.999, 1]], np.float32)
+    data = images.probability_png(probabilities)
+    assert chunks(data) == {b"IHDR", b"IDAT", b"IEND"}
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.asarray(image).tolist() == [[0, 26, 128, 255, 255]]
+
+
+def test_a_photo_written_as_jpeg() -> None:
+    data = images.photo_jpeg(COLOUR)
+    assert close(images.read_photo(io.BytesIO(data)), COLOUR, 4)
+    with Image.open(io.BytesIO(data)) as image:
+        assert not image.getexif()
+
+
+@pytest.mark.parametrize("side", [40, 500, 2000])
+def test_the_outline_lies_around_the_lesion(side: int) -> None:
+    photo = np.full((side, side + 10, 3), 90, np.uint8)
+    mask = np.zeros(photo.shape[:2], bool)
+    mask[side // 4 : side // 2, side // 4 : side // 2] = True
+    before = photo.copy()
+    drawn = images.read_photo(io.BytesIO(images.overlay_png(photo, mask)))
+    assert (photo == before).all()  # the caller's own
+    assert (drawn[mask] == 90).all()
+    line = (drawn != 90).any(axis=2)
+    width = side // 4 - np.flatnonzero(line.any(axis=0))[0]
+    assert width == pytest.approx(max(4, side / 250), abs=1)
+    across = drawn[side // 3, side // 4 - width : side // 4]
+    edge = width // 4
+    assert (across[:edge] == 0).all()
+    assert (across[edge:-edge] == (0, 255, 255)).all()
+    assert (across[-edge:] == 0).all()
+    expected = np.zeros_like(mask)
+    expected[side // 4 - width : side // 2 + width, side // 4 - width : side // 2 + width] = True
+    assert (line == (expected & ~mask)).all()
+
+
+@pytest.mark.parametrize("lesion", [False, True])
+def test_no_outline_where_all_is_the_same(lesion: bool) -> None:
+    mask = np.full(COLOUR.shape[:2], lesion)
+    assert (images.read_photo(io.BytesIO(images.overlay_png(COLOUR, mask))) == COLOUR).all()
+
+
+def test_the_outline_of_a_large_photo_is_quick() -> None:
+    mask = np.zeros((1500, 2000), bool)
+    mask[500:1000, 500:1000] = True
+    began = time.process_time()
+    images.overlay_png(np.zeros((1500, 2000, 3), np.uint8), mask)
+    assert time.process_time() - began < 1  # seconds

@@ -1,0 +1,240 @@
+"""Where things are looked for, and that a file is written whole or not at all."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from lesionseg import store
+from lesionseg.errors import LesionsegError
+
+
+def make_run(name: str, *files: str, seconds: int = 0) -> Path:
+    """A run whose files were written at the given time."""
+    folder = store.runs_dir() / name
+    folder.mkdir(parents=True)
+    for file in files:
+        (folder / file).write_bytes(b"")
+        os.utime(folder / file, (seconds, seconds))
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """The names and texts of all files in a folder, hidden ones included."""
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+# Folders
+
+
+def test_the_cache_folder_is_that_of_the_environment(cache_dir: Path) -> None:
+    assert store.cache_dir() == cache_dir
+    assert store.data_dir("isic2018") == cache_dir / "data" / "isic2018"
+    assert store.runs_dir() == cache_dir / "runs"
+    assert store.prepared_dir() == cache_dir / "prepared"
+    assert not cache_dir.exists()
+
+
+def test_the_cache_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    for named, expected in (("here", tmp_path / "here"), ("~/kept", Path("/home/someone/kept"))):
+        monkeypatch.setenv(store.CACHE_VARIABLE, named)
+        assert store.cache_dir() == expected
+
+
+@pytest.mark.parametrize("named", ["", None])
+def test_the_cache_folder_is_else_the_users(
+    named: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: Path("/of/user"))
+    if named is None:
+        monkeypatch.delenv(store.CACHE_VARIABLE)
+    else:
+        monkeypatch.setenv(store.CACHE_VARIABLE, named)
+    assert store.cache_dir() == Path("/of/user")
+
+
+# Runs
+
+
+def test_a_new_run_is_named_or_dated() -> None:
+    assert store.new_run("first") == store.runs_dir() / "first"
+    assert len(store.new_run().name) == len("2026-01-31-235959")
+    assert not store.runs_dir().exists()
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "/a", "a/"])
+def test_a_run_has_a_name_not_a_path(name: str) -> None:
+    with pytest.raises(LesionsegError, match=r"expected a run's name, got .* use --output$"):
+        store.new_run(name)
+
+
+@pytest.mark.parametrize("file", [store.BEST, store.LAST])
+def test_a_run_is_not_overwritten(file: str) -> None:
+    folder = make_run("first", file)
+    message = f"^{folder} holds a run already; .*--resume"
+    with pytest.raises(LesionsegError, match=message):
+        store.new_run("first")
+    with pytest.raises(LesionsegError, match=message):
+        store.unused_run(folder)
+
+
+def test_a_folder_without_a_run_may_be_used(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    assert store.unused_run(tmp_path) == tmp_path
+
+
+def test_the_run_to_resume() -> None:
+    older, newer = make_run("b", store.LAST, seconds=1), make_run("a", store.LAST, seconds=2)
+    make_run("c", store.BEST, seconds=3)  # cannot be resumed
+    assert store.find_run() == newer
+    assert store.find_run("b") == older
+    assert store.find_run(str(older)) == store.find_run(older) == older
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (None, "^no run to resume: none under .*; train without --resume$"),
+        ("d", "^no run 'd' to resume: neither a run's folder nor a name under "),
+        ("empty", "^no run 'empty' to resume: "),
+    ],
+)
+def test_no_run_to_resume(named: str | None, message: str) -> None:
+    make_run("empty")
+    with pytest.raises(LesionsegError, match=message):
+        store.find_run(named)
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_is_a_file_a_folder_or_the_name_of_a_run(tmp_path: Path) -> None:
+    best = make_run("first", store.BEST, store.LAST) / store.BEST
+    make_run("later", store.BEST, seconds=9)
+    elsewhere = tmp_path / "model.pt"
+    elsewhere.touch()
+    assert store.find_checkpoint(str(elsewhere)) == elsewhere
+    assert store.find_checkpoint(str(best.parent)) == best
+    assert store.find_checkpoint("first") == best
+    assert store.find_checkpoint(f"first/{store.LAST}") == best.with_name(store.LAST)
+
+
+def test_the_checkpoint_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (make_run(name, store.BEST) / store.BEST for name in ("first", "second"))
+    make_run("later", store.BEST, seconds=9)
+    monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "first")
+    assert store.find_checkpoint() == first
+    assert store.find_checkpoint("second") == second
+
+
+def test_the_checkpoint_of_the_latest_run() -> None:
+    make_run("b", store.BEST, seconds=1)
+    newest = make_run("a", store.BEST, seconds=2)
+    make_run("c", store.LAST, seconds=3)
+    assert store.find_checkpoint() == newest / store.BEST
+
+
+def test_no_checkpoint_yet() -> None:
+    with pytest.raises(LesionsegError, match=r"no checkpoint yet: .* 'lesionseg train'.*--checkp"):
+        store.find_checkpoint()
+    with pytest.raises(LesionsegError, match=r"no checkpoint 'x': .*no run has been trained yet$"):
+        store.find_checkpoint("x")
+
+
+def test_a_wrong_name_lists_the_right_ones() -> None:
+    for name, file in (("b", store.BEST), ("a", store.BEST), ("unfinished", store.LAST)):
+        make_run(name, file)
+    with pytest.raises(LesionsegError, match=r"no checkpoint 'x': .*; the runs are: a, b$"):
+        store.find_checkpoint("x")
+
+
+# Writing
+
+
+def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "file"
+    for text in ("first", "second"):
+        with store.replacing(target) as temporary:
+            assert temporary.parent == target.parent
+            temporary.write_text(text)
+            assert not target.exists() or target.read_text() != text
+        assert contents(target.parent) == {"file": text}
+
+
+def write_half(target: Path, error: BaseException) -> None:
+    with store.replacing(target) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_error_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(error):
+        write_half(tmp_path / "file", error())
+    assert contents(tmp_path) == {"file": "old"}
+
+
+def test_an_error_of_the_operating_system_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LesionsegError, match=r"^cannot write .*/file: No space left on device$"):
+        write_half(tmp_path / "file", OSError(28, "No space left on device"))
+    assert contents(tmp_path) == {}
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    with (
+        pytest.raises(LesionsegError, match=rf"^cannot write {tmp_path}: it is a folder; name a "),
+        store.replacing(tmp_path),
+    ):
+        pytest.fail("the block began")
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    target = tmp_path / "file" / "photo.png"
+    target.parent.write_text("kept")
+    with (
+        pytest.raises(LesionsegError, match=rf"^cannot write {target}: (Not a dir|File exists)"),
+        store.replacing(target),
+    ):
+        pytest.fail("the block began")
+    assert contents(tmp_path) == {"file": "kept"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_device_is_written_to_as_it_is() -> None:
+    with store.replacing(Path("/dev/null")) as path:
+        assert path == Path("/dev/null")
+        path.write_text("text")
+    assert Path("/dev/null").is_char_device()
+    with (
+        pytest.raises(LesionsegError, match=r"^cannot write /dev/full: No space left on device$"),
+        store.replacing(Path("/dev/full")) as path,
+    ):
+        path.write_text("text")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such permissions")
+def test_a_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with store.replacing(tmp_path / "file") as temporary:
+            temporary.write_text("text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with (
+            pytest.raises(LesionsegError, match=r"^cannot write .*: Permission denied$"),
+            store.replacing(tmp_path / "file") as temporary,
+        ):
+            temporary.write_text("text")
+    finally:
+        tmp_path.chmod(0o700)
