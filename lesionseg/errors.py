@@ -12,3 +12,8 @@ class LesionsegError(Exception):
 def one_line(error: BaseException) -> str:
     """The text of any exception on one line, or its class where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def amount(number: int) -> str:
+    """A number of bytes as a message tells it: `13.8 GB`, `0.4 MB`."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

@@ -13,6 +13,7 @@ from lesionseg.catalog import (
     BASES,
     DATASETS,
     DESCRIPTION,
+    DataSet,
     Description,
     read_description,
     write_description,
@@ -23,19 +24,19 @@ ISIC = [dataset for dataset in DATASETS.values() if not dataset.drawn]
 
 
 def test_the_sets_by_name() -> None:
-    assert list(DATASETS) == ["demo", "isic2018", "isic2017", "isic2016"]
+    assert list(DATASETS) == ["isic2018", "isic2017", "isic2016", "demo"]
     assert all(name == dataset.name for name, dataset in DATASETS.items())
     assert [dataset.name for dataset in ISIC] == ["isic2018", "isic2017", "isic2016"]
 
 
 @pytest.mark.parametrize("dataset", ISIC, ids=lambda dataset: dataset.name)
-def test_each_split_has_photos_and_masks(dataset) -> None:
+def test_each_split_has_photos_and_masks(dataset: DataSet) -> None:
     pairs = [(archive.split, archive.kind) for archive in dataset.archives]
     assert pairs == [(split, kind) for split in dataset.photos for kind in ("photos", "masks")]
 
 
 @pytest.mark.parametrize("dataset", ISIC, ids=lambda dataset: dataset.name)
-def test_checksums_have_their_length(dataset) -> None:
+def test_checksums_have_their_length(dataset: DataSet) -> None:
     digits = {"sha256": 64, "md5": 32}
     for archive in dataset.archives:
         assert re.fullmatch(rf"[0-9a-f]{{{digits[archive.algorithm]}}}", archive.checksum)
@@ -82,7 +83,9 @@ def test_the_catalog_stays_light() -> None:
         st.dictionaries(st.sampled_from(["train", "val", "test"]), st.integers(0)),
     )
 )
-def test_description_comes_back(tmp_path_factory, description) -> None:
+def test_description_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, description: Description
+) -> None:
     folder = tmp_path_factory.mktemp("set")
     write_description(folder, description)
     assert read_description(folder) == description

@@ -12,8 +12,10 @@ import sys
 import time
 import zipfile
 from collections import namedtuple
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 import pytest
@@ -24,7 +26,16 @@ from server import Act, Server
 
 from lesionseg import download as room
 from lesionseg import images, store
-from lesionseg.catalog import DATASETS, Archive, DataSet, Description, read_description
+from lesionseg import unpack as unpacking
+from lesionseg.catalog import (
+    DATASETS,
+    Archive,
+    DataSet,
+    Description,
+    Kind,
+    Split,
+    read_description,
+)
 from lesionseg.download import Patience, Progress, download, listing
 from lesionseg.errors import LesionsegError
 
@@ -33,6 +44,19 @@ PHOTOS, MASKS = "ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_Grou
 VAL_PHOTOS, VAL_MASKS = "ISIC2018_Task1-2_Validation_Input", "ISIC2018_Task1_Validation_GroundTruth"
 URL, MASKS_URL = f"/2018/{PHOTOS}.zip", f"/2018/{MASKS}.zip"
 Usage = namedtuple("Usage", "total used free")
+Zips = dict[tuple[Split, Kind], tuple[str, bytes]]  # by split and kind: the stem and the bytes
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of `download`."""
+
+    splits: Collection[str]
+    bases: Sequence[str]
+    archives: Path
+    shrink: int
+    on_progress: Callable[[Progress], None]
+    note: Callable[[str], None]
+    patience: Patience
 
 
 def photo_and_mask(seed: int, width: int = 160, height: int = 120) -> tuple[bytes, bytes]:
@@ -51,14 +75,14 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def archive(stem: str, split: str, kind: str, data: bytes, exact: bool = True) -> Archive:
-    algorithm = "sha256" if exact else "md5"
+def archive(stem: str, split: Split, kind: Kind, data: bytes, exact: bool = True) -> Archive:
+    algorithm: Literal["sha256", "md5"] = "sha256" if exact else "md5"
     checksum = hashlib.new(algorithm, data).hexdigest()
     size = len(data) if exact else round(len(data) * 0.9)
     return Archive(f"{stem}.zip", split, kind, size, algorithm, checksum, exact)
 
 
-def toy(zips: dict[tuple[str, str], tuple[str, bytes]], photos: dict[str, int], exact=True):
+def toy(zips: Zips, photos: dict[str, int], exact: bool = True) -> tuple[DataSet, dict[str, bytes]]:
     """A data set of these zips by (split, kind), and what a server holds of it."""
     archives = tuple(
         archive(stem, split, kind, data, exact) for (split, kind), (stem, data) in zips.items()
@@ -67,12 +91,13 @@ def toy(zips: dict[tuple[str, str], tuple[str, bytes]], photos: dict[str, int], 
     return DataSet("toy", "Toy", 2018, photos, "CC0", "none", archives), files
 
 
-def toy_zips(train: int = 6, val: int = 2) -> dict[tuple[str, str], tuple[str, bytes]]:
-    zips = {}
-    for split, count, input_stem, truth_stem in (
+def toy_zips(train: int = 6, val: int = 2) -> Zips:
+    zips: Zips = {}
+    parts: tuple[tuple[Split, int, str, str], ...] = (
         ("train", train, PHOTOS, MASKS),
         ("val", val, VAL_PHOTOS, VAL_MASKS),
-    ):
+    )
+    for split, count, input_stem, truth_stem in parts:
         pairs = {f"ISIC_{n:07d}": photo_and_mask(n) for n in range(count)}
         inputs = {f"{input_stem}/{name}.jpg": photo for name, (photo, _) in pairs.items()}
         inputs[f"{input_stem}/LICENSE.txt"] = b"CC0"
@@ -94,13 +119,24 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[Server]:
     with Server(dict(FILES)) as running:
         yield running
 
 
-def fetch(server: Server, folder: Path, dataset: DataSet = TOY, **options) -> Description:
-    return download(dataset, folder, **{"bases": [server.base], "patience": QUICK, **options})
+def fetch(
+    server: Server, folder: Path, dataset: DataSet = TOY, **options: Unpack[Options]
+) -> Description:
+    options.setdefault("bases", [server.base])
+    options.setdefault("patience", QUICK)
+    return download(dataset, folder, **options)
+
+
+def description_of(folder: Path) -> Description:
+    """What the folder's `dataset.json` says; it must be there."""
+    described = read_description(folder)
+    assert described is not None
+    return described
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -113,7 +149,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def official(*splits: str) -> dict[str, bytes]:
     """What the zips of these splits hold, by path."""
-    held = {}
+    held: dict[str, bytes] = {}
     for (split, _), (_, data) in ZIPS.items():
         if split in splits:
             with zipfile.ZipFile(io.BytesIO(data)) as opened:
@@ -132,9 +168,11 @@ def check_whole(folder: Path, *splits: str) -> None:
     }
 
 
-def fails(match: str, *arguments, **options) -> str:
+def fails(
+    match: str, server: Server, folder: Path, dataset: DataSet = TOY, **options: Unpack[Options]
+) -> str:
     with pytest.raises(LesionsegError, match=match) as caught:
-        fetch(*arguments, **options)
+        fetch(server, folder, dataset, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -200,7 +238,7 @@ def test_md5_and_a_size_known_about(server: Server, tmp_path: Path) -> None:
         ({"bases": ["file:///etc"]}, "got 'file:///etc'"),
     ],
 )
-def test_arguments(server: Server, tmp_path: Path, options, match: str) -> None:
+def test_arguments(server: Server, tmp_path: Path, options: Options, match: str) -> None:
     fails(match, server, tmp_path / "set", **options)
     assert not (tmp_path / "set").exists()
 
@@ -313,7 +351,9 @@ def test_an_error_page_in_the_file_s_place(server: Server, tmp_path: Path) -> No
     fails("it offers 19", server, tmp_path)
 
 
-def test_waits_longer_each_time(server: Server, tmp_path: Path, monkeypatch) -> None:
+def test_waits_longer_each_time(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     server.acts[URL] = [Act(status=503), Act(status=429), Act(status=500)]
@@ -423,7 +463,7 @@ def test_a_wrong_file_twice(server: Server, tmp_path: Path) -> None:
     assert len(server.ranges(MASKS_URL)) == 2
     assert not list(tmp_path.glob("*.part"))
     assert not (tmp_path / MASKS).exists()
-    assert read_description(tmp_path).splits == {}
+    assert description_of(tmp_path).splits == {}
 
 
 # Archives on disk
@@ -465,13 +505,15 @@ def test_a_wrong_archive_on_disk_stays(server: Server, tmp_path: Path, shelf: Pa
 def test_archives_in_the_set_s_own_folder(server: Server, shelf: Path) -> None:
     fetch(server, shelf, archives=shelf)
     assert (shelf / f"{PHOTOS}.zip").read_bytes() == FILES[URL]
-    assert read_description(shelf).splits == {"train": 6, "val": 2}
+    assert description_of(shelf).splits == {"train": 6, "val": 2}
 
 
 # The disk
 
 
-def test_space_is_looked_at_before_fetching(server: Server, tmp_path: Path, monkeypatch) -> None:
+def test_space_is_looked_at_before_fetching(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**6, 10**6 - 1000, 1000))
     message = fails("not enough space", server, tmp_path)
     assert "toy needs 0." in message
@@ -480,7 +522,9 @@ def test_space_is_looked_at_before_fetching(server: Server, tmp_path: Path, monk
     assert server.requests == []
 
 
-def test_space_is_looked_at_before_unpacking(server: Server, tmp_path: Path, monkeypatch) -> None:
+def test_space_is_looked_at_before_unpacking(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     free = iter([10**9, 1000])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, next(free)))
     fails(f"unpacking {PHOTOS}.zip needs", server, tmp_path)
@@ -490,7 +534,9 @@ def test_space_is_looked_at_before_unpacking(server: Server, tmp_path: Path, mon
     assert server.ranges(URL) == [None]
 
 
-def test_shrinking_needs_less(server: Server, tmp_path: Path, monkeypatch) -> None:
+def test_shrinking_needs_less(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     largest = len(FILES[URL])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, largest + 30_000))
     fails("not enough space", server, tmp_path)
@@ -508,7 +554,9 @@ def test_a_disk_that_fills_while_fetching(server: Server, tmp_path: Path) -> Non
     check_whole(tmp_path, "train", "val")
 
 
-def test_a_disk_that_fills_while_unpacking(server: Server, tmp_path: Path, monkeypatch) -> None:
+def test_a_disk_that_fills_while_unpacking(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = Path.write_bytes
 
     def full(path: Path, data: bytes) -> int:
@@ -528,11 +576,13 @@ def test_a_disk_that_fills_while_unpacking(server: Server, tmp_path: Path, monke
 # Archives that are not what they should be
 
 
-def of_one_zip(data: bytes, photos: int = 1, kind: str = "photos"):
+def of_one_zip(
+    data: bytes, photos: int = 1, kind: Kind = "photos"
+) -> tuple[DataSet, dict[str, bytes]]:
     return toy({("train", kind): (PHOTOS, data)}, {"train": photos})
 
 
-def unpack(tmp_path: Path, data: bytes, photos: int = 1, **options) -> set[str]:
+def unpack(tmp_path: Path, data: bytes, photos: int = 1, **options: Unpack[Options]) -> set[str]:
     """Download a set of one zip; the names that it left, of which all must be in its folder."""
     folder = tmp_path / "deep" / "down" / "set"
     dataset, files = of_one_zip(data, photos)
@@ -546,9 +596,11 @@ def unpack(tmp_path: Path, data: bytes, photos: int = 1, **options) -> set[str]:
     return {path.name for path in (folder / PHOTOS).iterdir()}
 
 
-def unsafe(tmp_path: Path, data: bytes, match: str, **options) -> None:
+def unsafe(
+    tmp_path: Path, data: bytes, match: str, photos: int = 1, **options: Unpack[Options]
+) -> None:
     with pytest.raises(LesionsegError, match=match) as caught:
-        unpack(tmp_path, data, **options)
+        unpack(tmp_path, data, photos, **options)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "deep" / "down" / "set" / PHOTOS).exists()
 
@@ -606,12 +658,12 @@ def test_a_name_that_leads_outside(tmp_path: Path, name: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=20) | st.text("./\\:_", min_size=1, max_size=6))
-def test_any_name_stays_inside(tmp_path_factory, name: str) -> None:
-    path = tmp_path_factory.mktemp("zip") / "a.zip"
+def test_any_name_stays_inside(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.zip"
     path.write_bytes(zipped({name.replace("\0", "."): b"x"}))
     with zipfile.ZipFile(path) as opened:
         try:
-            kept = room._entries(opened, path)
+            kept = unpacking._entries(opened, path)
         except LesionsegError:
             return
     for each in kept:
@@ -644,8 +696,8 @@ def test_a_bomb(tmp_path: Path) -> None:
     unsafe(tmp_path, zipped({"ISIC_0000000.jpg": bytes(5_000_000)}), "a zip bomb")
 
 
-def test_a_file_too_large(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(room, "_MOST_FILE", len(JPEG) - 1)
+def test_a_file_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "_MOST_FILE", len(JPEG) - 1)
     unsafe(tmp_path, zipped({"ISIC_0000000.jpg": JPEG}), "a zip bomb")
 
 
@@ -777,10 +829,10 @@ def test_a_turned_photo_is_stored_upright() -> None:
 # The demo set, and the list
 
 
-def test_the_demo_is_drawn(tmp_path: Path, monkeypatch) -> None:
+def test_the_demo_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lesionseg import phantoms
 
-    def draw(folder: Path, on_progress) -> None:
+    def draw(folder: Path, on_progress: Callable[[int, int], None]) -> None:
         (folder / "DEMO_Training_Input").mkdir(parents=True)
         (folder / "DEMO_Training_Input" / "a.jpg").write_bytes(JPEG)
         on_progress(1, 1)
@@ -799,14 +851,16 @@ def test_the_demo_is_drawn(tmp_path: Path, monkeypatch) -> None:
     assert download(demo, folder) == described
 
 
-def test_the_demo_broken_off_is_drawn_again(tmp_path: Path, monkeypatch) -> None:
+def test_the_demo_broken_off_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from lesionseg import phantoms
 
-    def stop(folder: Path, on_progress) -> None:
+    def stop(folder: Path, on_progress: Callable[[int, int], None]) -> None:
         (folder / "half.jpg").write_bytes(b"half")
         raise KeyboardInterrupt
 
-    def draw(folder: Path, on_progress) -> None:
+    def draw(folder: Path, on_progress: Callable[[int, int], None]) -> None:
         (folder / "whole.jpg").write_bytes(b"whole")
 
     monkeypatch.setattr(phantoms, "draw_set", stop)
@@ -824,7 +878,7 @@ def test_the_demo_is_not_drawn_among_other_files(tmp_path: Path) -> None:
         download(DATASETS["demo"], tmp_path)
 
 
-def test_the_list(server: Server, tmp_path: Path, monkeypatch) -> None:
+def test_the_list(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path))
     assert [row.dataset.name for row in listing()] == list(DATASETS)
     assert all(row.here is None for row in listing())
@@ -832,8 +886,10 @@ def test_the_list(server: Server, tmp_path: Path, monkeypatch) -> None:
     (store.data_dir("isic2016")).mkdir()
     (store.data_dir("isic2016") / "dataset.json").write_text("damaged")
     here = {row.dataset.name: row.here for row in listing()}
-    assert here["isic2018"].splits == {"train": 6, "val": 2}
-    assert here["isic2018"].shrunk == 50
+    found = here["isic2018"]
+    assert found is not None
+    assert found.splits == {"train": 6, "val": 2}
+    assert found.shrunk == 50
     assert here["isic2016"] is None
 
 
@@ -877,7 +933,9 @@ download(DataSet(**fields), Path(given["folder"]), bases=[given["base"]], shrink
 """
 
 
-def child(server: Server, folder: Path, step: str = "", at: int = 0, shrink: int | None = None):
+def child(
+    server: Server, folder: Path, step: str = "", at: int = 0, shrink: int | None = None
+) -> subprocess.Popen[bytes]:
     given = {
         "dataset": asdict(TOY),
         "folder": str(folder),
@@ -912,8 +970,9 @@ def test_killed_and_run_again(server: Server, tmp_path: Path, step: str, at: int
         wanted = {path.split("/")[1] for path in official("train") if path.startswith(PHOTOS)}
         assert {path.name for path in final.iterdir()} == wanted
     assert fetch(server, tmp_path / "set").splits == {"train": 6, "val": 2}
-    (leftover,) = list((tmp_path / "set").glob(".dataset.json.*.part")) or [None]
-    if leftover:  # of some bytes, written just when it was killed
+    leftovers = list((tmp_path / "set").glob(".dataset.json.*.part"))
+    assert len(leftovers) <= 1
+    for leftover in leftovers:  # of some bytes, written just when it was killed
         leftover.unlink()
     check_whole(tmp_path / "set", "train", "val")
     assert server.ranges(URL)[0] is None
@@ -970,7 +1029,9 @@ def test_real_photos_shrunk(tmp_path: Path) -> None:
     with Server(files) as server:
         fetch(server, folder, dataset, shrink=300)
     for photo, mask in names.items():
-        whole, small = images.photo_size(photo), images.photo_size(folder / PHOTOS / photo.name)
+        whole, small = (
+            images.read_photo(path).shape[:2] for path in (photo, folder / PHOTOS / photo.name)
+        )
         assert min(small) == min(300, *whole)
         assert small[1] / small[0] == pytest.approx(whole[1] / whole[0], rel=0.005)
         full, _ = images.read_mask(mask)

@@ -2,7 +2,9 @@ import math
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +15,15 @@ from PIL import Image
 
 from lesionseg.errors import LesionsegError
 from lesionseg.images import read_mask
-from lesionseg.metrics import METRICS, Confusion, confusion, summarise
+from lesionseg.metrics import METRICS, Confusion, Mask, confusion, summarise
+
+Pixels = Mask | list[list[int]]
 
 property_test = settings(deadline=None, max_examples=100)
 
 
 @st.composite
-def drawn_mask(draw, shape):
+def drawn_mask(draw: st.DrawFn, shape: tuple[int, int]) -> Mask:
     """Empty, full, disc-like or noise."""
     kind = draw(st.sampled_from(("empty", "full", "disc", "noise")))
     if kind == "noise":
@@ -27,11 +31,12 @@ def drawn_mask(draw, shape):
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     centre = draw(st.integers(0, shape[0])), draw(st.integers(0, shape[1]))
     radius = {"empty": 0, "full": 1000, "disc": draw(st.integers(1, 12))}[kind]
-    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < radius**2
+    disc: Mask = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < radius**2
+    return disc
 
 
 @st.composite
-def mask_pairs(draw):
+def mask_pairs(draw: st.DrawFn) -> tuple[Mask, Mask]:
     shape = draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
     return draw(drawn_mask(shape)), draw(drawn_mask(shape))
 
@@ -41,13 +46,17 @@ confusions = st.builds(Confusion, *[st.integers(0, 1000)] * 4).filter(
 )
 
 
-def all_scores(counts):
+def all_scores(counts: Confusion) -> dict[str, float]:
     return {name: getattr(counts, name) for name in METRICS}
 
 
-def naive_scores(prediction, truth, lesion=bool):
+def naive_scores(
+    prediction: Pixels, truth: Pixels, lesion: Callable[[int], bool] = bool
+) -> dict[str, float | Fraction]:
     """The official rules once more, over sets of pixels: (H, W) nested sequences of values."""
-    found, there, everywhere = set(), set(), set()
+    found: set[tuple[int, int]] = set()
+    there: set[tuple[int, int]] = set()
+    everywhere: set[tuple[int, int]] = set()
     for row in range(len(truth)):
         for column in range(len(truth[row])):
             everywhere.add((row, column))
@@ -70,21 +79,22 @@ def naive_scores(prediction, truth, lesion=bool):
 
 @property_test
 @given(mask_pairs())
-def test_scores_are_those_of_the_naive_rule(pair):
+def test_scores_are_those_of_the_naive_rule(pair: tuple[Mask, Mask]) -> None:
     assert all_scores(confusion(*pair)) == pytest.approx(naive_scores(*pair), rel=1e-15)
 
 
 @property_test
 @given(mask_pairs())
-def test_counts_are_those_of_a_loop_over_the_pixels(pair):
+def test_counts_are_those_of_a_loop_over_the_pixels(pair: tuple[Mask, Mask]) -> None:
     seen = list(zip(pair[0].ravel().tolist(), pair[1].ravel().tolist(), strict=True))
-    expected = [seen.count(both) for both in ((1, 1), (1, 0), (0, 1), (0, 0))]
+    kinds = ((True, True), (True, False), (False, True), (False, False))
+    expected = [seen.count(both) for both in kinds]
     assert confusion(*pair) == Confusion(*expected)
 
 
 @property_test
 @given(mask_pairs())
-def test_identities_between_the_scores(pair):
+def test_identities_between_the_scores(pair: tuple[Mask, Mask]) -> None:
     prediction, truth = pair
     straight, swapped = confusion(prediction, truth), confusion(truth, prediction)
     inverse = confusion(~prediction, ~truth)
@@ -121,11 +131,11 @@ EMPTY, LEFT, FULL = (
         pytest.param(~LEFT, LEFT, (0, 0, 0, 0, 0, 0), id="all wrong"),
     ],
 )
-def test_edge_rules(prediction, truth, expected):
+def test_edge_rules(prediction: Mask, truth: Mask, expected: tuple[float, ...]) -> None:
     assert tuple(all_scores(confusion(prediction, truth)).values()) == expected
 
 
-def test_a_jaccard_of_exactly_0_65_is_no_failure():
+def test_a_jaccard_of_exactly_0_65_is_no_failure() -> None:
     at, below = Confusion(13, 3, 4, 5), Confusion(1299, 300, 400, 5)
     assert (at.jaccard, at.threshold_jaccard) == (0.65, 0.65)
     assert 0.649 < below.jaccard < 0.65
@@ -134,13 +144,13 @@ def test_a_jaccard_of_exactly_0_65_is_no_failure():
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (1, 6), (4, 1), (24,), (4, 6, 1)])
-def test_masks_of_another_size_are_an_error(shape):
+def test_masks_of_another_size_are_an_error(shape: tuple[int, ...]) -> None:
     got = " x ".join(map(str, shape))
     with pytest.raises(LesionsegError, match=rf"expected .* 4 x 6 .*, got {got}$"):
         confusion(np.zeros(shape, bool), FULL)
 
 
-def test_masks_that_are_not_bool_are_an_error():
+def test_masks_that_are_not_bool_are_an_error() -> None:
     with pytest.raises(TypeError, match="uint8"):
         confusion(FULL.astype(np.uint8), FULL)
     with pytest.raises(TypeError, match="float32"):
@@ -148,7 +158,7 @@ def test_masks_that_are_not_bool_are_an_error():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("masks")
 
 
@@ -161,10 +171,13 @@ KINDS = {  # the values a file holds, and those above which a pixel is lesion
 
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.sampled_from(sorted(KINDS)), st.sampled_from(("png", "bmp", "tif")))
-def test_mask_files_score_as_the_naive_rule_says(folder, data, kind, suffix):
+def test_mask_files_score_as_the_naive_rule_says(
+    folder: Path, data: st.DataObject, kind: str, suffix: str
+) -> None:
     values, above = KINDS[kind]
     shape = data.draw(st.tuples(st.integers(1, 8), st.integers(1, 8)))
-    written, read = [], []
+    written: list[list[list[int]]] = []
+    read: list[Mask] = []
     for name in ("prediction", "truth"):
         pixels = data.draw(arrays(np.uint8, shape, elements=st.sampled_from(values)))
         if kind == "soft":
@@ -172,11 +185,12 @@ def test_mask_files_score_as_the_naive_rule_says(folder, data, kind, suffix):
         Image.fromarray(pixels).save(folder / f"{name}.{suffix}")
         written.append(pixels.tolist())
         read.append(read_mask(folder / f"{name}.{suffix}")[0])
-    expected = naive_scores(*written, lesion=lambda value: value > above)
+    prediction, truth = written
+    expected = naive_scores(prediction, truth, lesion=lambda value: value > above)
     assert all_scores(confusion(*read)) == pytest.approx(expected, rel=1e-15)
 
 
-def test_a_set_scores_the_mean_over_photos_and_is_not_pooled():
+def test_a_set_scores_the_mean_over_photos_and_is_not_pooled() -> None:
     large, small = Confusion(9000, 0, 0, 1000), Confusion(0, 50, 50, 9900)
     pooled = Confusion(9000, 50, 50, 10900)
     summary = summarise([large, small])
@@ -188,7 +202,7 @@ def test_a_set_scores_the_mean_over_photos_and_is_not_pooled():
 
 @property_test
 @given(st.lists(confusions, min_size=1, max_size=30))
-def test_means_medians_and_failures_are_the_plain_ones(scores):
+def test_means_medians_and_failures_are_the_plain_ones(scores: list[Confusion]) -> None:
     summary = summarise(scores)
     for name in METRICS:
         values = sorted(getattr(score, name) for score in scores)
@@ -202,16 +216,18 @@ def test_means_medians_and_failures_are_the_plain_ones(scores):
 
 @settings(deadline=None, max_examples=30)
 @given(st.data(), st.lists(confusions, min_size=2, max_size=30))
-def test_the_summary_does_not_depend_on_the_order_nor_on_the_run(data, scores):
+def test_the_summary_does_not_depend_on_the_order_nor_on_the_run(
+    data: st.DataObject, scores: list[Confusion]
+) -> None:
     assert summarise(data.draw(st.permutations(scores))) == summarise(scores)
 
 
-def some_scores(count):
+def some_scores(count: int) -> list[Confusion]:
     counts = np.random.default_rng(count).integers(0, 1000, (count, 4))
     return [Confusion(*row) for row in counts.tolist()]
 
 
-def test_the_interval_is_that_of_the_normal_approximation_for_many_photos():
+def test_the_interval_is_that_of_the_normal_approximation_for_many_photos() -> None:
     scores = some_scores(400)
     summary = summarise(scores)
     for name in METRICS:
@@ -222,13 +238,13 @@ def test_the_interval_is_that_of_the_normal_approximation_for_many_photos():
         assert found.mean - found.low == pytest.approx(half, rel=0.15)
 
 
-def test_the_interval_shrinks_with_the_root_of_the_number_of_photos():
+def test_the_interval_shrinks_with_the_root_of_the_number_of_photos() -> None:
     few, many = summarise(some_scores(50)).dice, summarise(some_scores(50) * 16).dice
     assert many.mean == pytest.approx(few.mean)
     assert (many.high - many.low) / (few.high - few.low) == pytest.approx(1 / 4, rel=0.15)
 
 
-def test_one_photo_and_equal_photos_have_an_interval_of_no_width():
+def test_one_photo_and_equal_photos_have_an_interval_of_no_width() -> None:
     score = Confusion(1, 7, 2, 3)
     assert summarise([score]).dice.low == summarise([score]).dice.high == score.dice
     for count in range(2, 40):  # numpy's mean of equal numbers is often one rounding off
@@ -238,7 +254,7 @@ def test_one_photo_and_equal_photos_have_an_interval_of_no_width():
             assert (equal.low, equal.high) == pytest.approx((hit / 13, hit / 13), rel=1e-14)
 
 
-def test_ten_thousand_photos_are_summarised_in_little_memory():
+def test_ten_thousand_photos_are_summarised_in_little_memory() -> None:
     scores = some_scores(10_000)
     tracemalloc.start()
     try:
@@ -249,12 +265,12 @@ def test_ten_thousand_photos_are_summarised_in_little_memory():
     assert peak < 50e6
 
 
-def test_a_set_of_no_photos_is_an_error():
+def test_a_set_of_no_photos_is_an_error() -> None:
     with pytest.raises(LesionsegError, match="at least one"):
         summarise([])
 
 
-def test_the_import_is_light():
+def test_the_import_is_light() -> None:
     code = (
         "import sys, lesionseg.metrics; sys.exit(any(m in sys.modules for m in ('PIL', 'torch')))"
     )

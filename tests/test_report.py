@@ -7,6 +7,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ HEADER = (
 )
 
 
-def evaluation(scores):
+def evaluation(scores: list[PhotoScore]) -> Evaluation:
     return Evaluation(
         scores=scores,
         skipped=["ISIC_0000009: no mask"],
@@ -37,7 +38,7 @@ def evaluation(scores):
     )
 
 
-def scored(name, *counts, height=10, width=10):
+def scored(name: str, *counts: int, height: int = 10, width: int = 10) -> PhotoScore:
     return PhotoScore(name, Confusion(*counts), height, width)
 
 
@@ -45,7 +46,7 @@ THREE = [scored("c", 90, 0, 0, 10), scored("a", 30, 10, 10, 50), scored("b", 0, 
 
 
 @st.composite
-def photo_scores(draw):
+def photo_scores(draw: st.DrawFn) -> PhotoScore:
     height, width = draw(st.integers(1, 50)), draw(st.integers(1, 50))
     cuts = sorted(draw(st.tuples(*[st.integers(0, height * width)] * 3)))
     counts = (cuts[0], cuts[1] - cuts[0], cuts[2] - cuts[1], height * width - cuts[2])
@@ -58,14 +59,15 @@ def photo_scores(draw):
 many = st.lists(photo_scores(), min_size=1, max_size=15, unique_by=lambda score: score.id)
 
 
-def strict_json(text):
-    def refuse(name):
+def strict_json(text: str) -> dict[str, Any]:
+    def refuse(name: str) -> NoReturn:
         raise AssertionError(f"{name} is no JSON")
 
-    return json.loads(text, parse_constant=refuse)
+    found: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    return found
 
 
-def written(scored_set):
+def written(scored_set: Evaluation) -> tuple[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         report.write(scored_set, Path(folder))
         files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
@@ -73,14 +75,14 @@ def written(scored_set):
     return files["summary.json"].decode("utf-8"), files["scores.csv"].decode("utf-8")
 
 
-def shown(scored_set, width=100):
+def shown(scored_set: Evaluation, width: int = 100) -> str:
     file = io.StringIO()
     Console(file=file, width=width, color_system=None).print(report.table(scored_set))
     return file.getvalue()
 
 
-def test_the_object_that_scripts_read():
-    found = report.as_json(evaluation(THREE))
+def test_the_object_that_scripts_read() -> None:
+    found: dict[str, Any] = report.as_json(evaluation(THREE))
     assert set(found) == {
         *("photos", "failures", *METRICS, "worst", "skipped", "notes", "checkpoint", "data"),
         *("threshold", "version", "command", "definitions"),
@@ -99,7 +101,7 @@ def test_the_object_that_scripts_read():
     assert (found["threshold"], found["version"]) == (0.5, "1.2.3")
 
 
-def test_the_rows_of_the_table_of_scores():
+def test_the_rows_of_the_table_of_scores() -> None:
     rows = written(evaluation(THREE))[1]
     a = "a,10,10,0.4,0.4,0.75,0.6,0.0,0.8,0.75,0.8333333333333334,30,10,10,50\n"
     b = "b,10,10,0.0,0.0,1.0,1.0,1.0,1.0,1.0,1.0,0,0,0,100\n"
@@ -109,7 +111,7 @@ def test_the_rows_of_the_table_of_scores():
 
 @settings(deadline=None, max_examples=25)
 @given(many)
-def test_json_round_trip(scores):
+def test_json_round_trip(scores: list[PhotoScore]) -> None:
     found = strict_json(written(evaluation(scores))[0])
     assert found == report.as_json(evaluation(scores))
     summary = summarise([score.confusion for score in scores])
@@ -126,7 +128,7 @@ def test_json_round_trip(scores):
 
 @settings(deadline=None, max_examples=25)
 @given(many)
-def test_csv_round_trip(scores):
+def test_csv_round_trip(scores: list[PhotoScore]) -> None:
     rows = list(csv.DictReader(io.StringIO(written(evaluation(scores))[1], newline="")))
     assert [row["id"] for row in rows] == sorted(score.id for score in scores)
     by_id = {score.id: score for score in scores}
@@ -147,14 +149,18 @@ def test_csv_round_trip(scores):
         assert float(row["lesion_share_prediction"]) * pixels == pytest.approx(found)
 
 
-def test_what_json_cannot_hold_becomes_null_or_text():
-    odd = {"loss": math.nan, "best": [math.inf, 0.5, True, None], 3: {"path": Path("x")}}
+def test_what_json_cannot_hold_becomes_null_or_text() -> None:
+    odd: dict[Any, object] = {
+        "loss": math.nan,
+        "best": [math.inf, 0.5, True, None],
+        3: {"path": Path("x")},
+    }
     found = strict_json(written(replace(evaluation(THREE), data=odd, checkpoint=None))[0])
     assert found["data"] == {"loss": None, "best": [None, 0.5, True, None], "3": {"path": "x"}}
     assert found["checkpoint"] is None
 
 
-def test_a_second_report_takes_the_place_of_the_first(tmp_path):
+def test_a_second_report_takes_the_place_of_the_first(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     report.write(evaluation(THREE), folder)
     report.write(evaluation(THREE[:1]), folder)
@@ -163,7 +169,7 @@ def test_a_second_report_takes_the_place_of_the_first(tmp_path):
     assert strict_json((folder / "summary.json").read_text("utf-8"))["photos"] == 1
 
 
-def test_no_photos_are_an_error_and_leave_the_old_report(tmp_path):
+def test_no_photos_are_an_error_and_leave_the_old_report(tmp_path: Path) -> None:
     report.write(evaluation(THREE), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(LesionsegError, match="at least one"):
@@ -171,13 +177,13 @@ def test_no_photos_are_an_error_and_leave_the_old_report(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_folder_that_is_a_file_is_an_error(tmp_path):
+def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("x")
     with pytest.raises(LesionsegError, match="cannot write"):
         report.write(evaluation(THREE), tmp_path / "taken")
 
 
-def test_the_terminal_shows_the_scores_the_worst_photos_and_the_notes():
+def test_the_terminal_shows_the_scores_the_worst_photos_and_the_notes() -> None:
     seven = [scored(f"photo{n}", 10 * n, 0, 100 - 10 * n, 0) for n in (6, 3, 1, 7, 2, 5, 4)]
     text = shown(evaluation(seven))
     summary = summarise([score.confusion for score in seven])
@@ -193,7 +199,7 @@ def test_the_terminal_shows_the_scores_the_worst_photos_and_the_notes():
     assert "note: drawn by this program, not photos\n" in text
 
 
-def test_names_are_shown_as_they_are_and_never_obeyed():
+def test_names_are_shown_as_they_are_and_never_obeyed() -> None:
     names = ["[bold]x[/bold]", "[/]", ":smile:", "\u75c5\u5909 1", "a\x1b[31m\nb"]
     text = shown(evaluation([scored(name, 1, 1, 1, 97) for name in names]))
     for name in (*names[:4], r"a\x1b[31m\nb"):
@@ -201,7 +207,7 @@ def test_names_are_shown_as_they_are_and_never_obeyed():
     assert "\x1b" not in text
 
 
-def test_names_of_undecodable_bytes_are_written_as_escapes():
+def test_names_of_undecodable_bytes_are_written_as_escapes() -> None:
     odd = evaluation([scored("ISIC\udcff", 1, 1, 1, 97)])
     summary, rows = written(odd)
     assert strict_json(summary)["worst"][0]["id"] == "ISIC\udcff"
@@ -209,6 +215,6 @@ def test_names_of_undecodable_bytes_are_written_as_escapes():
     assert r"ISIC\udcff" in shown(odd)
 
 
-def test_rich_is_loaded_only_for_the_terminal():
+def test_rich_is_loaded_only_for_the_terminal() -> None:
     code = "import sys, lesionseg.report; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,134 @@
+"""One file brought over HTTP: gone on with where it broke off, tried again, tried elsewhere."""
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lesionseg.errors import LesionsegError, amount, one_line
+
+_CHUNK = 1024**2
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds without a byte until a transfer counts as stalled, and before each new try."""
+
+    timeout: float = 30.0
+    delays: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+PATIENCE = Patience()
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A file at `<base>/<path>`, to be brought to `part`; its `bytes` are a guess or `exact`.
+
+    `on_bytes` hears at every chunk of the bytes here and those expected, `note` of failed tries.
+    """
+
+    path: str
+    part: Path
+    bytes: int
+    exact: bool
+    on_bytes: Callable[[int, int], None]
+    note: Callable[[str], None]
+    patience: Patience = PATIENCE
+
+
+class _BrokenError(Exception):
+    """A transfer that failed; `final` where the same address will not do better."""
+
+    def __init__(self, reason: str, final: bool = False) -> None:
+        super().__init__(reason)
+        self.final = final
+
+
+def fetch(wanted: Transfer, bases: Sequence[str]) -> None:
+    """Bring the part to its full length, going on where it stands; the caller verifies it.
+
+    Raises:
+        LesionsegError: each base failed to the end of patience; what came is kept.
+    """
+    name, part, reasons = PurePosixPath(wanted.path).name, wanted.part, []
+    for base in bases:
+        furthest, delays = size(part), iter(wanted.patience.delays)
+        while True:
+            try:
+                return _go_on(wanted, f"{base.rstrip('/')}/{wanted.path}")
+            except _BrokenError as error:
+                if size(part) > furthest:  # a long file may break off often and still arrive
+                    furthest, delays = size(part), iter(wanted.patience.delays)
+                delay = None if error.final else next(delays, None)
+                if delay is None:
+                    reasons.append(f"{base}: {error}")
+                    wanted.note(f"{name}: {reasons[-1]}")
+                    break
+                wanted.note(f"{name}: {error}; trying again in {delay:g} s")
+                time.sleep(delay)
+    raise LesionsegError(
+        f"cannot fetch {name} from {'; '.join(reasons)}; "
+        f"{amount(size(part))} are kept: run the same command again to go on, name a mirror "
+        "with --mirror, or a folder with the zip with --archives"
+    )
+
+
+def size(path: Path) -> int:
+    """The bytes of the file, 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def _go_on(wanted: Transfer, url: str) -> None:
+    """One try. No `If-Range`: two bases may tag the same file differently."""
+    part, have = wanted.part, size(wanted.part)
+    least, most = (wanted.bytes, wanted.bytes) if wanted.exact else (0, 2 * wanted.bytes)
+    if have > most:
+        part.unlink()
+        have = 0
+    if have == least > 0:
+        return
+    headers = {"User-Agent": "lesionseg", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        response = urllib.request.urlopen(request, timeout=wanted.patience.timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:
+            if not least and error.headers["Content-Range"] == f"bytes */{have}":
+                return
+            part.unlink(missing_ok=True)
+            raise _BrokenError("cannot go on where it stopped, starting again") from error
+        final = error.code < 500 and error.code not in (408, 425, 429)
+        raise _BrokenError(f"{error.code} {error.reason}", final) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _BrokenError(one_line(getattr(error, "reason", None) or error)) from error
+    with response:
+        if response.status != 206:
+            have = 0
+        elif f"{response.headers['Content-Range']}".split("-")[0] != f"bytes {have}":
+            part.unlink(missing_ok=True)
+            raise _BrokenError("sent another part than asked for, starting again")
+        offered = None if response.length is None else have + response.length
+        if offered is not None and not least <= offered <= most:
+            raise _BrokenError(f"expected {wanted.bytes} bytes, it offers {offered}", final=True)
+        with part.open("ab" if have else "wb") as out:
+            while have < most and (chunk := _next_bytes(response, most - have)):
+                out.write(chunk)
+                have += len(chunk)
+                wanted.on_bytes(have, offered or wanted.bytes)
+    if have < (offered or least):
+        raise _BrokenError(f"broke off after {have} of {offered or least} bytes")
+
+
+def _next_bytes(response: http.client.HTTPResponse, most: int) -> bytes:
+    """What has arrived, empty at the end."""
+    try:
+        return response.read1(min(_CHUNK, most))
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenError(one_line(error)) from error
