@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 class Bar(Protocol):
     """Shows that `done` of `total` are finished; another label begins the clock anew."""
 
-    def __call__(self, done: int, total: int, label: str | None = None, extra: str = "") -> None:
+    def __call__(
+        self,
+        done: int,
+        total: int,
+        label: str | None = None,
+        extra: str = "",
+        unit: str = "photos",
+    ) -> None:
         """Move the bar."""
 
 
@@ -42,24 +49,14 @@ def show(renderable: Any) -> None:
 
 
 @contextmanager
-def bar(label: str, unit: str = "photos", *, hidden: bool = False) -> Iterator[Bar]:
-    """A progress bar that counts photos, or bytes; gone when the block ends."""
+def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
+    """A progress bar; gone when the block ends."""
     from rich import progress
 
-    if unit == "bytes":
-        counts: list[progress.ProgressColumn] = [
-            progress.DownloadColumn(),
-            progress.TransferSpeedColumn(),
-        ]
-    else:
-        counts = [
-            progress.MofNCompleteColumn(),
-            progress.TextColumn(f"{{task.fields[speed]}} {unit}/s"),
-        ]
     with progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
-        *counts,
+        progress.TextColumn("{task.fields[counts]}", markup=False),
         progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[extra]}", markup=False),
         console=_errors(),
@@ -68,16 +65,31 @@ def bar(label: str, unit: str = "photos", *, hidden: bool = False) -> Iterator[B
         redirect_stdout=False,
         redirect_stderr=False,
     ) as bars:
-        task = bars.add_task(label, total=None, extra="", speed="-")
+        task = bars.add_task(label, total=None, extra="", counts="")
 
-        def move(done: int, total: int, label: str | None = None, extra: str = "") -> None:
+        def move(
+            done: int,
+            total: int,
+            label: str | None = None,
+            extra: str = "",
+            unit: str = "photos",
+        ) -> None:
             shown = bars.tasks[0]
             if label is not None and label != shown.description:
                 bars.reset(task, description=label, total=total)
-            speed = f"{shown.speed:.1f}" if shown.speed else "-"
-            bars.update(task, completed=done, total=total, extra=extra, speed=speed)
+            counts = _counts(done, total, shown.speed, unit)
+            bars.update(task, completed=done, total=total, extra=extra, counts=counts)
 
         yield move
+
+
+def _counts(done: int, total: int, speed: float | None, unit: str) -> str:
+    """Such as `120/1796 photos, 5.6/s`."""
+    from rich.filesize import decimal
+
+    if unit == "bytes":
+        return f"{decimal(done)}/{decimal(total)}" + (f", {decimal(int(speed))}/s" if speed else "")
+    return f"{done}/{total} {unit}" + (f", {speed:.1f}/s" if speed else "")
 
 
 @contextmanager

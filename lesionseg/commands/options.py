@@ -1,0 +1,112 @@
+"""Options that several commands share, and what they mean; defaults come from the configuration."""
+
+import os
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lesionseg import store, terminal
+from lesionseg.catalog import find_data
+from lesionseg.config import ModelConfig, Recipe
+
+if TYPE_CHECKING:
+    from lesionseg.inference import Segmenter
+    from lesionseg.runs import Source
+
+WORKERS = os.cpu_count() or 1
+
+
+def _keep_in(folder: Path | None) -> None:
+    if folder is not None:
+        os.environ[store.CACHE_VARIABLE] = str(folder)
+
+
+def field(help: str, default: object, *names: str, **more: Any) -> Any:
+    """An option that is None when not given; `default` is what the help shows."""
+    return typer.Option(*names, help=help, show_default=str(default), **more)
+
+
+def folder(help: str, *names: str) -> Any:
+    """An option that takes a folder."""
+    return typer.Option(*names, help=help, show_default=False, metavar="DIR")
+
+
+SplitName = StrEnum("SplitName", ["train", "val", "test"])  # Typer takes no list of Literal
+SHAPE, CLASSIC = ModelConfig(), Recipe()
+
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        callback=_keep_in,
+        is_eager=True,
+        metavar="DIR",
+        show_default=f"${store.CACHE_VARIABLE}, else the user's cache folder",
+        help="Where data and checkpoints are kept.",
+    ),
+]
+Photos = Annotated[Path | None, folder("The photos; goes with --truth, in place of --data.")]
+Truth = Annotated[Path | None, folder("The truth masks; goes with --photos.")]
+Data = Annotated[
+    str | None,
+    field(
+        "A folder of photos and masks, or the name of a downloaded set.",
+        "see above",
+        metavar="DIR|NAME",
+    ),
+]
+Device = Annotated[
+    str | None,
+    field("cpu, cuda, cuda:1 or mps.", "cuda when there is one, else cpu", metavar="NAME"),
+]
+Workers = Annotated[int, typer.Option(min=1, help="Threads that read and write pictures.")]
+CheckpointName = Annotated[
+    str | None,
+    field(
+        "A checkpoint file, or the name or folder of a run.",
+        f"${store.CHECKPOINT_VARIABLE}, else the latest run",
+        "--checkpoint",
+        "-c",
+        metavar="FILE|RUN",
+    ),
+]
+Threshold = Annotated[
+    float, typer.Option(min=0, max=1, help="A pixel is lesion where its probability is above.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Photos in one step of the network.")]
+
+
+def data_source(
+    data: str | None, photos: Path | None, truth: Path | None, *, masks_alone: bool = False
+) -> "Source | None":
+    """Where the user says that photos and masks are; None where nothing was said."""
+    from lesionseg.runs import Source
+
+    if (photos is None) != (truth is None) and not (masks_alone and photos is None):
+        raise typer.BadParameter("--photos and --truth go together")
+    if data is None and truth is None:
+        return None
+    return Source(find_data(data) if data else None, photos, truth)
+
+
+def named_segmenter(checkpoint: str | None, device: str | None, threshold: float) -> "Segmenter":
+    """The network that is meant, named on standard error."""
+    from lesionseg.device import keep_freed_memory
+    from lesionseg.inference import load
+
+    keep_freed_memory()
+    segmenter = load(checkpoint, device, threshold)
+    drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.drawn else ""
+    terminal.note(f"checkpoint {segmenter.path}{drawn} on {segmenter.device}")
+    return segmenter
+
+
+def note_problems(problems: Iterable[str], what: str) -> None:
+    """Names up to ten files, and says how many more there are."""
+    problems = list(problems)
+    for problem in problems[:10]:
+        terminal.note(f"{what}: {problem}")
+    if len(problems) > 10:
+        terminal.note(f"{what}: {len(problems) - 10} more, {len(problems)} in all")

@@ -1,0 +1,149 @@
+"""`lesionseg segment`."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionseg import terminal
+from lesionseg.commands.options import (
+    CLASSIC,
+    WORKERS,
+    BatchSize,
+    CacheDir,
+    CheckpointName,
+    Device,
+    Threshold,
+    Workers,
+    field,
+    named_segmenter,
+)
+from lesionseg.errors import LesionsegError
+
+if TYPE_CHECKING:
+    from lesionseg.batch import Job, Result
+
+
+def segment(
+    photos: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PHOTO|FOLDER|-]...",
+            show_default=False,
+            help="Photos, folders of photos, or - for a photo from standard input.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        field(
+            "The mask's PNG file, - for standard output; a folder for several photos.",
+            "standard output for a photo from standard input",
+            "--output",
+            "-o",
+            metavar="FILE|DIR",
+        ),
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", show_default=False, help="Take names of photos from here, one a line."
+        ),
+    ] = None,
+    checkpoint: CheckpointName = None,
+    threshold: Threshold = 0.5,
+    overlay: Annotated[
+        Path | None,
+        field(
+            "Also write the photo with the outline drawn in, as PNG.", "none", metavar="FILE|DIR"
+        ),
+    ] = None,
+    probabilities: Annotated[
+        Path | None,
+        field("Also write the probabilities, as PNG of 0 to 255.", "none", metavar="FILE|DIR"),
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out photos whose results are all there.")
+    ] = False,
+    batch_size: BatchSize = CLASSIC.batch_size,
+    device: Device = None,
+    workers: Workers = WORKERS,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each photo.")
+    ] = False,
+    cache_dir: CacheDir = None,
+) -> None:
+    """Draw the lesion's outline on photos: a mask PNG for each, 0 and 255, at the photo's size.
+
+    A bad photo is named and the rest goes on; the exit status is then 1.
+    """
+    from lesionseg import batch
+
+    names = _names(photos or [], files_from)
+    outputs = batch.Outputs(_mask_output(names, output, as_json), overlay, probabilities)
+    jobs = batch.plan(names, outputs)
+    todo = [job for job in jobs if not (skip_existing and job.done)]
+    segmenter = named_segmenter(checkpoint, device, threshold)
+    failed = 0
+    with terminal.bar("segmenting", hidden=as_json and sys.stdout.isatty()) as bar:
+        results = batch.run(segmenter, todo, batch_size=batch_size, workers=workers)
+        for done, (job, result) in enumerate(results, start=1):
+            failed += _tell(job, result, as_json)
+            bar(done, len(todo))
+    if len(jobs) > 1:
+        terminal.note(
+            f"photos: {len(todo) - failed} done, {failed} failed, {len(jobs) - len(todo)} skipped"
+        )
+    if failed:
+        raise typer.Exit(1)
+
+
+def _names(photos: list[Path], files_from: Path | None) -> list[Path]:
+    """The inputs that were named, on the command line and in a file or pipe."""
+    names = list(photos)
+    if files_from is not None:
+        if str(files_from) == "-":
+            if Path("-") in names:
+                raise typer.BadParameter("standard input cannot be a photo and a list of names")
+            lines = sys.stdin.buffer.read()
+        else:
+            try:
+                lines = files_from.read_bytes()
+            except OSError as error:
+                raise LesionsegError(f"cannot read {files_from}: {error.strerror}") from error
+        names += [Path(os.fsdecode(line)) for line in lines.splitlines() if line.strip()]
+    if not names:
+        raise typer.BadParameter("no photos; name a file, a folder, or - for standard input")
+    return names
+
+
+def _mask_output(names: list[Path], output: Path | None, as_json: bool) -> Path:
+    """Where masks go; standard output only where it can take a PNG."""
+    standard = Path("-")
+    if output is None and names != [standard]:
+        raise typer.BadParameter(
+            "where should the mask go? -o mask.png for one photo, -o FOLDER for several"
+        )
+    output = output or standard
+    if output == standard and (as_json or sys.stdout.isatty()):
+        taken = "--json" if as_json else "a terminal"
+        raise typer.BadParameter(f"standard output is {taken}; name the mask: -o mask.png")
+    return output
+
+
+def _tell(job: "Job", result: "Result | LesionsegError", as_json: bool) -> bool:
+    """Prints what became of a photo; returns whether it failed."""
+    failed = isinstance(result, LesionsegError)
+    if failed:
+        terminal.note(f"error: {result}")
+    if as_json:
+        line: dict[str, object] = {"file": str(job.photo)}
+        if isinstance(result, LesionsegError):
+            line["error"] = str(result)
+        else:
+            line |= {"mask": str(job.outputs.mask), **asdict(result)}
+        print(json.dumps(line), flush=True)
+    return failed

@@ -1,0 +1,188 @@
+"""`lesionseg train`."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lesionseg import store, terminal
+from lesionseg.catalog import find_data
+from lesionseg.commands.options import (
+    CLASSIC,
+    SHAPE,
+    WORKERS,
+    CacheDir,
+    Data,
+    Device,
+    Photos,
+    Truth,
+    Workers,
+    data_source,
+    field,
+    note_problems,
+)
+from lesionseg.config import Normalisation, Precision, RecipeName, configure
+from lesionseg.errors import LesionsegError
+
+if TYPE_CHECKING:
+    from lesionseg.checkpoint import Checkpoint
+    from lesionseg.runs import Material, Source
+    from lesionseg.trainer import Outcome
+
+
+def train(
+    data: Data = None,
+    photos: Photos = None,
+    truth: Truth = None,
+    recipe: Annotated[RecipeName | None, field("The recipe.", CLASSIC.name)] = None,
+    epochs: Annotated[int | None, field("Passes over the photos.", CLASSIC.epochs)] = None,
+    batch_size: Annotated[int | None, field("Photos a step.", CLASSIC.batch_size)] = None,
+    val_batch_size: Annotated[
+        int | None, field("Photos a validation step.", CLASSIC.validation_batch_size)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, field("Of Adam.", CLASSIC.learning_rate, "--learning-rate", "--lr")
+    ] = None,
+    image_size: Annotated[
+        int | None, field("Side of the network's input, in pixels.", SHAPE.image_size)
+    ] = None,
+    width: Annotated[
+        int | None, field("Channels of the first block; 64 is the textbook.", SHAPE.width)
+    ] = None,
+    normalisation: Annotated[
+        Normalisation | None, field("After each convolution.", SHAPE.normalisation)
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        field("Of the arithmetic; below float32 it is mixed.", CLASSIC.precision),
+    ] = None,
+    seed: Annotated[int | None, field("Of weights and order of photos.", CLASSIC.seed)] = None,
+    device: Device = None,
+    workers: Workers = WORKERS,
+    run: Annotated[str | None, field("Name of the run.", "date and time", metavar="NAME")] = None,
+    output: Annotated[
+        Path | None,
+        field("Folder of the run.", "<cache>/runs/<run>", "--output", "-o", metavar="DIR"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --run or --output, else the latest run.")
+    ] = False,
+    cache_dir: CacheDir = None,
+) -> None:
+    """Train a U-Net on photos and masks.
+
+    Without --data it takes the set that was downloaded. Ctrl-C stops with a checkpoint that
+    --resume goes on from. Prints the best checkpoint's path.
+    """
+    from lesionseg import trainer
+    from lesionseg.device import find_device
+
+    given = {
+        "name": recipe,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "validation_batch_size": val_batch_size,
+        "learning_rate": learning_rate,
+        "image_size": image_size,
+        "width": width,
+        "normalisation": normalisation,
+        "precision": precision,
+        "seed": seed,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    chosen = find_device(device)
+    where, start, material = _prepared_run(
+        given, data_source(data, photos, truth), run, output, resume, workers
+    )
+    terminal.note(
+        f"{'going on with' if resume else 'training'} {where} on {chosen}: "
+        f"{len(material.training)} photos, {len(material.validation)} for validation, "
+        f"width {start.model.width}, normalisation {start.model.normalisation}"
+    )
+    with terminal.stoppable() as should_stop, terminal.bar("epoch") as bar:
+        outcome = trainer.train(
+            start,
+            material.training,
+            material.validation,
+            where,
+            chosen,
+            on_step=lambda at: bar(
+                at.photos,
+                at.total,
+                f"epoch {at.epoch}/{start.recipe.epochs}{' validation' * at.validating}",
+                f"loss {at.loss:.4f}",
+            ),
+            on_epoch=_note_epoch,
+            should_stop=should_stop,
+        )
+    _conclude(outcome, where, output is None)
+
+
+def _prepared_run(
+    given: dict[str, Any],
+    source: "Source | None",
+    run: str | None,
+    output: Path | None,
+    resume: bool,
+    workers: int,
+) -> "tuple[Path, Checkpoint, Material]":
+    """The folder of a run, where it starts from, and its photos ready to be trained on."""
+    from lesionseg import runs, trainer
+
+    if run and output:
+        raise typer.BadParameter(
+            "--run names a run in the cache folder, --output a folder: give one"
+        )
+    if resume:
+        where = store.find_run(output or run)
+        start = runs.resumed(where, given)
+        source = source or runs.Source.of(start.data)
+        size = start.model.image_size
+    else:
+        try:
+            model, recipe = configure(given)
+        except LesionsegError as error:
+            raise typer.BadParameter(str(error)) from error
+        where = store.unused_run(output) if output else store.new_run(run)
+        source = source or runs.Source(find_data())
+        size = model.image_size
+    with terminal.bar("preparing") as bar:
+        material = runs.gather(source, size, workers, bar)
+    note_problems(material.problems, "left out")
+    if not resume:
+        start = trainer.begin(model, recipe, material.data)
+    elif material.data.fingerprint != start.data.fingerprint:
+        raise LesionsegError(
+            f"{where.name} was begun on other photos or masks; train anew, without --resume"
+        )
+    if material.data.drawn:
+        terminal.note("these pictures are drawn: the network will be no good for real photos")
+    return where, start, material
+
+
+def _note_epoch(scores: dict[str, float]) -> None:
+    terminal.note(
+        "epoch {epoch}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, Dice {dice:.4f}, "
+        "Jaccard {jaccard:.4f} on {val_photos} photos, {photos_per_second:.1f} photos/s".format(
+            **scores
+        )
+    )
+
+
+def _conclude(outcome: "Outcome", where: Path, in_cache: bool) -> None:
+    """Says what came out and what to type next; exits with 130 where the run was stopped."""
+    named = where.name if in_cache else shlex.quote(str(where))
+    if outcome.stopped:
+        go_on = f"--run {named}" if in_cache else f"--output {named}"
+        terminal.note(f"stopped in epoch {outcome.last.epoch + 1}; the run is kept in {where}")
+        terminal.note(f"next: lesionseg train --resume {go_on}")
+        raise typer.Exit(130)
+    best = max(outcome.history, key=lambda scores: scores["dice"])
+    size = outcome.last.model.image_size
+    terminal.note(
+        f"best: epoch {best['epoch']}, Dice {best['dice']:.4f}, Jaccard {best['jaccard']:.4f}, "
+        f"mean of {best['val_photos']} validation photos at {size}x{size} pixels"
+    )
+    terminal.note(f"next: lesionseg segment photo.jpg -o mask.png --checkpoint {named}")
+    print(where / store.BEST)
