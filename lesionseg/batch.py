@@ -1,6 +1,7 @@
 """Photos in, mask files out: which file becomes which is decided first, then it is done."""
 
 import io
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,12 +10,13 @@ from functools import cache
 from pathlib import Path
 
 from lesionseg import images, store
-from lesionseg.dataset import is_mask_name, list_images
+from lesionseg.dataset import list_images
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Probabilities, Source
 from lesionseg.inference import Segmenter, stream
 
 STANDARD = Path("-")  # standard input or standard output
+MASK, OVERLAY, PROBABILITIES = RESULTS = ("_segmentation", "_overlay", "_probabilities")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Job:
     @property
     def done(self) -> bool:
         """Whether every file is there already."""
-        return all(path.exists() for path in _files(self.outputs))
+        return self.outputs.mask != STANDARD and all(path.exists() for path in _files(self.outputs))
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,25 @@ class Result:
 def plan(names: Sequence[Path], outputs: Outputs) -> list[Job]:
     """The jobs, in the order of the names; a folder stands for the photos right in it.
 
+    Files that are called like results are not taken for photos.
+
     One photo, not given by a folder, goes to the file that `outputs` names, unless that is a
-    folder or ends with a slash; everything else goes to folders, under `<name>_segmentation.png`,
-    `<name>_overlay.png` and `<name>_probabilities.png`.
+    folder, or has no suffix and is not there yet; everything else goes to folders, under
+    `<name>_segmentation.png`, `<name>_overlay.png` and `<name>_probabilities.png`.
 
     Raises:
         LesionsegError: a folder without photos, an output that is an input, one output of two
-            inputs, or an output that is no PNG.
+            inputs, an output that is no PNG, or standard output for more than one mask.
     """
+    try:
+        return _plan(names, outputs)
+    except OSError as error:  # a name too long, a folder that may not be looked into
+        raise LesionsegError(f"{error.filename}: {error.strerror}") from error
+
+
+def _plan(names: Sequence[Path], outputs: Outputs) -> list[Job]:
+    if STANDARD in (outputs.overlay, outputs.probabilities):
+        raise LesionsegError("standard output takes the mask; name a file for anything else")
     photos: list[Path] = []
     for name in names:
         photos += _photos_in(name) if name.is_dir() else [name]
@@ -75,13 +88,18 @@ def plan(names: Sequence[Path], outputs: Outputs) -> list[Job]:
     else:
         if STANDARD in photos:
             raise LesionsegError("standard input is one photo; give it alone, with a file for -o")
+        if outputs.mask == STANDARD:
+            raise LesionsegError("standard output takes one mask; name a folder by -o")
+        for path in (outputs.mask, outputs.overlay, outputs.probabilities):
+            if path and not path.is_dir() and (path.suffix.lower() == ".png" or path.exists()):
+                raise LesionsegError(f"{path}: several photos, or a folder of them, need a folder")
         jobs = [Job(photo, _in_folders(outputs, photo)) for photo in photos]
     _refuse_collisions(jobs)
     return jobs
 
 
 def _photos_in(folder: Path) -> list[Path]:
-    photos = [path for path in list_images(folder) if not is_mask_name(path)]
+    photos = [path for path in list_images(folder) if not path.stem.lower().endswith(RESULTS)]
     if not photos:
         raise LesionsegError(f"{folder}: no photos in this folder (JPEG, PNG, BMP, TIFF or WebP)")
     return photos
@@ -104,20 +122,24 @@ def _named(outputs: Outputs, photo: Path) -> Outputs:
         choose(outputs.probabilities, folders.probabilities),
     )
     for path in _files(named):
-        special = path.exists() and not path.is_file()
-        if path.suffix.lower() != ".png" and not special:
+        if path.suffix.lower() != ".png" and not _is_special(path):
             raise LesionsegError(f"{path}: results are PNG files; name it {path.stem}.png")
     return named
 
 
+def _is_special(path: Path) -> bool:
+    """Whether a path is no regular file, such as `/dev/null` or a named pipe."""
+    return path.exists() and not path.is_file()
+
+
 def _in_folders(outputs: Outputs, photo: Path) -> Outputs:
     def inside(folder: Path | None, what: str) -> Path | None:
-        return folder and folder / f"{photo.stem}_{what}.png"
+        return folder and folder / f"{photo.stem}{what}.png"
 
     return Outputs(
-        outputs.mask / f"{photo.stem}_segmentation.png",
-        inside(outputs.overlay, "overlay"),
-        inside(outputs.probabilities, "probabilities"),
+        outputs.mask / f"{photo.stem}{MASK}.png",
+        inside(outputs.overlay, OVERLAY),
+        inside(outputs.probabilities, PROBABILITIES),
     )
 
 
@@ -127,16 +149,15 @@ def _files(outputs: Outputs) -> list[Path]:
     return [path for path in paths if path is not None and path != STANDARD]
 
 
-def _refuse_collisions(jobs: Iterable[Job]) -> None:
-    jobs = list(jobs)
-    inputs = {job.photo.resolve() for job in jobs if job.photo != STANDARD}
-    taken: dict[Path, Path] = {}
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    inputs = {os.path.realpath(job.photo) for job in jobs if job.photo != STANDARD}
+    taken: dict[str, Path] = {}
     for job in jobs:
         for path in _files(job.outputs):
-            final = path.resolve()
+            final = os.path.realpath(path)
             if final in inputs:
                 raise LesionsegError(f"{path} is an input; nothing was written; choose another -o")
-            if final in taken and path.is_file() | (not path.exists()):
+            if final in taken and not _is_special(path):
                 raise LesionsegError(
                     f"{taken[final]} and {job.photo} would both give {path}; nothing was written; "
                     "rename one, or run them apart into two folders"
@@ -157,21 +178,27 @@ def run(
     """
     began: dict[Job, float] = {}
 
+    def opened(job: Job) -> Source:
+        return io.BytesIO(_standard_input()) if job.photo == STANDARD else job.photo
+
     def source(job: Job) -> Source:
         began[job] = time.perf_counter()
-        return io.BytesIO(_standard_input()) if job.photo == STANDARD else job.photo
+        return opened(job)
 
     def finish(job: Job, soft: Probabilities, size: tuple[int, int]) -> Result:
         drawn = segmenter.at_size(soft, *size)
         if job.outputs.overlay is not None:
-            photo = images.read_photo(source(job))
+            photo = images.read_photo(opened(job))
             _write(job.outputs.overlay, images.overlay_png(photo, drawn.mask))
         if job.outputs.probabilities is not None:
             _write(job.outputs.probabilities, images.probability_png(drawn.probabilities))
         _write(job.outputs.mask, images.mask_png(drawn.mask))  # last: it marks the job as done
-        return Result(*size, float(drawn.mask.mean()), time.perf_counter() - began.pop(job))
+        return Result(*size, float(drawn.mask.mean()), time.perf_counter() - began[job])
 
-    yield from stream(segmenter, jobs, source, finish, batch_size=batch_size, workers=workers)
+    results = stream(segmenter, jobs, source, finish, batch_size=batch_size, workers=workers)
+    for job, result in results:
+        del began[job]
+        yield job, result
 
 
 @cache
@@ -180,9 +207,12 @@ def _standard_input() -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    if path == STANDARD:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-        return
-    with store.replacing(path) as temporary:
-        temporary.write_bytes(content)
+    try:
+        if path == STANDARD:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        else:
+            with store.replacing(path) as temporary:
+                temporary.write_bytes(content)
+    except OSError as error:  # such as a closed pipe
+        raise LesionsegError(f"cannot write {path}: {error.strerror or error}") from error

@@ -96,13 +96,16 @@ def load(path: Path) -> Checkpoint:
         LesionsegError: not there, foreign, damaged, or of a later format.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        file = path.open("rb")
     except OSError as error:
-        raise LesionsegError(f"cannot read checkpoint {path}: {one_line(error)}") from error
-    except Exception as error:  # torch names no closed list of what a damaged file may raise
-        raise LesionsegError(
-            f"{path}: not a lesionseg checkpoint, or damaged; train a new one or name another"
-        ) from error
+        raise LesionsegError(f"cannot read checkpoint {path}: {error.strerror}") from error
+    with file:
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch names no closed list of what a damaged file may raise
+            raise LesionsegError(
+                f"{path}: not a lesionseg checkpoint, or damaged; train a new one or name another"
+            ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise LesionsegError(
             f"{path}: not a lesionseg checkpoint (expected format {FORMAT!r}); name another"

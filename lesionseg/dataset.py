@@ -96,11 +96,6 @@ def list_images(folder: Path) -> list[Path]:
         raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
 
 
-def is_mask_name(path: Path) -> bool:
-    """Whether a file is named as a mask: `..._segmentation.png`."""
-    return path.stem.lower().endswith("_segmentation")
-
-
 def find(folder: Path | None, photos: Path | None = None, truth: Path | None = None) -> Dataset:
     """The pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
 
@@ -170,7 +165,7 @@ def _told_apart(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     photos: list[Path] = []
     masks: list[Path] = []
     for group in groups.values():
-        named = [path for path in group if is_mask_name(path)]
+        named = [path for path in group if path.stem.lower().endswith("_segmentation")]
         lossy = [path for path in group if path.suffix.lower() in _LOSSY]
         if not named and len(group) == 2 and len(lossy) == 1:
             named = [path for path in group if path not in lossy]

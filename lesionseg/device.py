@@ -9,6 +9,9 @@ import torch
 
 from lesionseg.errors import LesionsegError, one_line
 
+# How torch says it in a plain RuntimeError: Linux and macOS, Windows, Apple's GPU, cuBLAS, cuDNN.
+_OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
+
 
 def find_device(name: str | None = None) -> torch.device:
     """The device called `name`; left out, CUDA when there is one, else the processor.
@@ -20,8 +23,8 @@ def find_device(name: str | None = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device).item()  # a value read back: 'meta' has none
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = one_line(error).split(". ")[0]
         raise LesionsegError(f"device {name!r} cannot be used here: {reason}; try 'cpu'") from error
     return device
@@ -58,7 +61,7 @@ def out_of_memory_says(advice: str) -> Iterator[None]:
     except MemoryError as error:
         raise LesionsegError(f"out of memory; {advice}") from error
     except RuntimeError as error:
-        text = one_line(error)
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in text:
+        said = any(words in one_line(error) for words in _OUT_OF_MEMORY)
+        if said or isinstance(error, torch.OutOfMemoryError):
             raise LesionsegError(f"out of memory; {advice}") from error
         raise

@@ -15,7 +15,7 @@ from lesionseg.metrics import PhotoScore, confusion
 from lesionseg.report import Evaluation
 from lesionseg.threads import map_ahead
 
-_ISIC_NUMBER = re.compile(r"\d{7}")
+_ISIC_NUMBER = re.compile(r"(?<!\d)\d{7}(?!\d)")
 
 
 @dataclass

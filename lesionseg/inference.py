@@ -45,7 +45,7 @@ class Segmenter:
     Args:
         checkpoint: the network and where it comes from.
         device: where it runs; left out, CUDA when there is one, else the processor.
-        threshold: the probability above which a pixel is lesion, between 0 and 1.
+        threshold: the probability above which a pixel is lesion, 0 to 1.
         path: the file that it was loaded from, if any.
 
     Raises:
@@ -59,8 +59,8 @@ class Segmenter:
         threshold: float = 0.5,
         path: Path | None = None,
     ) -> None:
-        if not 0 < threshold < 1:
-            raise LesionsegError(f"threshold: expected between 0 and 1, got {threshold:g}")
+        if not 0 <= threshold <= 1:
+            raise LesionsegError(f"threshold: expected 0 to 1, got {threshold:g}")
         self.checkpoint, self.path = checkpoint, path
         self.threshold = threshold
         self.device = find_device(device)
@@ -81,7 +81,8 @@ class Segmenter:
         if isinstance(photo, str | Path):
             shrunk, size = images.read_photo_shrunk(Path(photo), self.size)
         else:
-            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
+            fits = photo.ndim == 3 and photo.shape[2] == 3 and photo.size > 0
+            if not fits or photo.dtype != np.uint8:
                 raise LesionsegError(
                     f"expected a photo of (H, W, 3) uint8, got {photo.shape} {photo.dtype}"
                 )

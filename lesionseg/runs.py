@@ -13,6 +13,8 @@ from lesionseg.dataset import Dataset
 from lesionseg.errors import LesionsegError
 from lesionseg.prepared import Prepared, prepare
 
+_CHANGEABLE = ("epochs", "validation_batch_size")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -75,7 +77,9 @@ def gather(
 
 
 def resumed(folder: Path, given: Mapping[str, Any]) -> Checkpoint:
-    """The last checkpoint of a run, to go on with; `given` may change its number of epochs.
+    """The last checkpoint of a run, to go on with.
+
+    `given` may change the number of epochs and the validation batch size, which changes no weight.
 
     Raises:
         LesionsegError: the checkpoint cannot be read, `given` asks for what the run was not begun
@@ -86,15 +90,16 @@ def resumed(folder: Path, given: Mapping[str, Any]) -> Checkpoint:
         raise LesionsegError(f"{folder}: a checkpoint for use only; it cannot be resumed")
     begun = {**dataclasses.asdict(last.model), **dataclasses.asdict(last.recipe)}
     for name, value in given.items():
-        if name != "epochs" and value != begun[name]:
+        if name not in _CHANGEABLE and value != begun[name]:
             raise LesionsegError(
                 f"{folder.name} was begun with {name.replace('_', ' ')} {begun[name]}, "
                 f"got {value}; leave it out, or train anew without --resume"
             )
-    epochs = given.get("epochs", last.recipe.epochs)
-    if epochs <= last.epoch:
+    changes = {name: value for name, value in given.items() if name in _CHANGEABLE}
+    recipe = dataclasses.replace(last.recipe, **changes)
+    if recipe.epochs <= last.epoch:
         raise LesionsegError(
             f"{folder.name} has all of its {last.epoch} epochs; "
             f"to go on, ask for more, such as --epochs {last.epoch + 5}"
         )
-    return dataclasses.replace(last, recipe=dataclasses.replace(last.recipe, epochs=epochs))
+    return dataclasses.replace(last, recipe=recipe)

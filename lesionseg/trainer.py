@@ -35,11 +35,21 @@ _TOO_MUCH_MEMORY = "lower --batch-size (and --val-batch-size), --width or --imag
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run is: photos of `epoch` (from 1) seen so far, and their mean loss."""
+    """Where a run is.
+
+    Attributes:
+        epoch: counted from 1.
+        photos: of this epoch trained on so far; while validating, validated so far.
+        total: how many there are of these.
+        loss: mean over the photos of this epoch trained on so far.
+        validating: whether the epoch's training is over.
+    """
 
     epoch: int
     photos: int
+    total: int
     loss: float
+    validating: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,16 +189,16 @@ class _Run:
                 if time.monotonic() - saved > SAVE_EVERY:
                     self._save_last()
                     saved = time.monotonic()
-                began = time.monotonic()
+                began = time.perf_counter()
                 rows = order[self.photos : self.photos + self.recipe.batch_size]
                 loss = self._step(*self._batch(self.training, rows))
                 if not math.isfinite(loss):
                     raise self._diverged("the loss")
                 self.photos += len(rows)
                 self.loss_sum += loss * len(rows)
-                self.seconds += time.monotonic() - began
-                on_step(Step(self.epoch + 1, self.photos, self.loss_sum / self.photos))
-            validated = self._validate(should_stop)
+                self.seconds += time.perf_counter() - began
+                on_step(self._at(self.photos, len(order)))
+            validated = self._validate(on_step, should_stop)
             if validated is None:
                 return Outcome(self._save_last(), self.history, stopped=True)
             self._end_epoch(validated)
@@ -219,7 +229,12 @@ class _Run:
             masks.to(self.device).float(),
         )
 
-    def _validate(self, should_stop: Callable[[], bool]) -> dict[str, float] | None:
+    def _at(self, photos: int, total: int, validating: bool = False) -> Step:
+        return Step(self.epoch + 1, photos, total, self.loss_sum / self.photos, validating)
+
+    def _validate(
+        self, on_step: Callable[[Step], None], should_stop: Callable[[], bool]
+    ) -> dict[str, float] | None:
         """Means over the validation photos, each scored alone; None when told to stop."""
         size = self.recipe.validation_batch_size
         losses, dice, jaccard = 0.0, [], []
@@ -237,6 +252,7 @@ class _Run:
                 counts = confusion(prediction, truth.astype(bool))
                 dice.append(counts.dice)
                 jaccard.append(counts.jaccard)
+            on_step(self._at(len(dice), len(self.validation), validating=True))
         return {
             "val_loss": losses / len(dice),
             "dice": float(np.mean(dice)),
@@ -245,7 +261,7 @@ class _Run:
         }
 
     def _end_epoch(self, validated: dict[str, float]) -> None:
-        """Writes best, last and history; all of it again when killed in between and resumed."""
+        """Writes best, history and last; all of it again when killed in between and resumed."""
         if not math.isfinite(validated["val_loss"]):
             raise self._diverged("the validation loss")
         self.epoch += 1
@@ -256,14 +272,15 @@ class _Run:
                 "train_loss": self.loss_sum / self.photos,
                 **validated,
                 "seconds": round(self.seconds, 3),
-                "photos_per_second": round(self.photos / self.seconds, 3),
+                # A coarse clock may not have moved.
+                "photos_per_second": round(self.photos / max(self.seconds, 1e-6), 3),
             }
         )
         self.photos, self.loss_sum, self.seconds = 0, 0.0, 0.0
         if validated["dice"] > self.best:
             self.best = validated["dice"]
             checkpoints.save(self._checkpoint(resumable=False), self.folder / store.BEST)
-        self._save_last()
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
         with store.replacing(self.folder / store.HISTORY) as temporary:
             temporary.write_text(lines, encoding="utf-8")
+        self._save_last()

@@ -1,0 +1,82 @@
+"""Small networks, small drawings, and files of them, for the tests."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lesionseg import checkpoint as checkpoints
+from lesionseg import images, phantoms, trainer
+from lesionseg.checkpoint import Checkpoint, TrainingData
+from lesionseg.config import ModelConfig, Recipe
+from lesionseg.images import Mask, Photo
+from lesionseg.inference import Segmenter
+from lesionseg.prepared import Prepared
+
+torch.set_num_threads(1)  # the networks here are too small to share out
+
+SIZE = 32  # the smallest side that a network takes
+DATA = TrainingData("drawings", "", "", "", True, "CC0-1.0", ("a", "b"), ("c",), "0-1")
+
+
+@cache
+def drawing(index: int) -> tuple[Photo, Mask]:
+    """A drawing thinned to some 50 x 60 pixels, and its mask."""
+    photo, mask = phantoms.draw(0, index)
+    return np.ascontiguousarray(photo[::6, ::6]), np.ascontiguousarray(mask[::6, ::6])
+
+
+def prepared(*indices: int) -> Prepared:
+    """Drawings at the network's size."""
+    drawn = [drawing(index) for index in indices]
+    return Prepared(
+        np.stack([images.shrink(photo, SIZE) for photo, _ in drawn]),
+        np.stack([images.shrink_mask(mask, SIZE).astype(np.uint8) for _, mask in drawn]),
+        tuple(str(index) for index in indices),
+        (),
+        "0",
+    )
+
+
+def begun(width: int = 1, normalisation: Any = "batch", **recipe: Any) -> Checkpoint:
+    """A tiny network before its first epoch."""
+    return trainer.begin(ModelConfig(width, normalisation, SIZE), Recipe(**recipe), DATA)
+
+
+def saved(path: Path, **choices: Any) -> Path:
+    """A checkpoint file of a tiny network."""
+    checkpoints.save(begun(**choices), path)
+    return path
+
+
+@cache
+def segmenter() -> Segmenter:
+    """A network that was never trained, but calls a part of every drawing a lesion."""
+    return Segmenter(begun(2, seed=3), "cpu")
+
+
+def write_photo(path: Path, index: int = 0) -> Path:
+    """A photo file, of the kind that its suffix says; a PNG holds every pixel as it was drawn."""
+    photo, _ = drawing(index)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photo).save(path)
+    return path
+
+
+def write_mask(path: Path, mask: Mask) -> Path:
+    """A mask file of 0 and 255."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(images.mask_png(mask))
+    return path
+
+
+def write_pairs(folder: Path, *indices: int) -> Path:
+    """A data set: `images/ISIC_<number>.png` and `masks/ISIC_<number>_segmentation.png`."""
+    for index in indices:
+        name = f"ISIC_{index:07d}"
+        write_photo(folder / "images" / f"{name}.png", index)
+        write_mask(folder / "masks" / f"{name}_segmentation.png", drawing(index)[1])
+    return folder

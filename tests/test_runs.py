@@ -1,0 +1,134 @@
+"""What a run is made on, and what one may change when it goes on."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import SIZE, begun, drawing, write_mask, write_pairs
+
+from lesionseg import checkpoint as checkpoints
+from lesionseg import runs
+from lesionseg.checkpoint import Checkpoint
+from lesionseg.errors import LesionsegError
+from lesionseg.runs import Material, Source
+
+
+def gather(source: Source) -> tuple[Material, list[tuple[int, int]]]:
+    told: list[tuple[int, int]] = []
+    material = runs.gather(source, SIZE, 2, lambda done, total: told.append((done, total)))
+    return material, told
+
+
+def test_what_a_checkpoint_will_say_of_its_data(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "mine", *range(10))
+    material, told = gather(Source(folder))
+    data = material.data
+    assert (data.name, data.folder) == ("mine", str(folder))
+    assert (data.photos_folder, data.truth_folder, data.drawn, data.licence) == ("", "", False, "")
+    assert (len(data.train_ids), len(data.val_ids)) == (9, 1)
+    assert {*data.train_ids, *data.val_ids} == {f"ISIC_{index:07d}" for index in range(10)}
+    assert data.train_ids == material.training.ids
+    assert data.val_ids == material.validation.ids
+    assert material.training.photos.shape == (9, SIZE, SIZE, 3)
+    assert material.problems == ()
+    assert told == [(done, 10) for done in range(1, 11)]
+
+
+def test_the_source_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_pairs(tmp_path / "mine", 0, 1)
+    monkeypatch.chdir(tmp_path)
+    for source in (
+        Source(Path("mine")),
+        Source(None, Path("mine/images"), Path("mine/masks")),
+        Source(Path("mine"), Path("mine/images"), Path("mine/masks")),
+    ):
+        first = gather(source)[0].data
+        monkeypatch.chdir(folder)
+        assert gather(Source.of(first))[0].data == first
+        monkeypatch.chdir(tmp_path)
+
+
+def test_problems_of_every_kind_are_told(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path, *range(5))
+    (folder / "train.txt").write_text("ISIC_0000000 ISIC_0000001 ISIC_0000002")
+    (folder / "val.txt").write_text("ISIC_0000003 ISIC_0000004")
+    (folder / "images" / "alone.png").touch()
+    (folder / "images" / "ISIC_0000001.png").write_text("no photo")
+    write_mask(folder / "masks" / "ISIC_0000003_segmentation.png", drawing(3)[1][1:])
+    material, told = gather(Source(folder))
+    said = ("alone.png: no mask", "0000001.png: not a photo", "0000003_segmentation.png: expected")
+    assert all(words in problem for words, problem in zip(said, material.problems, strict=True))
+    assert (material.training.ids, material.validation.ids) == (
+        ("ISIC_0000000", "ISIC_0000002"),
+        ("ISIC_0000004",),
+    )
+    assert told[-1] == (5, 5)
+
+
+def test_the_fingerprint_is_of_both_parts(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path, 0, 1)
+    (folder / "val.txt").write_text("ISIC_0000001")
+    before = gather(Source(folder))[0].data.fingerprint
+    for index in (0, 1):
+        mask = ~drawing(index)[1]
+        write_mask(folder / "masks" / f"ISIC_{index:07d}_segmentation.png", mask)
+        after = gather(Source(folder))[0].data.fingerprint
+        assert after != before
+        before = after
+
+
+def kept(folder: Path, **changes: Any) -> Checkpoint:
+    """A run's folder after two of three epochs."""
+    start = begun(epochs=3, seed=4)
+    left: dict[str, Any] = {"epoch": 2, "training": {"best": 0.5}}
+    last = dataclasses.replace(start, **left | changes)
+    checkpoints.save(last, folder / "last.pt")
+    return last
+
+
+def test_nothing_given_changes_nothing(tmp_path: Path) -> None:
+    before = kept(tmp_path)
+    after = runs.resumed(tmp_path, {})
+    assert (after.model, after.recipe, after.data) == (before.model, before.recipe, before.data)
+    assert (after.epoch, after.training) == (2, {"best": 0.5})
+
+
+def test_the_same_may_be_said_again_and_epochs_may_change(tmp_path: Path) -> None:
+    before = kept(tmp_path)
+    given = {"seed": 4, "width": 1, "image_size": 32, "name": "classic"}
+    changed = {"epochs": 7, "validation_batch_size": 1}
+    after = runs.resumed(tmp_path, given | changed)
+    assert after.recipe == dataclasses.replace(before.recipe, epochs=7, validation_batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"seed": 5}, "begun with seed 4, got 5"),
+        ({"image_size": 64}, "begun with image size 32, got 64"),
+        ({"width": 2}, "begun with width 1, got 2"),
+        ({"learning_rate": 0.1, "epochs": 9}, "begun with learning rate 0.0001, got 0.1"),
+        ({"precision": "bfloat16"}, "begun with precision float32, got bfloat16"),
+        ({"epochs": 2}, "has all of its 2 epochs; to go on, ask for more, such as --epochs 7"),
+        ({"epochs": 1}, "has all of its 2 epochs"),
+    ],
+)
+def test_what_a_run_may_not_change(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    kept(tmp_path)
+    with pytest.raises(LesionsegError) as caught:
+        runs.resumed(tmp_path, given)
+    assert f"{tmp_path.name} " in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:
+    kept(tmp_path / "done", epoch=3)
+    with pytest.raises(LesionsegError, match="done has all of its 3 epochs"):
+        runs.resumed(tmp_path / "done", {})
+    assert runs.resumed(tmp_path / "done", {"epochs": 4}).recipe.epochs == 4
+    kept(tmp_path / "used", training=None)
+    with pytest.raises(LesionsegError, match="cannot be resumed"):
+        runs.resumed(tmp_path / "used", {})
+    with pytest.raises(LesionsegError, match="cannot read checkpoint"):
+        runs.resumed(tmp_path / "none", {})
