@@ -1,0 +1,303 @@
+"""The command line as it is typed: what it prints where, and with which exit status it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from helpers import SIZE, saved, write_mask, write_pairs, write_photo
+from PIL import Image
+
+from lesionseg import cli, images, store
+
+SMALL = ("--width", "1", "--image-size", str(SIZE), "--workers", "1")
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def lesionseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line within this process."""
+
+    def run(*words: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_pairs(tmp_path / "data", 1, 2, 3, 4)
+
+
+@pytest.fixture
+def trained(cache_dir: Path) -> Path:
+    return saved(cache_dir / "runs" / "tiny" / store.BEST)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return write_photo(tmp_path / "photo.png", 5)
+
+
+def test_train_then_eval_then_segment(lesionseg: Command, data: Path, tmp_path: Path) -> None:
+    train = lesionseg("train", "--data", data, "--epochs", 2, "--run", "mine", *SMALL)
+    best = store.runs_dir() / "mine" / store.BEST
+    assert (train.status, train.out) == (0, f"{best}\n")
+    assert "epoch 2: loss" in train.err
+    assert "next: lesionseg segment photo.jpg -o mask.png --checkpoint mine" in train.err
+
+    evaluated = lesionseg("eval", "--data", data, "--json", "--report", tmp_path / "report")
+    scores = json.loads(evaluated.out)
+    assert evaluated.status == 0
+    assert scores["photos"] == 1  # of four photos one is held out
+    for metric in ("dice", "jaccard", "threshold_jaccard"):
+        assert 0 <= scores[metric]["mean"] <= 1
+    assert scores["checkpoint"]["file"] == str(best)
+    assert str(best) in evaluated.err
+    assert json.loads((tmp_path / "report" / "summary.json").read_text()) == scores
+
+    photo = data / "images" / "ISIC_0000001.png"
+    drawn = lesionseg("segment", photo, "-o", tmp_path / "mask.png")
+    assert (drawn.status, drawn.out) == (0, "")
+    with Image.open(tmp_path / "mask.png") as mask, Image.open(photo) as picture:
+        assert (mask.mode, mask.size) == ("L", picture.size)
+
+
+def test_train_goes_on_by_name(lesionseg: Command, data: Path) -> None:
+    lesionseg("train", "--data", data, "--epochs", 1, "--run", "mine", *SMALL)
+    done = lesionseg("train", "--resume", "--run", "mine")
+    assert (done.status, "has all of its 1 epochs" in done.err) == (1, True)
+    more = lesionseg("train", "--resume", "--run", "mine", "--epochs", 2)
+    assert (more.status, "epoch 2" in more.err, "epoch 1:" in more.err) == (0, True, False)
+    history = (store.runs_dir() / "mine" / store.HISTORY).read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in history] == [1, 2]
+    other = lesionseg("train", "--resume", "--run", "mine", "--epochs", 3, "--lr", "0.5")
+    assert (other.status, "was begun with learning rate 0.0001" in other.err) == (1, True)
+    taken = lesionseg("train", "--data", data, "--run", "mine", *SMALL)
+    assert (taken.status, "holds a run already" in taken.err) == (1, True)
+
+
+def test_eval_of_finished_masks(lesionseg: Command, data: Path, tmp_path: Path) -> None:
+    perfect = lesionseg("eval", "--data", data, "--predictions", data / "masks", "--json")
+    assert json.loads(perfect.out)["dice"]["mean"] == 1
+    alone = lesionseg("eval", "--truth", data / "masks", "--predictions", data / "masks")
+    assert (alone.status, "photos: 4, skipped: 0" in alone.out) == (0, True)
+    (tmp_path / "few").mkdir()
+    one = "ISIC_0000002_segmentation.png"
+    (tmp_path / "few" / one).write_bytes((data / "masks" / one).read_bytes())
+    missing = lesionseg("eval", "--data", data, "--predictions", tmp_path / "few", "--json")
+    assert missing.status == 1
+    assert json.loads(missing.out)["photos"] == 1
+    assert len(json.loads(missing.out)["skipped"]) == 3
+    assert missing.err.count("expected one mask") == 3
+
+
+def test_eval_writes_masks(lesionseg: Command, data: Path, trained: Path, tmp_path: Path) -> None:
+    ended = lesionseg("eval", "--data", data, "--masks", tmp_path / "masks")
+    assert ended.status == 0
+    assert len(list((tmp_path / "masks").glob("ISIC_*_segmentation.png"))) == 4
+
+
+@pytest.mark.usefixtures("trained")
+def test_segment_a_folder_with_a_bad_photo(lesionseg: Command, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for index in (1, 2, 3):
+        write_photo(photos / f"{index}.png", index)
+    (photos / "2.png").write_bytes(b"no picture")
+    words = ("segment", photos, "-o", tmp_path / "masks", "--json")
+    ended = lesionseg(*words)
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert ended.status == 1
+    assert [Path(line["file"]).name for line in lines] == ["1.png", "2.png", "3.png"]
+    assert "not a photo" in lines[1]["error"]
+    assert lines[0]["mask"] == str(tmp_path / "masks" / "1_segmentation.png")
+    assert (lines[0]["height"], lines[0]["width"]) == images.read_photo(photos / "1.png").shape[:2]
+    assert "photos: 2 done, 1 failed, 0 skipped" in ended.err
+    write_photo(photos / "2.png", 2)
+    again = lesionseg(*words, "--skip-existing")
+    assert (again.status, len(again.out.splitlines())) == (0, 1)
+    assert "photos: 1 done, 0 failed, 2 skipped" in again.err
+
+
+@pytest.mark.usefixtures("trained")
+def test_segment_names_from_a_file(lesionseg: Command, photo: Path, tmp_path: Path) -> None:
+    spaced = write_photo(tmp_path / "with space.png", 2)
+    (tmp_path / "names").write_text(f"{photo}\n\n{spaced}\n")
+    ended = lesionseg("segment", "--files-from", tmp_path / "names", "-o", tmp_path / "masks")
+    assert ended.status == 0
+    names = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    assert names == ["photo_segmentation.png", "with space_segmentation.png"]
+
+
+@pytest.mark.usefixtures("trained")
+def test_segment_writes_nothing_where_outputs_meet(
+    lesionseg: Command, photo: Path, tmp_path: Path
+) -> None:
+    other = write_photo(tmp_path / "other" / photo.name)
+    ended = lesionseg("segment", photo, other, "-o", tmp_path / "masks")
+    assert (ended.status, "would both give" in ended.err) == (1, True)
+    before = photo.read_bytes()
+    ended = lesionseg("segment", photo, "-o", photo)
+    assert (ended.status, "is an input" in ended.err) == (1, True)
+    assert photo.read_bytes() == before
+    assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["train", "--epochs", "0"], 2, "epochs: expected 1 to"),
+        (["train", "--epochs", "many"], 2, "--epochs"),
+        (["train", "--image-size", "100"], 2, "a multiple of 16, got 100"),
+        (["train", "--recipe", "magic"], 2, "classic"),
+        (["train", "--colour"], 2, "--colour"),
+        (["train", "--photos", "x"], 2, "--photos and --truth go together"),
+        (["train"], 1, "lesionseg download"),
+        (["train", "--data", "isic2018"], 1, "lesionseg download isic2018"),
+        (["train", "--data", "nowhere"], 1, "no data 'nowhere'"),
+        (["train", "--device", "abacus"], 1, "try 'cpu'"),
+        (["train", "--resume"], 1, "no run to resume"),
+        (["eval"], 1, "lesionseg train"),
+        (["eval", "--checkpoint", "none"], 1, "no checkpoint 'none'"),
+        (["segment"], 2, "no photos"),
+        (["segment", "a.jpg"], 2, "-o mask.png"),
+        (["segment", "a.jpg", "-o", "mask.png"], 1, "lesionseg train"),
+        (["segment", "a.jpg", "-o", "mask.png", "--threshold", "2"], 2, "--threshold"),
+        (["segment", "a.jpg", "-o", "mask.jpg"], 1, "name it mask.png"),
+        (["segment", "--files-from", "none", "-o", "masks"], 1, "cannot read none"),
+        (["download", "isic1999"], 2, "isic2018"),
+        (["paint"], 2, "paint"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    lesionseg: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    status: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = lesionseg(*words)
+    assert (ended.status, ended.out) == (status, "")
+    assert said in ended.err
+    assert ended.err.count("\n") == 1
+    assert "\x1b" not in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_missing_photo_is_named(lesionseg: Command, tmp_path: Path) -> None:
+    ended = lesionseg("segment", tmp_path / "none.jpg", "-o", tmp_path / "mask.png")
+    assert (ended.status, "none.jpg: no such file" in ended.err) == (1, True)
+    assert not (tmp_path / "mask.png").exists()
+
+
+def test_problems_are_named_and_counted(lesionseg: Command, data: Path) -> None:
+    for index in range(20, 32):
+        write_photo(data / "images" / f"ISIC_{index:07d}.png", 1)
+    ended = lesionseg("train", "--data", data, "--epochs", 1, *SMALL)
+    assert ended.status == 0
+    assert ended.err.count("no mask") == 10
+    assert "2 more, 12 in all" in ended.err
+
+
+def test_demo_is_listed_and_said_to_be_drawn(
+    lesionseg: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lesionseg import catalog, phantoms
+
+    few = {"train": 3, "val": 1, "test": 1}
+    monkeypatch.setattr(phantoms.draw_set, "__kwdefaults__", {"photos": few, "seed": 0})
+    assert "no" in lesionseg("download", "--list").out
+    drawn = lesionseg("download", "demo")
+    assert (drawn.status, drawn.out) == (0, f"{store.data_dir('demo')}\n")
+    assert catalog.find_data() == store.data_dir("demo")
+    trained = lesionseg("train", "--epochs", 1, *SMALL)
+    assert (trained.status, "these pictures are drawn" in trained.err) == (0, True)
+    scored = lesionseg("eval", "--split", "test")
+    assert (scored.status, "drawn by lesionseg" in scored.out) == (0, True)
+    assert "photos: 1," in scored.out
+
+
+def _process(cache: Path, *words: object) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "lesionseg", *map(str, words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, store.CACHE_VARIABLE: str(cache)},
+    )
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_pipe_takes_a_photo_and_gives_a_mask(
+    lesionseg: Command, cache_dir: Path, photo: Path, tmp_path: Path
+) -> None:
+    out, err = _process(cache_dir, "segment", "-").communicate(photo.read_bytes(), timeout=60)
+    assert b"\x1b" not in err
+    assert lesionseg("segment", photo, "-o", tmp_path / "mask.png").status == 0
+    assert out == (tmp_path / "mask.png").read_bytes()
+
+
+def test_ctrl_c_keeps_a_checkpoint_to_go_on_from(
+    lesionseg: Command, cache_dir: Path, data: Path
+) -> None:
+    words = ("train", "--data", data, "--epochs", 100_000, "--run", "long", *SMALL)
+    process = _process(cache_dir, *words)
+    assert process.stderr is not None
+    while b"epoch 1:" not in (line := process.stderr.readline()):
+        assert line, "ended before its first epoch"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"")
+    assert b"next: lesionseg train --resume --run long" in err
+    history = (store.runs_dir() / "long" / store.HISTORY).read_text().splitlines()
+    more = len(history) + 1
+    resumed = lesionseg("train", "--resume", "--run", "long", "--epochs", more)
+    assert (resumed.status, f"epoch {more}:" in resumed.err) == (0, True)
+
+
+@pytest.mark.skipif(
+    "LESIONSEG_TEST_DATA" not in os.environ, reason="LESIONSEG_TEST_DATA names no real photos"
+)
+@pytest.mark.usefixtures("trained")
+def test_real_photos(lesionseg: Command, tmp_path: Path) -> None:
+    raw = Path(os.environ["LESIONSEG_TEST_DATA"]) / "isic-raw"
+    photos = sorted((raw / "images").iterdir())[:6]
+    ended = lesionseg("segment", *photos, "-o", tmp_path / "masks")
+    assert ended.status == 0
+    for photo in photos:
+        mask, _ = images.read_mask(tmp_path / "masks" / f"{photo.stem}_segmentation.png")
+        truth, _ = images.read_mask(raw / "masks" / f"{photo.stem}_segmentation.png")
+        assert mask.shape == truth.shape
+    scored = lesionseg("eval", "--data", raw, "--json", "--predictions", tmp_path / "masks")
+    assert json.loads(scored.out)["photos"] == 6
+    assert scored.status == 1  # the rest has no mask
+
+
+def test_masks_of_zero_and_one_are_counted(lesionseg: Command, tmp_path: Path) -> None:
+    mask = np.eye(40, dtype=bool)
+    write_mask(tmp_path / "truth" / "a.png", mask)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(mask.astype(np.uint8)).save(tmp_path / "masks" / "a.png")
+    ended = lesionseg("eval", "--truth", tmp_path / "truth", "--predictions", tmp_path / "masks")
+    assert (ended.status, "read as 0/255" in ended.out) == (0, True)

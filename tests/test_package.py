@@ -1,0 +1,118 @@
+"""The package as a whole: light to import, described where people look, one version."""
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import saved, write_photo
+from typer.main import get_command
+
+import lesionseg
+from lesionseg import cli, store
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ("download", "train", "eval", "segment")
+
+LOADED = """
+import sys
+{code}
+heavy = {{"torch", "numpy", "PIL"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+RUN = """
+from lesionseg.cli import main
+sys.argv = ["lesionseg", *{words!r}]
+try:
+    main()
+except SystemExit as stopped:
+    assert not stopped.code, stopped.code
+"""
+
+
+def light(code: str) -> str:
+    """What code prints in a Python of its own, where it may load nothing heavy."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LOADED.format(code=code)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    light("import lesionseg; assert lesionseg.__version__; lesionseg.LesionsegError")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["-h"]])
+def test_the_command_alone_loads_nothing_heavy(words: list[str]) -> None:
+    out = light(RUN.format(words=words))
+    if words == ["--version"]:
+        assert out == f"lesionseg {lesionseg.__version__}\n"
+    else:
+        assert all(command in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:
+    out = light(RUN.format(words=[command, "--help"]))
+    assert f"lesionseg {command}" in out
+    assert "--cache-dir" in out
+
+
+def test_python_m() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lesionseg", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"lesionseg {lesionseg.__version__}\n"
+
+
+def test_every_command_has_help_and_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    group = get_command(cli.app)
+    commands = getattr(group, "commands")  # noqa: B009
+    assert set(commands) == set(COMMANDS)
+    for name, command in commands.items():
+        assert command.help.strip(), name
+        assert f"lesionseg {name}" in readme
+        for option in command.params:
+            assert option.help, f"{name} {option.name}"
+
+
+def test_one_version_everywhere() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    cited = re.search(r"^version: (.*)$", citation, re.MULTILINE)
+    assert newest is not None
+    assert cited is not None
+    assert newest[1] == cited[1] == lesionseg.__version__
+
+
+def test_the_public_names_are_there() -> None:
+    for name in lesionseg.__all__:
+        assert getattr(lesionseg, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        lesionseg.nonsense  # noqa: B018
+
+
+def test_the_example_in_the_docstring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(store.runs_dir() / "first" / store.BEST, width=2)
+    write_photo(tmp_path / "photo.jpg")
+    lines = re.findall(r"^    .*$", lesionseg.__doc__ or "", re.MULTILINE)
+    example = textwrap.dedent("\n".join(lines))
+    assert "result.mask" in example
+    names: dict[str, object] = {}
+    exec(example, names)  # as a reader would
+    result = names["result"]
+    assert isinstance(result, lesionseg.Segmentation)
+    assert result.mask.dtype == np.bool_
+    assert result.probabilities.dtype == np.float32
+    assert result.mask.shape == result.probabilities.shape
