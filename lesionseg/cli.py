@@ -51,7 +51,8 @@ def main() -> None:
     except typer.TyperException as error:  # wrong usage
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "lesionseg"
-        terminal.note(f"{command}: {error.format_message().rstrip('.')}; see '{command} --help'")
+        if message := error.format_message().rstrip("."):  # none where help was shown instead
+            terminal.note(f"{command}: {message}; see '{command} --help'")
         status = error.exit_code
     except LesionsegError as error:
         terminal.note(f"error: {error}")

@@ -42,8 +42,10 @@ def evaluate(
     many photos are done.
 
     Raises:
-        LesionsegError: memory is out.
+        LesionsegError: memory is out, or `masks` is the truth's own folder.
     """
+    if masks is not None and masks.resolve() in {pair.mask.parent.resolve() for pair in pairs}:
+        raise LesionsegError(f"{masks} holds the truth masks; write the network's elsewhere")
 
     def finish(pair: Pair, soft: Probabilities, size: tuple[int, int]) -> tuple[PhotoScore, bool]:
         truth, zero_one = images.read_mask(pair.mask)

@@ -131,6 +131,7 @@ def table(evaluation: Evaluation) -> "Group":
         grid.add_row(name.replace("_", " "), interval, f"{value.median:.3f}")
     failed = round(summary.failures * summary.photos)
     lines = [
+        f"data: {evaluation.data.get('name')}, split: {evaluation.data.get('split')}",
         f"photos: {summary.photos}, skipped: {len(evaluation.skipped)}",
         f"failures (Jaccard below {FAILURE_BELOW}): {failed}, {summary.failures:.1%}",
         "worst by Jaccard:",

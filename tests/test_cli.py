@@ -114,6 +114,15 @@ def test_eval_writes_masks(lesionseg: Command, data: Path, trained: Path, tmp_pa
     ended = lesionseg("eval", "--data", data, "--masks", tmp_path / "masks")
     assert ended.status == 0
     assert len(list((tmp_path / "masks").glob("ISIC_*_segmentation.png"))) == 4
+    truth = {path: path.read_bytes() for path in (data / "masks").iterdir()}
+    ended = lesionseg("eval", "--data", data, "--masks", data / "masks")
+    assert (ended.status, "holds the truth masks" in ended.err) == (1, True)
+    assert {path: path.read_bytes() for path in (data / "masks").iterdir()} == truth
+
+
+def test_no_command_shows_the_help(lesionseg: Command) -> None:
+    ended = lesionseg()
+    assert (ended.status, "Usage" in ended.out, ended.err) == (2, True, "")
 
 
 @pytest.mark.usefixtures("trained")
