@@ -85,18 +85,17 @@ def segment(
     names = _names(photos or [], files_from)
     outputs = batch.Outputs(_mask_output(names, output, as_json), overlay, probabilities)
     jobs = batch.plan(names, outputs)
-    todo = [job for job in jobs if not (skip_existing and job.done)]
+    skipped = {job for job in jobs if skip_existing and job.done}
     segmenter = named_segmenter(checkpoint, device, threshold)
+    todo = [job for job in jobs if job not in skipped]
+    results = batch.run(segmenter, todo, batch_size=batch_size, workers=workers)
     failed = 0
     with terminal.bar("segmenting", hidden=as_json and sys.stdout.isatty()) as bar:
-        results = batch.run(segmenter, todo, batch_size=batch_size, workers=workers)
-        for done, (job, result) in enumerate(results, start=1):
-            failed += _tell(job, result, as_json)
-            bar(done, len(todo))
+        for done, job in enumerate(jobs, start=1):
+            failed += _tell(job, None if job in skipped else next(results)[1], as_json)
+            bar(done, len(jobs))
     if len(jobs) > 1:
-        terminal.note(
-            f"photos: {len(todo) - failed} done, {failed} failed, {len(jobs) - len(todo)} skipped"
-        )
+        terminal.note(f"photos: {len(todo) - failed} done, {failed} failed, {len(skipped)} skipped")
     if failed:
         raise typer.Exit(1)
 
@@ -134,16 +133,17 @@ def _mask_output(names: list[Path], output: Path | None, as_json: bool) -> Path:
     return output
 
 
-def _tell(job: "Job", result: "Result | LesionsegError", as_json: bool) -> bool:
-    """Prints what became of a photo; returns whether it failed."""
+def _tell(job: "Job", result: "Result | LesionsegError | None", as_json: bool) -> bool:
+    """Prints what became of a photo, None where it was skipped; returns whether it failed."""
+    line: dict[str, object] = {"file": str(job.photo), "mask": str(job.outputs.mask)}
     failed = isinstance(result, LesionsegError)
-    if failed:
+    if isinstance(result, LesionsegError):
         terminal.note(f"error: {result}")
+        line = {"file": str(job.photo), "error": str(result)}
+    elif result is None:
+        line["skipped"] = True
+    else:
+        line |= asdict(result)
     if as_json:
-        line: dict[str, object] = {"file": str(job.photo)}
-        if isinstance(result, LesionsegError):
-            line["error"] = str(result)
-        else:
-            line |= {"mask": str(job.outputs.mask), **asdict(result)}
         print(json.dumps(line), flush=True)
     return failed
