@@ -9,24 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-class Bar(Protocol):
-    """Shows that `done` of `total` are finished; another label begins the clock anew."""
-
-    def __call__(
-        self,
-        done: int,
-        total: int,
-        label: str | None = None,
-        extra: str = "",
-        unit: str = "photos",
-    ) -> None:
-        """Move the bar."""
+# Shows that `done` of `total` are finished: (done, total, label, extra, unit), all but the first
+# two optional; another label begins the clock anew.
+Bar = Callable[..., None]
 
 
 @cache
