@@ -7,9 +7,8 @@ a split once its photos and masks are.
 
 import errno
 import hashlib
-import os
+import re
 import shutil
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,15 +17,13 @@ from pathlib import Path
 from lesionseg import catalog, store, transfer
 from lesionseg.catalog import BASES, DATASETS, Archive, DataSet, Description
 from lesionseg.errors import LesionsegError, amount, one_line
-from lesionseg.transfer import PATIENCE
-from lesionseg.transfer import Patience as Patience
 from lesionseg.unpack import unpack, unpacked_bytes
-
-if sys.platform != "win32":
-    import fcntl
 
 _CHUNK = 1024**2
 _PICTURES = frozenset({".jpg", ".jpeg", ".png"})
+_BEGUN = re.compile(  # what a drawing that was broken off leaves
+    r"DEMO_(Training|Validation|Test)_(Input|GroundTruth)|\.demo\.part|\.dataset\.json\.\w+\.part"
+)
 
 
 @dataclass(frozen=True)
@@ -68,23 +65,29 @@ def download(
     shrink: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     note: Callable[[str], None] | None = None,
-    patience: Patience = PATIENCE,
+    patience: transfer.Patience = transfer.PATIENCE,
 ) -> Description:
     """Bring `dataset` into `folder`; what is whole there already is not fetched again.
 
     Args:
-        splits: which of the set's splits; None for all. A drawn set is always drawn whole.
+        splits: which of the set's splits; None for all.
         bases: addresses tried in turn; a file lies at `<base>/<year>/<file>`.
         archives: a folder of zips that are on disk already: used in place, never deleted.
         shrink: the longest that a photo's shorter side may be, in pixels; None for full size.
         on_progress: called often, at every chunk or file.
         note: called with one line about a retry or another choice worth knowing.
 
+    A drawn set is drawn whole: it takes none of `splits`, `bases`, `archives` and `shrink`.
     Returns the description of the folder, as written to its `dataset.json`.
 
     Raises:
         LesionsegError: network, checksum, disk, an unsafe archive, or an argument.
     """
+    if dataset.drawn and (splits, tuple(bases), archives, shrink) != (None, BASES, None, None):
+        raise LesionsegError(
+            f"{dataset.name} is drawn here, whole: leave out --split, --shrink, --mirror "
+            "and --archives"
+        )
     wanted = tuple(dataset.photos) if splits is None else tuple(dict.fromkeys(splits))
     unknown = [split for split in wanted if split not in dataset.photos]
     if unknown or not wanted:
@@ -99,8 +102,9 @@ def download(
             raise LesionsegError(f"expected an address http://... or https://..., got {base!r}")
     report, tell = on_progress or (lambda _: None), note or (lambda _: None)
     try:
+        folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with store.alone(folder):
             if dataset.drawn:
                 return _draw(dataset, folder, report)
             wish = _Wish(dataset, folder, tuple(bases), archives, shrink, report, tell, patience)
@@ -120,14 +124,18 @@ def _draw(dataset: DataSet, folder: Path, report: Callable[[Progress], None]) ->
 
     if found := _described(dataset, folder):
         return found
-    if any(folder.iterdir()):
+    others = {path.name for path in folder.iterdir() if not _BEGUN.fullmatch(path.name)}
+    if others and not (others == {"LICENSE.txt"} and any(folder.glob("DEMO_*"))):
         raise LesionsegError(f"{folder} is not empty; delete it or name another folder")
     name, title, licence = dataset.name, dataset.title, dataset.licence
     drawn = Description(name, title, licence, drawn=True, splits=dict(dataset.photos))
-    with _becoming(folder) as hidden:
+    with _hiding(folder / name) as hidden:
         phantoms.draw_set(hidden, lambda done, of: report(Progress("draw", name, done, of)))
-        catalog.write_description(hidden, drawn)
-        folder.rmdir()  # Windows replaces no folder, not even an empty one
+        for path in sorted(hidden.iterdir()):  # LICENSE.txt after the folders
+            if (final := folder / path.name).is_dir():
+                shutil.rmtree(final)
+            path.replace(final)
+    catalog.write_description(folder, drawn)
     return drawn
 
 
@@ -151,7 +159,7 @@ class _Wish:
     shrink: int | None
     report: Callable[[Progress], None]
     note: Callable[[str], None]
-    patience: Patience
+    patience: transfer.Patience
 
     def final(self, archive: Archive) -> Path:
         return self.folder / archive.folder
@@ -168,7 +176,16 @@ class _Wish:
 
 
 def _bring(wish: _Wish, wanted: Sequence[str]) -> Description:
-    dataset, description = wish.dataset, _begun(wish)
+    dataset = wish.dataset
+    for archive in dataset.archives:  # what was killed while unpacking may fill the disk
+        shutil.rmtree(_hidden(wish.final(archive)), ignore_errors=True)
+    description = _begun(wish)
+    missing = [each for each in dataset.of_splits(wanted) if not wish.final(each).exists()]
+    if wish.archives and missing and not any(wish.local(each) for each in missing):
+        raise LesionsegError(
+            f"{wish.archives}: none of the zip files is in it, such as {missing[0].file}; "
+            "name their folder, or leave out --archives to fetch them"
+        )
     _require(wish, _forecast(wish, dataset.of_splits(wanted)), dataset.name)
     for split in wanted:
         for archive in dataset.of_splits([split]):
@@ -291,42 +308,25 @@ def _unpack(wish: _Wish, archive: Archive, source: Path) -> None:
             reason = str(error).removeprefix("standard input: ")
             raise LesionsegError(f"{archive.file}: {name}: {reason}") from error
 
-    with _becoming(wish.final(archive)) as hidden:
+    with _hiding(wish.final(archive)) as hidden:
         needed = _kept(wish, archive, unpacked_bytes(source))
         _require(wish, needed, f"unpacking {archive.file}")
         unpack(source, hidden, change, wish.at("unpack", archive))
         _check_count(wish, archive, hidden)
+        hidden.replace(wish.final(archive))
+
+
+def _hidden(final: Path) -> Path:
+    return final.with_name(f".{final.name}.part")
 
 
 @contextmanager
-def _becoming(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside `folder` that takes its name when the block ends without an error."""
-    hidden = folder.with_name(f".{folder.name}.part")
+def _hiding(final: Path) -> Iterator[Path]:
+    """An empty hidden folder beside `final`; what is left of it when the block ends is removed."""
+    hidden = _hidden(final)
     shutil.rmtree(hidden, ignore_errors=True)
     hidden.mkdir()
     try:
         yield hidden
-        hidden.replace(folder)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Refuse a second download into the same folder; the lock ends with the process."""
-    if sys.platform == "win32":  # where a folder cannot be locked so
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LesionsegError(
-                f"another process is downloading into {folder}; wait until it ends"
-            ) from error
-        except OSError:
-            pass  # a network drive without locks
-        yield
-    finally:
-        os.close(handle)

@@ -8,6 +8,7 @@
 """
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ import platformdirs
 
 from lesionseg.errors import LesionsegError
 
+if sys.platform != "win32":
+    import fcntl
+
 CACHE_VARIABLE = "LESIONSEG_CACHE_DIR"
 CHECKPOINT_VARIABLE = "LESIONSEG_CHECKPOINT"
 BEST, LAST, HISTORY = "best.pt", "last.pt", "history.jsonl"
@@ -27,8 +31,13 @@ def cache_dir() -> Path:
     """The cache folder, absolute; it need not exist yet."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
-        return Path(named).expanduser().absolute()
+        return path(named).absolute()
     return platformdirs.user_cache_path("lesionseg", appauthor=False)
+
+
+def path(named: str | Path) -> Path:
+    """A path as it was typed; `~` is the user's home where there is one."""
+    return Path(os.path.expanduser(named))  # noqa: PTH111 (Path.expanduser raises without a home)
 
 
 def data_dir(name: str) -> Path:
@@ -52,7 +61,7 @@ def new_run(name: str | None = None) -> Path:
     Raises:
         LesionsegError: the name is taken, or is a path.
     """
-    name = name or time.strftime("%Y-%m-%d-%H%M%S")
+    name = name or f"{time.strftime('%Y-%m-%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     if Path(name).name != name or name in (".", ".."):
         raise LesionsegError(f"expected a run's name, got {name!r}; for a folder use --output")
     return unused_run(runs_dir() / name)
@@ -84,7 +93,7 @@ def find_run(named: Path | str | None = None) -> Path:
                 f"no run to resume: none under {runs_dir()}; train without --resume"
             )
         return run
-    for run in (Path(named).expanduser(), runs_dir() / named):
+    for run in (path(named), runs_dir() / named):
         if (run / LAST).is_file():
             return run
     raise LesionsegError(
@@ -107,7 +116,8 @@ def find_checkpoint(named: str | None = None) -> Path:
     Raises:
         LesionsegError: nothing stands there, or nothing was trained yet.
     """
-    named = named or os.environ.get(CHECKPOINT_VARIABLE)
+    variable = None if named else os.environ.get(CHECKPOINT_VARIABLE)
+    named = named or variable
     if not named:
         run = _latest(BEST)
         if run is None:
@@ -116,15 +126,16 @@ def find_checkpoint(named: str | None = None) -> Path:
                 "'lesionseg train', or name a file with --checkpoint"
             )
         return run / BEST
-    for path in (Path(named).expanduser(), runs_dir() / named):
-        if path.is_file():
-            return path
-        if (path / BEST).is_file():
-            return path / BEST
+    for found in (path(named), runs_dir() / named):
+        if found.is_file():
+            return found
+        if (found / BEST).is_file():
+            return found / BEST
     runs = sorted(run.name for run in runs_dir().glob("*") if (run / BEST).is_file())
     known = f"the runs are: {', '.join(runs)}" if runs else "no run has been trained yet"
     raise LesionsegError(
-        f"no checkpoint {named!r}: neither a file, nor a run under {runs_dir()}; {known}"
+        f"no checkpoint {named!r}{f' (from ${CHECKPOINT_VARIABLE})' if variable else ''}: "
+        f"neither a file, nor a run under {runs_dir()}; {known}"
     )
 
 
@@ -153,3 +164,28 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps a second process out of `folder`, which exists; the lock ends with the process.
+
+    Raises:
+        LesionsegError: another process is in it.
+    """
+    if sys.platform == "win32":  # where a folder cannot be locked so
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LesionsegError(
+                f"another process is writing to {folder}; wait for it, or name another folder"
+            ) from error
+        except OSError:
+            pass  # a network drive without locks
+        yield
+    finally:
+        os.close(handle)

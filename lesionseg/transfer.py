@@ -109,21 +109,25 @@ def _go_on(wanted: Transfer, url: str) -> None:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _BrokenError(one_line(getattr(error, "reason", None) or error)) from error
     with response:
-        if response.status != 206:
-            have = 0
-        elif f"{response.headers['Content-Range']}".split("-")[0] != f"bytes {have}":
+        if response.headers.get_content_type() == "text/html":
+            raise _BrokenError(
+                "sent a web page, not the file; does it ask for a login?", final=True
+            )
+        rest = response.status == 206  # else all is sent: what is here already is passed over
+        if rest and f"{response.headers['Content-Range']}".split("-")[0] != f"bytes {have}":
             part.unlink(missing_ok=True)
             raise _BrokenError("sent another part than asked for, starting again")
-        offered = None if response.length is None else have + response.length
+        at, least = have if rest else 0, max(least, have)
+        offered = None if response.length is None else at + response.length
         if offered is not None and not least <= offered <= most:
             raise _BrokenError(f"expected {wanted.bytes} bytes, it offers {offered}", final=True)
-        with part.open("ab" if have else "wb") as out:
-            while have < most and (chunk := _next_bytes(response, most - have)):
-                out.write(chunk)
-                have += len(chunk)
-                wanted.on_bytes(have, offered or wanted.bytes)
-    if have < (offered or least):
-        raise _BrokenError(f"broke off after {have} of {offered or least} bytes")
+        with part.open("ab") as out:
+            while at < most and (chunk := _next_bytes(response, most - at)):
+                out.write(chunk[max(0, have - at) :])
+                at += len(chunk)
+                wanted.on_bytes(at, offered or wanted.bytes)
+    if at < (offered or least):
+        raise _BrokenError(f"broke off after {at} of {offered or least} bytes")
 
 
 def _next_bytes(response: http.client.HTTPResponse, most: int) -> bytes:

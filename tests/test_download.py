@@ -24,8 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from server import Act, Server
 
-from lesionseg import download as room
-from lesionseg import images, store
+from lesionseg import cli, images, store
 from lesionseg import unpack as unpacking
 from lesionseg.catalog import (
     DATASETS,
@@ -36,8 +35,9 @@ from lesionseg.catalog import (
     Split,
     read_description,
 )
-from lesionseg.download import Patience, Progress, download, listing
+from lesionseg.download import Progress, download, listing
 from lesionseg.errors import LesionsegError
+from lesionseg.transfer import Patience
 
 QUICK = Patience(timeout=0.3, delays=(0.0, 0.0))
 PHOTOS, MASKS = "ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_GroundTruth"
@@ -260,8 +260,8 @@ def test_a_file_in_the_folder_s_place(server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
 def test_only_one_at_a_time(server: Server, tmp_path: Path) -> None:
-    with room._alone(tmp_path):
-        fails("another process is downloading into", server, tmp_path)
+    with store.alone(tmp_path):
+        fails("another process is writing to", server, tmp_path)
     fetch(server, tmp_path)
 
 
@@ -306,6 +306,46 @@ def test_a_server_that_knows_no_range_and_always_breaks(server: Server, tmp_path
     server.always = Act(cut=half(), ignore_range=True)
     fails("cannot fetch .*broke off after", server, tmp_path)
     assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(1000, 0), (half() + 1000, 1000)])
+def test_a_file_sent_whole_costs_nothing_that_is_here(
+    server: Server, tmp_path: Path, sent: int, kept: int
+) -> None:
+    server.acts[URL] = [Act(cut=half()), Act(cut=sent, ignore_range=True), Act(status=404)]
+    fails("404", server, tmp_path)
+    part = tmp_path / f"{PHOTOS}.zip.part"
+    assert part.read_bytes() == FILES[URL][: half() + kept]
+    fetch(server, tmp_path)
+    assert server.ranges(URL)[-1] == f"bytes={half() + kept}-"
+    check_whole(tmp_path, "train", "val")
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        (Act(status=200), "sent a web page, not the file"),
+        (Act(body=b"log in", ignore_range=True), "it offers 6"),
+        (Act(body=b"log in", ignore_range=True, claim=0), "broke off after 6 of"),
+    ],
+)
+@pytest.mark.parametrize("dataset", [TOY, VAGUE], ids=["exact", "about"])
+def test_another_answer_costs_nothing_that_is_here(
+    server: Server, tmp_path: Path, dataset: DataSet, act: Act, reason: str
+) -> None:
+    server.acts[URL] = [Act(cut=half())] + [act] * 3
+    fails(reason, server, tmp_path, dataset)
+    assert (tmp_path / f"{PHOTOS}.zip.part").read_bytes() == FILES[URL][: half()]
+    server.acts.clear()
+    fetch(server, tmp_path, dataset)
+    check_whole(tmp_path, "train", "val")
+
+
+def test_a_web_page_is_not_kept(server: Server, tmp_path: Path) -> None:
+    server.always = Act(status=200)
+    fails("sent a web page, not the file", server, tmp_path, VAGUE)
+    assert len(server.requests) == 1
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_server_that_sends_another_part(server: Server, tmp_path: Path) -> None:
@@ -532,6 +572,18 @@ def test_space_is_looked_at_before_unpacking(
     monkeypatch.undo()
     fetch(server, tmp_path)
     assert server.ranges(URL) == [None]
+
+
+@pytest.mark.parametrize("stem", [PHOTOS, VAL_MASKS])
+def test_space_that_a_killed_unpacking_took_is_free_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str
+) -> None:
+    stale = tmp_path / f".{stem}.part" / "stale.jpg"
+    stale.parent.mkdir()
+    stale.write_bytes(JPEG)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 0 if stale.exists() else 10**9))
+    fetch(server, tmp_path, splits=["train"])
+    check_whole(tmp_path, "train")
 
 
 def test_shrinking_needs_less(
@@ -872,10 +924,90 @@ def test_the_demo_broken_off_is_drawn_again(
     assert set(tree(tmp_path)) == {"demo/dataset.json", "demo/whole.jpg"}
 
 
-def test_the_demo_is_not_drawn_among_other_files(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("")
+@pytest.mark.parametrize(
+    "others", [["mine.txt"], ["LICENSE.txt"], ["DEMO_Test_Input/a.jpg", "mine.txt"], ["DEMO_a/b"]]
+)
+def test_the_demo_is_not_drawn_among_other_files(tmp_path: Path, others: list[str]) -> None:
+    for name in others:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
     with pytest.raises(LesionsegError, match="is not empty"):
         download(DATASETS["demo"], tmp_path)
+    assert set(tree(tmp_path)) == set(others)
+
+
+DEMO_FILES = {
+    "DEMO_Test_Input/a.jpg": b"a",
+    "DEMO_Training_Input/b.jpg": b"b",
+    "LICENSE.txt": b"CC0",
+}
+
+
+def draw_three(folder: Path, on_progress: Callable[[int, int], None]) -> None:
+    for name, data in DEMO_FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def test_the_demo_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lesionseg import phantoms
+
+    monkeypatch.setattr(phantoms, "draw_set", draw_three)
+    monkeypatch.chdir(tmp_path)
+    described = download(DATASETS["demo"], Path())
+    assert described == read_description(tmp_path)
+    assert set(tree(tmp_path)) == {*DEMO_FILES, "dataset.json"}
+    assert Path().samefile(tmp_path)
+
+
+def test_the_demo_killed_anywhere_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lesionseg import phantoms
+
+    folder, left = tmp_path / "demo", list[Path]()
+
+    def kept(change: Callable[..., object]) -> Callable[..., object]:
+        """The same change, and copies of the folder as a kill before or after it leaves it."""
+
+        def keep() -> None:
+            left.append(shutil.copytree(folder, tmp_path / f"left-{len(left)}"))
+
+        def changed(*given: object, **more: object) -> None:
+            keep()
+            change(*given, **more)
+            keep()
+
+        return changed
+
+    monkeypatch.setattr(phantoms, "draw_set", draw_three)
+    for stale in (".demo.part", "DEMO_Training_Input"):
+        (folder / stale).mkdir(parents=True)
+        (folder / stale / "stale.jpg").write_bytes(b"stale")
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", kept(shutil.rmtree))
+        patched.setattr(Path, "replace", kept(Path.replace))
+        download(DATASETS["demo"], folder)
+    assert len(left) == 2 * (1 + 1 + 3 + 1 + 1)  # hidden, stale, three moved, hidden, described
+    for each in [folder, *left]:
+        assert download(DATASETS["demo"], each).drawn
+        for leftover in each.glob(".dataset.json.*.part"):
+            leftover.unlink()
+        found = tree(each)
+        assert read_description(each)
+        del found["dataset.json"]
+        assert found == DEMO_FILES
+        assert not (each / ".demo.part").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"splits": ["train"]}, {"bases": ["http://host"]}, {"archives": Path()}, {"shrink": 512}],
+)
+def test_the_demo_takes_no_choices(tmp_path: Path, options: Options) -> None:
+    with pytest.raises(LesionsegError, match="leave out --split, --shrink, --mirror and --arch"):
+        download(DATASETS["demo"], tmp_path / "demo", **options)
+    assert not (tmp_path / "demo").exists()
 
 
 def test_the_list(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -893,6 +1025,25 @@ def test_the_list(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert here["isic2016"] is None
 
 
+def test_the_list_tells_what_is_begun(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["lesionseg", "download", "--list"])
+    server.always = Act(status=404)
+    fails("404", server, store.data_dir("isic2018"), replace(TOY, name="isic2018"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    rows = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if "G" in line}
+    assert "begun" in rows["isic2018"]
+    assert "begun" not in rows["isic2017"]
+
+
 def test_the_list_stays_light() -> None:
     code = "import sys, lesionseg.download; print({'numpy', 'PIL', 'torch'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -907,7 +1058,8 @@ import json, os, signal, sys
 from pathlib import Path
 from lesionseg import store
 from lesionseg.catalog import Archive, DataSet
-from lesionseg.download import Patience, download
+from lesionseg.download import download
+from lesionseg.transfer import Patience
 
 given = json.loads(sys.argv[1])
 fields = given["dataset"]

@@ -61,7 +61,8 @@ def test_the_cache_folder_is_else_the_users(
 
 def test_a_new_run_is_named_or_dated() -> None:
     assert store.new_run("first") == store.runs_dir() / "first"
-    assert len(store.new_run().name) == len("2026-01-31-235959")
+    assert len(store.new_run().name) == len("2026-01-31-235959-1a2b")
+    assert store.new_run() != store.new_run()
     assert not store.runs_dir().exists()
 
 

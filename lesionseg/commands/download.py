@@ -57,7 +57,7 @@ def download(
         found = downloads.download(
             DATASETS[name],
             target,
-            splits=split,
+            splits=split and [each.value for each in split],
             bases=(mirror,) if mirror else BASES,
             archives=archives,
             shrink=shrink,
@@ -85,7 +85,7 @@ def _table(rows: "list[Listed]") -> Any:
         dataset, here = row.dataset, row.here
         photos = ", ".join(f"{split} {count}" for split, count in dataset.photos.items())
         size = sum(archive.bytes for archive in dataset.archives)
-        held = ", ".join(here.splits) if here else "no"
+        held = (", ".join(here.splits) or "begun") if here else "no"
         if here and here.shrunk:
             held += f" (shrunk to {here.shrunk} pixels)"
         amount = f"{size / 1e9:.1f} GB" if size else "drawn here"
