@@ -57,7 +57,7 @@ class Result:
     seconds: float
 
 
-def plan(names: Sequence[Path], outputs: Outputs) -> list[Job]:
+def plan(names: Sequence[Path], outputs: Outputs, *, skip_existing: bool = False) -> list[Job]:
     """The jobs, in the order of the names; a folder stands for the photos right in it.
 
     Files that are called like results are not taken for photos.
@@ -66,17 +66,19 @@ def plan(names: Sequence[Path], outputs: Outputs) -> list[Job]:
     folder, or has no suffix and is not there yet; everything else goes to folders, under
     `<name>_segmentation.png`, `<name>_overlay.png` and `<name>_probabilities.png`.
 
+    What may be a truth mask is replaced by no result of a folder, unless it will be skipped.
+
     Raises:
         LesionsegError: a folder without photos, an output that is an input, one output of two
             inputs, an output that is no PNG, or standard output for more than one mask.
     """
     try:
-        return _plan(names, outputs)
+        return _plan(names, outputs, skip_existing)
     except OSError as error:  # a name too long, a folder that may not be looked into
         raise LesionsegError(f"{error.filename}: {error.strerror}") from error
 
 
-def _plan(names: Sequence[Path], outputs: Outputs) -> list[Job]:
+def _plan(names: Sequence[Path], outputs: Outputs, skip_existing: bool) -> list[Job]:
     if STANDARD in (outputs.overlay, outputs.probabilities):
         raise LesionsegError("standard output takes the mask; name a file for anything else")
     photos: list[Path] = []
@@ -95,6 +97,8 @@ def _plan(names: Sequence[Path], outputs: Outputs) -> list[Job]:
                 raise LesionsegError(f"{path}: several photos, or a folder of them, need a folder")
         jobs = [Job(photo, _in_folders(outputs, photo)) for photo in photos]
     _refuse_collisions(jobs)
+    if not alone and not skip_existing:
+        _refuse_truth(jobs)
     return jobs
 
 
@@ -150,19 +154,46 @@ def _files(outputs: Outputs) -> list[Path]:
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    inputs = {os.path.realpath(job.photo) for job in jobs if job.photo != STANDARD}
+    # A shell's `< photo.png` is an input, too, where the system tells what it is.
+    inputs = {_key(Path("/dev/stdin") if job.photo == STANDARD else job.photo) for job in jobs}
     taken: dict[str, Path] = {}
     for job in jobs:
         for path in _files(job.outputs):
-            final = os.path.realpath(path)
+            final = _key(path)
             if final in inputs:
                 raise LesionsegError(f"{path} is an input; nothing was written; choose another -o")
+            if taken.get(final) == job.photo and not _is_special(path):
+                raise LesionsegError(f"{path} would be written twice; nothing was written")
             if final in taken and not _is_special(path):
                 raise LesionsegError(
                     f"{taken[final]} and {job.photo} would both give {path}; nothing was written; "
                     "rename one, or run them apart into two folders"
                 )
             taken[final] = job.photo
+
+
+def _key(path: Path) -> str:
+    """One text for each file, whatever the way to it, on most disks whatever its case."""
+    real = os.path.realpath(path)
+    return real.casefold() if sys.platform in ("win32", "darwin") else real
+
+
+def _refuse_truth(jobs: Sequence[Job]) -> None:
+    """Refuses to replace what may be the truth: masks beside the photos, or in their data set."""
+    for job in jobs:
+        beside, folder = (
+            Path(os.path.realpath(path)).parent for path in (job.photo, job.outputs.mask)
+        )
+        named = folder.name.lower()
+        of_set = folder.parent == beside.parent and (
+            named.endswith("groundtruth")
+            or (named == "masks" and beside.name.lower() in ("images", "photos"))
+        )
+        if (folder == beside or of_set) and job.outputs.mask.is_file():
+            raise LesionsegError(
+                f"{job.outputs.mask} is there already and may be the truth; nothing was written; "
+                "choose another -o, or leave out what is there by --skip-existing"
+            )
 
 
 def run(
@@ -203,7 +234,7 @@ def run(
 
 @cache
 def _standard_input() -> bytes:
-    return sys.stdin.buffer.read()
+    return b"" if sys.stdin is None else sys.stdin.buffer.read()
 
 
 def _write(path: Path, content: bytes) -> None:

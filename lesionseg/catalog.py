@@ -84,22 +84,20 @@ class Description:
 
 
 def read_description(folder: Path) -> Description | None:
-    """The description of the data set in `folder`, or None where there is none.
+    """The description of the data set in `folder`, or None where there is none of ours.
 
     Raises:
-        LesionsegError: `dataset.json` is damaged, foreign or of a newer version.
+        LesionsegError: it cannot be read, is damaged, or of another version.
     """
     path = folder / DESCRIPTION
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     except OSError as error:
         raise LesionsegError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise _foreign(path) from error
     if not isinstance(fields, dict) or fields.pop("format", None) != _FORMAT:
-        raise _foreign(path)
+        return None  # other tools call a file so, too
     version = fields.pop("version", None)
     if version != _VERSION:
         raise LesionsegError(
@@ -109,9 +107,9 @@ def read_description(folder: Path) -> Description | None:
     try:
         description = Description(**fields)
     except TypeError as error:
-        raise _foreign(path) from error
+        raise _damaged(path) from error
     if not _well_typed(description):
-        raise _foreign(path)
+        raise _damaged(path)
     return description
 
 
@@ -126,10 +124,9 @@ def write_description(folder: Path, description: Description) -> None:
         path.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
 
-def _foreign(path: Path) -> LesionsegError:
+def _damaged(path: Path) -> LesionsegError:
     return LesionsegError(
-        f"{path}: expected the description of a data set by lesionseg, got something else or "
-        "a damaged file; delete the folder and download the set again, or name another folder"
+        f"{path} is damaged; download the set again into another folder, or delete this file"
     )
 
 
@@ -246,10 +243,12 @@ def find_data(named: str | None = None) -> Path:
             f"no data set yet: none under {store.data_dir('')}; get one with 'lesionseg download' "
             "(real photos) or 'lesionseg download demo' (drawn ones), or name a folder with --data"
         )
-    if (folder := Path(named).expanduser()).is_dir():
+    if (folder := store.path(named)).is_dir():
         return folder
     if named in NAMES:
-        if store.data_dir(named).is_dir():
+        here = read_description(store.data_dir(named))
+        if here and here.splits:
             return store.data_dir(named)
-        raise LesionsegError(f"{named} is not here yet; get it with 'lesionseg download {named}'")
+        state = "not whole" if here else "not here yet"
+        raise LesionsegError(f"{named} is {state}; get it with 'lesionseg download {named}'")
     raise LesionsegError(f"no data {named!r}: neither a folder nor one of {', '.join(NAMES)}")

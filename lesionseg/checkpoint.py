@@ -1,6 +1,7 @@
 """Checkpoints that describe themselves: saved whole or not at all, loaded without running code."""
 
 import dataclasses
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,9 @@ def load(path: Path) -> Checkpoint:
         raise LesionsegError(f"cannot read checkpoint {path}: {error.strerror}") from error
     with file:
         try:
+            if damaged := zipfile.ZipFile(file).testzip():  # torch compares no checksums
+                raise ValueError(f"{damaged} is damaged")
+            file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch names no closed list of what a damaged file may raise
             raise LesionsegError(

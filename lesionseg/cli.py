@@ -1,5 +1,6 @@
 """The command line `lesionseg`: four commands, and one line for whatever goes wrong."""
 
+import inspect
 import sys
 import warnings
 from typing import Annotated
@@ -11,17 +12,22 @@ from lesionseg.commands.download import download
 from lesionseg.commands.evaluate import evaluate
 from lesionseg.commands.segment import segment
 from lesionseg.commands.train import train
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, one_line
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(download)
-app.command()(train)
-app.command("eval")(evaluate)
-app.command()(segment)
+for name, command in (
+    ("download", download),
+    ("train", train),
+    ("eval", evaluate),
+    ("segment", segment),
+):
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    # Typer would keep the line breaks of the source
+    app.command(name, help="\n\n".join(" ".join(each.split()) for each in paragraphs))(command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -51,12 +57,18 @@ def main() -> None:
     except typer.TyperException as error:  # wrong usage
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "lesionseg"
-        if message := error.format_message().rstrip("."):  # none where help was shown instead
+        if (
+            message := error.format_message().replace("Value error, ", "").rstrip(".")
+        ):  # none where help was shown instead
             terminal.note(f"{command}: {message}; see '{command} --help'")
         status = error.exit_code
     except LesionsegError as error:
         terminal.note(f"error: {error}")
         status = 1
-    except typer.Abort:
-        status = 130
+    except OSError as error:  # a name too long, a folder that may not be entered, a full disk
+        where = f"{error.filename}: " if error.filename else ""
+        terminal.note(f"error: {where}{error.strerror or one_line(error)}")
+        status = 1
+    if status == 130:  # by Ctrl-C
+        terminal.note("interrupted; the same command, typed again, begins again or goes on")
     sys.exit(status if isinstance(status, int) else 0)

@@ -27,6 +27,7 @@ SPLITS = ("train", "val", "test")
 
 _OFFICIAL = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
 _OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
+_NEITHER = ("_superpixels", "_overlay", "_probabilities")  # photo nor mask
 _LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
 
 
@@ -79,7 +80,9 @@ def file_id(path: Path) -> str:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files right in `folder`, sorted by name; superpixels of ISIC 2017 left out.
+    """The image files right in `folder`, sorted by name.
+
+    Left out are superpixels of ISIC 2017, and overlays and probabilities that `segment` wrote.
 
     Raises:
         LesionsegError: no such folder.
@@ -90,10 +93,15 @@ def list_images(folder: Path) -> list[Path]:
             for path in folder.iterdir()
             if path.suffix.lower() in images.SUFFIXES
             and not path.name.startswith(".")
-            and not path.stem.lower().endswith("_superpixels")
+            and not path.stem.lower().endswith(_NEITHER)
+            and path.is_file()
         )
     except OSError as error:
         raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
+
+
+def _is_mask_name(path: Path) -> bool:
+    return path.stem.lower().endswith("_segmentation")
 
 
 def find(folder: Path | None, photos: Path | None = None, truth: Path | None = None) -> Dataset:
@@ -124,6 +132,7 @@ def find(folder: Path | None, photos: Path | None = None, truth: Path | None = N
             f"{root}: no photo with a mask found{shown}; expected the official ISIC folders, "
             "images/ and masks/, or photos beside NAME_segmentation.png"
         )
+    _name_repeated(by_split, problems)
     if _apply_lists(root, by_split, problems):
         source = "lists"
     elif not by_split["val"] and by_split["train"]:
@@ -142,7 +151,7 @@ def _find_in(folder: Path, by_split: dict[str, list[Pair]], problems: list[str])
         if match := _OFFICIAL.search(name):
             key = (_OFFICIAL_SPLIT[match[1]], match[2] == "groundtruth")
             official.setdefault(key, []).extend(list_images(path))
-    if official:
+    if any((split, True) in official and (split, False) in official for split in SPLITS):
         for split in SPLITS:
             photos, masks = official.get((split, False), []), official.get((split, True), [])
             by_split[split] = _match(photos, masks, problems)
@@ -150,7 +159,8 @@ def _find_in(folder: Path, by_split: dict[str, list[Pair]], problems: list[str])
     masks_folder = children.get("masks")
     photos_folder = children.get("images") or children.get("photos")
     if masks_folder and photos_folder:
-        photos, masks = list_images(photos_folder), list_images(masks_folder)
+        photos = [path for path in list_images(photos_folder) if not _is_mask_name(path)]
+        masks = list_images(masks_folder)
     else:
         photos, masks = _told_apart(list_images(folder))
     by_split["train"] = _match(photos, masks, problems)
@@ -165,7 +175,7 @@ def _told_apart(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     photos: list[Path] = []
     masks: list[Path] = []
     for group in groups.values():
-        named = [path for path in group if path.stem.lower().endswith("_segmentation")]
+        named = [path for path in group if _is_mask_name(path)]
         lossy = [path for path in group if path.suffix.lower() in _LOSSY]
         if not named and len(group) == 2 and len(lossy) == 1:
             named = [path for path in group if path not in lossy]
@@ -195,6 +205,17 @@ def _by_id(files: list[Path], what: str, problems: list[str]) -> dict[str, Path]
             twice.add(key)
         found[key] = path
     return {key: path for key, path in found.items() if key not in twice}
+
+
+def _name_repeated(by_split: dict[str, list[Pair]], problems: list[str]) -> None:
+    """A photo of one name in two splits stays in the first of them alone."""
+    seen: dict[str, Path] = {}
+    for split, pairs in by_split.items():
+        for pair in list(pairs):
+            first = seen.setdefault(pair.id.lower(), pair.photo)
+            if first is not pair.photo:
+                problems.append(f"{pair.photo}: stands in another split already, as {first}")
+                by_split[split].remove(pair)
 
 
 def _apply_lists(root: Path, by_split: dict[str, list[Pair]], problems: list[str]) -> bool:
@@ -229,19 +250,22 @@ def _apply_lists(root: Path, by_split: dict[str, list[Pair]], problems: list[str
             _split_by_hash(by_split)
     elif "val" not in given:
         by_split["val"] = rest
+        if not rest:
+            _split_by_hash(by_split)
     elif rest:
         problems.append(f"{root}: {len(rest)} photos stand in no list")
     return True
 
 
 def _read_list(path: Path) -> list[str] | None:
-    """The ids of a list, in lower case, each once; None where there is no such file."""
+    """The ids of a list, one a line, in lower case, each once; None where there is no file."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").split()
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise LesionsegError(f"{path}: cannot read this list: {one_line(error)}") from error
+    lines = (line.strip() for line in text.splitlines() if line.strip())
     keys = (
         file_id(Path(line)) if Path(line).suffix.lower() in images.SUFFIXES else line.lower()
         for line in lines

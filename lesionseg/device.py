@@ -23,6 +23,9 @@ def find_device(name: str | None = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+    except RuntimeError as error:
+        raise LesionsegError(f"no device {name!r}; expected cpu, cuda, cuda:1 or mps") from error
+    try:
         torch.zeros(1, device=device).item()  # a value read back: 'meta' has none
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = one_line(error).split(". ")[0]

@@ -17,3 +17,8 @@ def one_line(error: BaseException) -> str:
 def amount(number: int) -> str:
     """A number of bytes as a message tells it: `13.8 GB`, `0.4 MB`."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+
+
+def printable(text: str) -> str:
+    """A line safe for a terminal: control characters, as a file's name may hold, as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -83,13 +83,20 @@ def compare(
     digits of an ISIC name.
 
     Raises:
-        LesionsegError: no such folder.
+        LesionsegError: no such folder, or no mask in it fits.
     """
     files = _by_name(predictions)
+    if not any(_named(pair, files) for pair in pairs):
+        raise LesionsegError(
+            f"{predictions}: no mask in it belongs to any of {len(pairs)} truth masks; "
+            f"expected names such as {pairs[0].id}_segmentation.png"
+        )
 
     def score(pair: Pair) -> tuple[PhotoScore, bool] | LesionsegError:
         try:
-            prediction, zero_one = images.read_mask(_prediction(pair, files, predictions))
+            prediction, zero_one = images.read_mask(
+                _prediction(pair, files, predictions), truth=False
+            )
             truth, truth_zero_one = images.read_mask(pair.mask)
             if prediction.shape != truth.shape:
                 raise LesionsegError(
@@ -130,6 +137,8 @@ def summed_up(
     about = found.description
     pairs = found.split(split)
     notes = []
+    if scored.skipped:
+        notes.append(f"{len(scored.skipped)} of {len(pairs)} photos could not be scored")
     if about and about.drawn:
         notes.append("these pictures are drawn by lesionseg; they are no photos")
     if about and about.shrunk:
@@ -143,12 +152,13 @@ def summed_up(
         notes.append("the network was trained on drawn pictures only")
     if scored.zero_one:
         notes.append(
-            f"{scored.zero_one} photos have a mask of 0/1, read as 0/255; "
+            f"masks of 0/1, read as 0/255: {scored.zero_one}; "
             "the challenge's own scorer reads such a mask as empty"
         )
     return Evaluation(
         scores=scored.scores,
         skipped=scored.skipped,
+        left_out=list(found.problems),
         checkpoint=_described(segmenter) if segmenter else None,
         data={
             "name": about.name if about else found.folder.absolute().name,
@@ -188,9 +198,13 @@ def _by_name(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _prediction(pair: Pair, files: dict[str, list[Path]], folder: Path) -> Path:
+def _named(pair: Pair, files: dict[str, list[Path]]) -> list[Path]:
     number = _ISIC_NUMBER.search(pair.id)
-    found = files.get(pair.id.lower()) or files.get(number[0] if number else "", [])
+    return files.get(pair.id.lower()) or files.get(number[0] if number else "", [])
+
+
+def _prediction(pair: Pair, files: dict[str, list[Path]], folder: Path) -> Path:
+    found = _named(pair, files)
     if len(found) != 1:
         names = ", ".join(path.name for path in found)
         raise LesionsegError(f"{pair.id}: expected one mask in {folder}, found {names or 'none'}")

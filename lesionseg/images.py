@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from lesionseg.errors import LesionsegError, one_line
 
@@ -26,6 +26,16 @@ LESION_ABOVE = 128  # the challenge's scorer: a pixel is lesion where the mask v
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _BILINEAR = Image.Resampling.BILINEAR
+_ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @contextmanager
@@ -52,7 +62,7 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
         ) from error
     except FileNotFoundError as error:
         raise LesionsegError(f"{name}: no such file") from error
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+    except Exception as error:  # Pillow names no closed list of what a damaged file may raise
         reason = getattr(error, "strerror", None) or one_line(error)
         raise LesionsegError(f"{name}: cannot read this {what}: {reason}") from error
 
@@ -60,13 +70,20 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     """The (height, width) that the image has once it is upright, before it is decoded."""
     width, height = image.size
-    turned = image.format != "TIFF" and image.getexif().get(0x0112) in (5, 6, 7, 8)
+    turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)  # Pillow turns a TIFF's size itself
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF says; no other tag is read, so that none can be in the way."""
+    image.load()
+    turn = None if image.format == "TIFF" else _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)  # Pillow turns a TIFF itself
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any mode as upright RGB: 16 bits to their high byte, transparency onto black."""
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -117,7 +134,12 @@ def _shrunk(image: Image.Image, size: int) -> Image.Image:
 
 def shrink_mask(mask: Mask, size: int) -> Mask:
     """A mask of any size, (H, W) bool, at (size, size) bool: lesion where it covers half."""
-    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize((size, size), _BILINEAR)
+    return _resized(mask, (size, size))
+
+
+def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
+    """The mask at (width, height): lesion where it covers at least half of a pixel."""
+    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, _BILINEAR)
     return np.asarray(soft) >= 128
 
 
@@ -127,7 +149,7 @@ def enlarge(soft: Probabilities, height: int, width: int) -> Probabilities:
     return np.asarray(image).clip(0.0, 1.0)
 
 
-def read_mask(source: Source) -> tuple[Mask, bool]:
+def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
     """The mask, (H, W) bool, upright, and whether the file holds 0 and 1 rather than 0 to 255.
 
     Lesion is where the value is > 128, the rule of the challenge's scorer (isic-challenge-scoring);
@@ -135,14 +157,15 @@ def read_mask(source: Source) -> tuple[Mask, bool]:
 
     Raises:
         LesionsegError: unreadable; neither one channel nor three equal ones; transparent; or
-            values that are neither 0/1, 0/255 nor soft (a highest value of 2 to 128: labels).
+            in a `truth`, values that are neither 0/1, 0/255 nor soft (a highest value of 2 to
+            128: labels); elsewhere such a mask is empty, as a network's soft map may be.
     """
     with _opened(source, "mask") as image:
         if image.has_transparency_data:
             raise LesionsegError(
                 f"expected a mask of one channel, got {image.mode} with transparency"
             )
-        upright = ImageOps.exif_transpose(image)
+        upright = _upright(image)
         if image.mode in ("1", "P"):
             upright = upright.convert("RGB" if image.mode == "P" else "L")
         values: NDArray[np.integer] = np.asarray(upright)
@@ -158,7 +181,7 @@ def read_mask(source: Source) -> tuple[Mask, bool]:
         zero_one = highest == 1
         if highest > 255:  # 16 bits
             values = values >> 8
-        if highest > 1 and values.max() <= LESION_ABOVE:
+        if truth and highest > 1 and values.max() <= LESION_ABOVE:
             raise LesionsegError(
                 f"expected a mask of 0/255 or 0/1, got a highest value of {highest}: labels?"
             )
@@ -236,8 +259,7 @@ def shrink_mask_file(data: bytes, side: int) -> bytes:
     height, width = mask.shape
     size = _at_most(width, height, side)
     if size != (width, height):
-        soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, _BILINEAR)
-        mask = np.asarray(soft) >= 128
+        mask = _resized(mask, size)
     return mask_png(mask)
 
 

@@ -180,5 +180,5 @@ def stream(
         except LesionsegError as error:
             return one.item, error
 
-    with out_of_memory_says("lower --batch-size"):
+    with out_of_memory_says("lower --batch-size or --workers"):
         yield from map_ahead(conclude, predicted(), workers)

@@ -49,8 +49,8 @@ def prepare(
 ) -> Prepared:
     """Reads the pairs once, in `workers` threads, and keeps them in the cache folder.
 
-    Later calls only map the arrays, unless a file's size or time of change differs. Two processes
-    may do this at once: each builds a folder of its own, and one of them stays.
+    Later calls only map the arrays, unless a file's size or time of change differs, or a pair could
+    not be read. Two processes may do this at once: each builds a folder of its own, and one stays.
 
     Raises:
         LesionsegError: no pair can be read, or the disk is full.
@@ -59,13 +59,15 @@ def prepare(
     key = _hash([_VERSION, size, *(path.absolute() for path in paths)])
     stamp = _hash([_stamp(path) for path in paths])
     folder = store.prepared_dir() / key[:16]
-    if (prepared := _open(folder, stamp)) is not None:
+    prepared = _open(folder, stamp)
+    if prepared is not None and not prepared.problems:
         return prepared
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         temporary.mkdir(parents=True)
         _build(pairs, size, workers, temporary, stamp, on_photo)
-        if _open(folder, stamp) is None:
+        prepared = _open(folder, stamp)
+        if prepared is None or prepared.problems:
             shutil.rmtree(folder, ignore_errors=True)
             temporary.rename(folder)
     except OSError as error:

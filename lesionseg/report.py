@@ -4,12 +4,13 @@ import csv
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionseg import store
+from lesionseg.errors import printable
 from lesionseg.metrics import FAILURE_BELOW, METRICS, PhotoScore, Summary, summarise
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Evaluation:
     version: str
     threshold: float | None  # lesion where the probability is above it
     notes: list[str]  # what a reader must know before quoting a number
+    left_out: list[str] = field(default_factory=list)  # one line for each file without a partner
 
     @cached_property
     def summary(self) -> Summary:
@@ -65,6 +67,7 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
         **asdict(evaluation.summary),
         "worst": worst,
         "skipped": list(evaluation.skipped),
+        "left_out": list(evaluation.left_out),
         "notes": list(evaluation.notes),
         "checkpoint": _plain(evaluation.checkpoint),
         "data": _plain(evaluation.data),
@@ -139,8 +142,4 @@ def table(evaluation: Evaluation) -> "Group":
         *(f"note: {note}" for note in evaluation.notes),
     ]
     # Text takes names as they are: no markup, no emoji codes; control characters become escapes.
-    return Group(grid, *(Text(_printable(line)) for line in lines))
-
-
-def _printable(line: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return Group(grid, *(Text(printable(line), no_wrap=True, overflow="ignore") for line in lines))

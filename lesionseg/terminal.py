@@ -11,6 +11,8 @@ from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from lesionseg.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,7 +31,7 @@ def _errors() -> "Console":
 
 def note(text: str) -> None:
     """One line for the person, on standard error."""
-    _errors().print(text)
+    _errors().print(printable(text))
 
 
 def show(renderable: Any) -> None:
@@ -95,6 +97,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
+        note("stopping after this step; once more to stop at once")
 
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(each, ask) for each in signals]

@@ -83,7 +83,25 @@ def test_which_mask_a_photo_gives(
 def test_results_in_a_folder_are_not_taken_for_photos(here: Path) -> None:
     for name in ("x_segmentation.png", "x_overlay.png", "x_probabilities.png"):
         (here / "photos" / name).touch()
-    assert [job.photo.name for job in plan("photos", "photos")] == ["x.png", "y.jpg"]
+    jobs = batch.plan([Path("photos")], Outputs(Path("photos")), skip_existing=True)
+    assert [job.photo.name for job in jobs] == ["x.png", "y.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("photos", "masks"),
+    [("set", "set"), ("set/images", "set/masks"), ("set/A_Input", "set/A_GroundTruth")],
+)
+def test_what_may_be_the_truth_is_not_replaced(here: Path, photos: str, masks: str) -> None:
+    write_photo(here / photos / "p.png")
+    assert plan(photos, masks)  # nothing is there yet
+    truth = here / masks / "p_segmentation.png"
+    truth.parent.mkdir(exist_ok=True)
+    truth.touch()
+    with pytest.raises(LesionsegError, match="may be the truth; nothing was written"):
+        plan(photos, masks)
+    outputs = Outputs(Path(masks))
+    assert all(job.done for job in batch.plan([Path(photos)], outputs, skip_existing=True))
+    assert plan(f"{photos}/p.png", "set/p_segmentation.png")  # named by a person
 
 
 def test_overlays_and_probabilities_lie_beside() -> None:
@@ -103,8 +121,8 @@ def test_overlays_and_probabilities_lie_beside() -> None:
     [
         ("empty", "out", "", "empty: no photos in this folder"),
         ("photos others", "out", "", "photos/x.png and others/x.jpg would both give out/x_seg"),
-        ("a.png a.png", "out", "", "would both give"),
-        ("a.png", "same.png", "same.png", "would both give same.png"),
+        ("a.png a.png", "out", "", "a_segmentation.png would be written twice"),
+        ("a.png", "same.png", "same.png", "same.png would be written twice"),
         ("a.png", "a.png", "", "a.png is an input; nothing was written"),
         ("a.png", "../here/a.png", "", "a.png is an input"),
         ("a.png", "mask.png", "a.png", "a.png is an input"),

@@ -185,3 +185,12 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LesionsegError, match="cannot write"):
         saved(tmp_path / "file" / "last.pt")
+
+
+def test_a_bit_that_flipped_in_the_weights(tmp_path: Path) -> None:
+    path = saved(tmp_path / "best.pt", width=4)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(LesionsegError, match="or damaged"):
+        checkpoints.load(path)

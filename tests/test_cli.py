@@ -181,10 +181,11 @@ def test_segment_writes_nothing_where_outputs_meet(
         (["train", "--recipe", "magic"], 2, "classic"),
         (["train", "--colour"], 2, "--colour"),
         (["train", "--photos", "x"], 2, "--photos and --truth go together"),
+        (["train", "--data", "x", "--photos", "x", "--truth", "x"], 2, "give either"),
         (["train"], 1, "lesionseg download"),
         (["train", "--data", "isic2018"], 1, "lesionseg download isic2018"),
         (["train", "--data", "nowhere"], 1, "no data 'nowhere'"),
-        (["train", "--device", "abacus"], 1, "try 'cpu'"),
+        (["train", "--device", "abacus"], 1, "expected cpu, cuda, cuda:1 or mps"),
         (["train", "--resume"], 1, "no run to resume"),
         (["eval"], 1, "lesionseg train"),
         (["eval", "--checkpoint", "none"], 1, "no checkpoint 'none'"),
@@ -227,8 +228,48 @@ def test_problems_are_named_and_counted(lesionseg: Command, data: Path) -> None:
         write_photo(data / "images" / f"ISIC_{index:07d}.png", 1)
     ended = lesionseg("train", "--data", data, "--epochs", 1, *SMALL)
     assert ended.status == 0
-    assert ended.err.count("no mask") == 10
-    assert "2 more, 12 in all" in ended.err
+    assert ended.err.count("no mask") == 12
+    assert "left out: 12 in all" in ended.err
+    scored = lesionseg("eval", "--data", data, "--json")
+    assert len(json.loads(scored.out)["left_out"]) == 12
+
+
+def test_two_trainings_do_not_share_a_folder(
+    lesionseg: Command, data: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    with store.alone(mine):
+        ended = lesionseg("train", "--data", data, "--epochs", 1, "-o", mine, *SMALL)
+    assert (ended.status, "another process is writing to" in ended.err) == (1, True)
+    assert list(mine.iterdir()) == []
+
+
+def test_a_moved_set_is_found_after_resuming(
+    lesionseg: Command, data: Path, tmp_path: Path
+) -> None:
+    lesionseg("train", "--data", data, "--epochs", 1, "--run", "two words", *SMALL)
+    data.rename(tmp_path / "moved")
+    words = ("--data", tmp_path / "moved", "--epochs", 2)
+    resumed = lesionseg("train", "--resume", "--run", "two words", *words)
+    assert (resumed.status, "--checkpoint 'two words'" in resumed.err) == (0, True)
+    assert lesionseg("eval", "--checkpoint", "two words").status == 0
+
+
+def test_a_low_soft_map_is_scored_as_empty(lesionseg: Command, tmp_path: Path) -> None:
+    write_mask(tmp_path / "truth" / "a.png", np.eye(40, dtype=bool))
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (40, 40), 100).save(tmp_path / "masks" / "a.png")
+    words = ("--truth", tmp_path / "truth", "--predictions", tmp_path / "masks", "--json")
+    ended = lesionseg("eval", *words)
+    assert (ended.status, json.loads(ended.out)["dice"]["mean"]) == (0, 0)
+
+
+def test_a_name_cannot_command_the_terminal(lesionseg: Command, tmp_path: Path) -> None:
+    ended = lesionseg("segment", tmp_path / "a\x1b[31m\nb.jpg", "-o", tmp_path / "m.png", "-c", "x")
+    assert ended.err.count("\n") == 1
+    long = lesionseg("segment", "a.jpg", "-o", "mask.png", "--checkpoint", "x" * 300)
+    assert (long.status, "File name too long" in long.err, long.err.count("\n")) == (1, True, 1)
 
 
 def test_demo_is_listed_and_said_to_be_drawn(
@@ -311,4 +352,4 @@ def test_masks_of_zero_and_one_are_counted(lesionseg: Command, tmp_path: Path) -
     (tmp_path / "masks").mkdir()
     Image.fromarray(mask.astype(np.uint8)).save(tmp_path / "masks" / "a.png")
     ended = lesionseg("eval", "--truth", tmp_path / "truth", "--predictions", tmp_path / "masks")
-    assert (ended.status, "read as 0/255" in ended.out) == (0, True)
+    assert (ended.status, "masks of 0/1, read as 0/255: 1" in ended.out) == (0, True)

@@ -192,7 +192,7 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
 
 def write(folder: Path, **lists: str) -> None:
     for split, text in lists.items():
-        (folder / f"{split}.txt").write_bytes(text.encode())
+        (folder / f"{split}.txt").write_bytes(text.replace(" ", "\n").encode())
 
 
 def test_lists_decide(tmp_path: Path) -> None:
@@ -226,6 +226,45 @@ def test_some_of_the_lists(tmp_path: Path, lists: dict[str, str], counts: dict[s
     assert found.problems == ()
     for split, text in lists.items():
         assert " ".join(ids(found)[split]) == text
+
+
+def test_a_list_names_photos_with_spaces(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{kind}/p {n}.png" for kind in ("images", "masks") for n in (1, 2)))
+    (tmp_path / "val.txt").write_text("p 2\n")
+    assert ids(find(tmp_path)) == {"train": ["p 1"], "val": ["p 2"]}
+
+
+def test_lists_of_train_and_test_leave_a_tenth_for_validation(tmp_path: Path) -> None:
+    every = [f"p{n:03}" for n in range(20)]
+    write(pairs_in(tmp_path, 20), train=" ".join(every[:10]), test=" ".join(every[10:]))
+    assert {split: len(found) for split, found in find(tmp_path).pairs.items()} == {
+        "train": 9,
+        "val": 1,
+        "test": 10,
+    }
+
+
+def test_a_folder_that_sounds_official_hides_nothing(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.jpg", "masks/a.png", "test_data/b.jpg", "images/a_segmentation.png")
+    touch(tmp_path, "images/a_overlay.png")
+    found = find(tmp_path)
+    assert names(found) == {("a.jpg", "a.png")}
+    assert found.problems == ()
+
+
+def test_a_name_in_two_splits_is_told(tmp_path: Path) -> None:
+    for split in ("Training", "Test"):
+        for name in ("a", split):
+            touch(tmp_path, f"{split}_Input/{name}.jpg", f"{split}_GroundTruth/{name}.png")
+    found = find(tmp_path)
+    assert sorted(pair.id for pair in found.split("all")) == ["Test", "Training", "a"]
+    (problem,) = found.problems
+    assert "Test_Input/a.jpg: stands in another split already" in problem
+
+
+def test_a_description_of_another_tool_is_nobodys_business(tmp_path: Path) -> None:
+    (pairs_in(tmp_path, 2) / "dataset.json").write_text('{"channel_names": {}}')
+    assert find(tmp_path).description is None
 
 
 def test_lists_come_before_official_folders(tmp_path: Path) -> None:

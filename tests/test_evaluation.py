@@ -151,12 +151,22 @@ def test_how_a_mask_is_found(
     (tmp_path / "found").mkdir()
     for name in predictions:
         Image.fromarray(drawing(0)[1].astype(np.uint8) * 255).save(tmp_path / "found" / name)
-    scored = compare(tmp_path / "found", (Pair(photo, photo_file, truth),))
+    write_mask(tmp_path / "found" / "sure.png", drawing(0)[1])
+    pairs = (Pair(photo, photo_file, truth), Pair("sure", photo_file, truth))
+    scored = compare(tmp_path / "found", pairs)
     if said is None:
-        assert [score.id for score in scored.scores] == [photo]
+        assert [score.id for score in scored.scores] == [photo, "sure"]
     else:
         expected = f"{photo}: expected one mask in {tmp_path / 'found'}, {said}"
-        assert (scored.scores, scored.skipped) == ([], [expected])
+        assert [score.id for score in scored.scores] == ["sure"]
+        assert scored.skipped == [expected]
+
+
+def test_a_folder_in_which_no_mask_fits_is_one_error(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "data", 0, 1)
+    write_mask(tmp_path / "found" / "other.png", drawing(0)[1])
+    with pytest.raises(LesionsegError, match="belongs to any of 2 truth masks; expected names"):
+        compare(tmp_path / "found", pairs_in(folder))
 
 
 def test_a_mask_of_another_size(tmp_path: Path) -> None:
@@ -222,10 +232,7 @@ SHRUNK = (
     "photos and truth masks were shrunk to a shorter side of 64 pixels: "
     "not comparable with scores at full size"
 )
-ZERO_ONE = (
-    "2 photos have a mask of 0/1, read as 0/255; "
-    "the challenge's own scorer reads such a mask as empty"
-)
+ZERO_ONE = "masks of 0/1, read as 0/255: 2; the challenge's own scorer reads such a mask as empty"
 
 
 @pytest.mark.parametrize(

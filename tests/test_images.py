@@ -439,3 +439,15 @@ def test_the_outline_of_a_large_photo_is_quick() -> None:
     began = time.process_time()
     images.overlay_png(np.zeros((1500, 2000, 3), np.uint8), mask)
     assert time.process_time() - began < 1  # seconds
+
+
+def test_an_odd_exif_tag_is_in_nobodys_way(tmp_path: Path) -> None:
+    """Width is text here, which Pillow cannot write back when it turns a photo by itself."""
+    exif = (
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x02"
+        b"\x01\0\0\x02\0\0\0\x04abc\0"
+        b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    )
+    stored = np.arange(30 * 20 * 3, dtype=np.uint8).reshape(30, 20, 3)
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    assert (images.read_photo(tmp_path / "a.png") == np.rot90(stored, -1)).all()

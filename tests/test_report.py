@@ -84,7 +84,17 @@ def shown(scored_set: Evaluation, width: int = 100) -> str:
 def test_the_object_that_scripts_read() -> None:
     found: dict[str, Any] = report.as_json(evaluation(THREE))
     assert set(found) == {
-        *("photos", "failures", *METRICS, "worst", "skipped", "notes", "checkpoint", "data"),
+        *(
+            "photos",
+            "failures",
+            *METRICS,
+            "worst",
+            "skipped",
+            "left_out",
+            "notes",
+            "checkpoint",
+            "data",
+        ),
         *("threshold", "version", "command", "definitions"),
     }
     assert found["photos"] == 3

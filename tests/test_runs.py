@@ -51,8 +51,8 @@ def test_the_source_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_problems_of_every_kind_are_told(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path, *range(5))
-    (folder / "train.txt").write_text("ISIC_0000000 ISIC_0000001 ISIC_0000002")
-    (folder / "val.txt").write_text("ISIC_0000003 ISIC_0000004")
+    (folder / "train.txt").write_text("ISIC_0000000\nISIC_0000001\nISIC_0000002")
+    (folder / "val.txt").write_text("ISIC_0000003\nISIC_0000004")
     (folder / "images" / "alone.png").touch()
     (folder / "images" / "ISIC_0000001.png").write_text("no photo")
     write_mask(folder / "masks" / "ISIC_0000003_segmentation.png", drawing(3)[1][1:])

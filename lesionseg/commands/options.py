@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from lesionseg.inference import Segmenter
     from lesionseg.runs import Source
 
-WORKERS = os.cpu_count() or 1
+_CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+WORKERS = min(8, len(_CORES))  # each may hold a photo at its full size
 
 
 def _keep_in(folder: Path | None) -> None:
@@ -26,7 +27,7 @@ def _keep_in(folder: Path | None) -> None:
 
 def field(help: str, default: object, *names: str, **more: Any) -> Any:
     """An option that is None when not given; `default` is what the help shows."""
-    return typer.Option(*names, help=help, show_default=str(default), **more)
+    return typer.Option(*names, help=f"{help} Default: {default}.", show_default=False, **more)
 
 
 def folder(help: str, *names: str) -> Any:
@@ -43,8 +44,9 @@ CacheDir = Annotated[
         callback=_keep_in,
         is_eager=True,
         metavar="DIR",
-        show_default=f"${store.CACHE_VARIABLE}, else the user's cache folder",
-        help="Where data and checkpoints are kept.",
+        show_default=False,
+        help=f"Where data and checkpoints are kept. Default: ${store.CACHE_VARIABLE}, else the "
+        "user's cache folder.",
     ),
 ]
 Photos = Annotated[Path | None, folder("The photos; goes with --truth, in place of --data.")]
@@ -86,6 +88,8 @@ def data_source(
 
     if (photos is None) != (truth is None) and not (masks_alone and photos is None):
         raise typer.BadParameter("--photos and --truth go together")
+    if data is not None and truth is not None:
+        raise typer.BadParameter("--data names one folder, --photos and --truth two: give either")
     if data is None and truth is None:
         return None
     return Source(find_data(data) if data else None, photos, truth)
@@ -104,9 +108,9 @@ def named_segmenter(checkpoint: str | None, device: str | None, threshold: float
 
 
 def note_problems(problems: Iterable[str], what: str) -> None:
-    """Names up to ten files, and says how many more there are."""
+    """A line for each file, and how many there are."""
     problems = list(problems)
-    for problem in problems[:10]:
+    for problem in problems:
         terminal.note(f"{what}: {problem}")
-    if len(problems) > 10:
-        terminal.note(f"{what}: {len(problems) - 10} more, {len(problems)} in all")
+    if len(problems) > 1:
+        terminal.note(f"{what}: {len(problems)} in all")

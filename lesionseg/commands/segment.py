@@ -84,7 +84,7 @@ def segment(
 
     names = _names(photos or [], files_from)
     outputs = batch.Outputs(_mask_output(names, output, as_json), overlay, probabilities)
-    jobs = batch.plan(names, outputs)
+    jobs = batch.plan(names, outputs, skip_existing=skip_existing)
     skipped = {job for job in jobs if skip_existing and job.done}
     segmenter = named_segmenter(checkpoint, device, threshold)
     todo = [job for job in jobs if job not in skipped]
@@ -107,7 +107,7 @@ def _names(photos: list[Path], files_from: Path | None) -> list[Path]:
         if str(files_from) == "-":
             if Path("-") in names:
                 raise typer.BadParameter("standard input cannot be a photo and a list of names")
-            lines = sys.stdin.buffer.read()
+            lines = sys.stdin.buffer.read() if sys.stdin else b""
         else:
             try:
                 lines = files_from.read_bytes()

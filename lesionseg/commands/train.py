@@ -1,6 +1,8 @@
 """`lesionseg train`."""
 
+import dataclasses
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,11 +98,14 @@ def train(
         given, data_source(data, photos, truth), run, output, resume, workers
     )
     terminal.note(
-        f"{'going on with' if resume else 'training'} {where} on {chosen}: "
+        f"{'going on with' if resume else 'training'} {where} on {chosen}: {start.data.name}, "
         f"{len(material.training)} photos, {len(material.validation)} for validation, "
         f"width {start.model.width}, normalisation {start.model.normalisation}"
     )
-    with terminal.stoppable() as should_stop, terminal.bar("epoch") as bar:
+    where.mkdir(parents=True, exist_ok=True)
+    with store.alone(where), terminal.stoppable() as should_stop, terminal.bar("epoch") as bar:
+        if not resume:
+            store.unused_run(where)  # another process may have been quicker
         outcome = trainer.train(
             start,
             material.training,
@@ -116,7 +121,7 @@ def train(
             on_epoch=_note_epoch,
             should_stop=should_stop,
         )
-    _conclude(outcome, where, output is None)
+    _conclude(outcome, where)
 
 
 def _prepared_run(
@@ -156,6 +161,7 @@ def _prepared_run(
         raise LesionsegError(
             f"{where.name} was begun on other photos or masks; train anew, without --resume"
         )
+    start = dataclasses.replace(start, data=material.data)  # it may have been moved
     if material.data.drawn:
         terminal.note("these pictures are drawn: the network will be no good for real photos")
     return where, start, material
@@ -170,14 +176,15 @@ def _note_epoch(scores: dict[str, float]) -> None:
     )
 
 
-def _conclude(outcome: "Outcome", where: Path, in_cache: bool) -> None:
+def _conclude(outcome: "Outcome", where: Path) -> None:
     """Says what came out and what to type next; exits with 130 where the run was stopped."""
-    named = where.name if in_cache else shlex.quote(str(where))
+    in_cache = where.absolute().parent == store.runs_dir()
+    named = shlex.quote(where.name if in_cache else str(where))
     if outcome.stopped:
         go_on = f"--run {named}" if in_cache else f"--output {named}"
         terminal.note(f"stopped in epoch {outcome.last.epoch + 1}; the run is kept in {where}")
         terminal.note(f"next: lesionseg train --resume {go_on}")
-        raise typer.Exit(130)
+        sys.exit(130)
     best = max(outcome.history, key=lambda scores: scores["dice"])
     size = outcome.last.model.image_size
     terminal.note(
