@@ -53,10 +53,10 @@ Photos = Annotated[Path | None, folder("The photos; goes with --truth, in place 
 Truth = Annotated[Path | None, folder("The truth masks; goes with --photos.")]
 Data = Annotated[
     str | None,
-    field(
-        "A folder of photos and masks, or the name of a downloaded set.",
-        "see above",
+    typer.Option(
+        show_default=False,
         metavar="DIR|NAME",
+        help="A folder of photos and masks, or the name of a downloaded set.",
     ),
 ]
 Device = Annotated[
