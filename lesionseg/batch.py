@@ -10,13 +10,12 @@ from functools import cache
 from pathlib import Path
 
 from lesionseg import images, store
-from lesionseg.dataset import list_images
+from lesionseg.dataset import MASK, OVERLAY, PROBABILITIES, is_mask_name, list_images
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Probabilities, Source
 from lesionseg.inference import Segmenter, stream
 
 STANDARD = Path("-")  # standard input or standard output
-MASK, OVERLAY, PROBABILITIES = RESULTS = ("_segmentation", "_overlay", "_probabilities")
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def _plan(names: Sequence[Path], outputs: Outputs, skip_existing: bool) -> list[
 
 
 def _photos_in(folder: Path) -> list[Path]:
-    photos = [path for path in list_images(folder) if not path.stem.lower().endswith(RESULTS)]
+    photos = [path for path in list_images(folder) if not is_mask_name(path)]
     if not photos:
         raise LesionsegError(f"{folder}: no photos in this folder (JPEG, PNG, BMP, TIFF or WebP)")
     return photos

@@ -27,7 +27,8 @@ SPLITS = ("train", "val", "test")
 
 _OFFICIAL = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
 _OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
-_NEITHER = ("_superpixels", "_overlay", "_probabilities")  # photo nor mask
+MASK, OVERLAY, PROBABILITIES = "_segmentation", "_overlay", "_probabilities"  # ends of names
+_NEITHER = ("_superpixels", OVERLAY, PROBABILITIES)  # photo nor mask
 _LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
 
 
@@ -76,7 +77,7 @@ class Dataset:
 
 def file_id(path: Path) -> str:
     """The id a photo or mask goes by: its name without suffix and `_segmentation`, lower case."""
-    return path.stem.lower().removesuffix("_segmentation")
+    return path.stem.lower().removesuffix(MASK)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -100,8 +101,9 @@ def list_images(folder: Path) -> list[Path]:
         raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
 
 
-def _is_mask_name(path: Path) -> bool:
-    return path.stem.lower().endswith("_segmentation")
+def is_mask_name(path: Path) -> bool:
+    """Whether a file is called as a mask: `..._segmentation.png`, in any case."""
+    return path.stem.lower().endswith(MASK)
 
 
 def find(folder: Path | None, photos: Path | None = None, truth: Path | None = None) -> Dataset:
@@ -144,7 +146,7 @@ def find(folder: Path | None, photos: Path | None = None, truth: Path | None = N
 
 def _find_in(folder: Path, by_split: dict[str, list[Pair]], problems: list[str]) -> str:
     """Fills `by_split` from one folder; returns where the split comes from."""
-    list_images(folder)  # says so where the folder is missing
+    files = list_images(folder)  # says so where the folder is missing
     children = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
     official: dict[tuple[str, bool], list[Path]] = {}
     for name, path in children.items():
@@ -159,10 +161,10 @@ def _find_in(folder: Path, by_split: dict[str, list[Pair]], problems: list[str])
     masks_folder = children.get("masks")
     photos_folder = children.get("images") or children.get("photos")
     if masks_folder and photos_folder:
-        photos = [path for path in list_images(photos_folder) if not _is_mask_name(path)]
+        photos = [path for path in list_images(photos_folder) if not is_mask_name(path)]
         masks = list_images(masks_folder)
     else:
-        photos, masks = _told_apart(list_images(folder))
+        photos, masks = _told_apart(files)
     by_split["train"] = _match(photos, masks, problems)
     return "seeded"
 
@@ -175,7 +177,7 @@ def _told_apart(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     photos: list[Path] = []
     masks: list[Path] = []
     for group in groups.values():
-        named = [path for path in group if _is_mask_name(path)]
+        named = [path for path in group if is_mask_name(path)]
         lossy = [path for path in group if path.suffix.lower() in _LOSSY]
         if not named and len(group) == 2 and len(lossy) == 1:
             named = [path for path in group if path not in lossy]
@@ -290,11 +292,21 @@ def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask]:
     Raises:
         LesionsegError: one of them cannot be read, or they differ in size.
     """
-    photo, (height, width) = images.read_photo_shrunk(pair.photo, size)
-    mask, _ = images.read_mask(pair.mask)
-    if mask.shape != (height, width):
+    photo, own_size = images.read_photo_shrunk(pair.photo, size)
+    mask, _ = read_truth(pair, own_size)
+    return photo, images.shrink_mask(mask, size)
+
+
+def read_truth(pair: Pair, size: tuple[int, int]) -> tuple[images.Mask, bool]:
+    """The mask as `images.read_mask` gives it, of the (height, width) that its photo has.
+
+    Raises:
+        LesionsegError: it cannot be read, or has another size.
+    """
+    mask, zero_one = images.read_mask(pair.mask)
+    if mask.shape != size:
         raise LesionsegError(
-            f"{pair.mask}: expected a mask of {width}x{height} pixels as its photo, "
+            f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "
             f"got {mask.shape[1]}x{mask.shape[0]}"
         )
-    return photo, images.shrink_mask(mask, size)
+    return mask, zero_one

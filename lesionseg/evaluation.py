@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lesionseg import __version__, images, store
 from lesionseg.checkpoint import TrainingData
-from lesionseg.dataset import Dataset, Pair, file_id, list_images
+from lesionseg.dataset import MASK, Dataset, Pair, file_id, list_images, read_truth
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask, Probabilities
 from lesionseg.inference import Segmenter, stream
@@ -48,15 +48,10 @@ def evaluate(
         raise LesionsegError(f"{masks} holds the truth masks; write the network's elsewhere")
 
     def finish(pair: Pair, soft: Probabilities, size: tuple[int, int]) -> tuple[PhotoScore, bool]:
-        truth, zero_one = images.read_mask(pair.mask)
-        if truth.shape != size:
-            raise LesionsegError(
-                f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "
-                f"got {truth.shape[1]}x{truth.shape[0]}"
-            )
+        truth, zero_one = read_truth(pair, size)
         mask = segmenter.at_size(soft, *size).mask
         if masks is not None:
-            with store.replacing(masks / f"{pair.id}_segmentation.png") as temporary:
+            with store.replacing(masks / f"{pair.id}{MASK}.png") as temporary:
                 temporary.write_bytes(images.mask_png(mask))
         return _score(pair.id, mask, truth), zero_one
 

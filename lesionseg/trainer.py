@@ -204,7 +204,7 @@ class _Run:
             self._end_epoch(validated)
             saved = time.monotonic()
             on_epoch(self.history[-1])
-        return Outcome(self._save_last(), self.history, stopped=False)
+        return Outcome(self._checkpoint(resumable=True), self.history, stopped=False)
 
     def _step(self, photos: Tensor, masks: Tensor) -> float:
         self.optimiser.zero_grad(set_to_none=True)

@@ -3,6 +3,8 @@
 import json
 import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -63,7 +65,13 @@ def evaluate(
     if predictions and masks:
         raise typer.BadParameter("--masks writes a network's masks: it goes without --predictions")
     source = data_source(data, photos, truth, masks_alone=predictions is not None)
-    segmenter = None if predictions else named_segmenter(checkpoint, device, threshold)
+    score: Callable[..., evaluation.Scored]
+    if predictions is not None:
+        segmenter = None
+        score = partial(evaluation.compare, predictions)
+    else:
+        segmenter = named_segmenter(checkpoint, device, threshold)
+        score = partial(evaluation.evaluate, segmenter, batch_size=batch_size, masks=masks)
     trained = segmenter.checkpoint.data if segmenter else None
     if source is None:
         source = Source.of(trained) if trained else Source(find_data())
@@ -72,23 +80,7 @@ def evaluate(
     pairs = found.split(chosen)
     note_problems(found.problems, "left out")
     with terminal.bar("scoring") as bar:
-        scored = (
-            evaluation.evaluate(
-                segmenter,
-                pairs,
-                batch_size=batch_size,
-                workers=workers,
-                masks=masks,
-                on_photo=lambda done: bar(done, len(pairs)),
-            )
-            if segmenter
-            else evaluation.compare(
-                predictions or Path(),
-                pairs,
-                workers=workers,
-                on_photo=lambda done: bar(done, len(pairs)),
-            )
-        )
+        scored = score(pairs, workers=workers, on_photo=lambda done: bar(done, len(pairs)))
     note_problems(scored.skipped, "error")
     command = shlex.join(["lesionseg", *sys.argv[1:]])
     result = evaluation.summed_up(scored, found, chosen, segmenter, command)
