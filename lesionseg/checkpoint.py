@@ -51,8 +51,10 @@ class Checkpoint:
         data: what it is trained on.
         weights: the network's state dict, on the CPU.
         epoch: full epochs behind it.
-        scores: of the validation photos at the network's size: loss, dice, jaccard, photos.
+        scores: means over the validation photos: dice, jaccard and more, and how many photos.
         version: of lesionseg.
+        command: that made it, "" where unknown.
+        commit: of lesionseg's source, "" where unknown.
         training: what a resumed run needs besides; None in a checkpoint that is only used.
     """
 
@@ -63,6 +65,8 @@ class Checkpoint:
     epoch: int
     scores: dict[str, float]
     version: str = __version__
+    command: str = ""
+    commit: str = ""
     training: dict[str, Any] | None = None
 
     def network(self) -> UNet:
@@ -127,7 +131,8 @@ def load(path: Path) -> Checkpoint:
         fields["data"] = TrainingData(**fields["data"])
         checkpoint = Checkpoint(**fields)
         with torch.device("meta"):  # names and shapes alone; no starting weights are drawn
-            UNet(checkpoint.model).load_state_dict(checkpoint.weights, assign=True)
+            # a copy of the dict: torch would note the assignment in it
+            UNet(checkpoint.model).load_state_dict(dict(checkpoint.weights), assign=True)
     except (LesionsegError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise LesionsegError(f"{path}: a damaged checkpoint: {one_line(error)[:200]}") from error
     return checkpoint

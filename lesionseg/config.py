@@ -7,8 +7,12 @@ from typing import Any, Literal, get_args
 from lesionseg.errors import LesionsegError
 
 Normalisation = Literal["batch", "none"]
+Stem = Literal["half", "none"]
 Precision = Literal["float32", "bfloat16", "float16"]
-RecipeName = Literal["classic"]
+RecipeName = Literal["classic", "accurate"]
+Loss = Literal["bce", "bce+dice"]
+Schedule = Literal["constant", "cosine"]
+Augmentation = Literal["none", "full"]
 DEPTH = 4  # poolings in the U-Net, so that its input must be a multiple of 2**DEPTH
 VALIDATION_SHARE = 0.1  # of a set that brings no split of its own
 
@@ -30,7 +34,11 @@ class ModelConfig:
     Attributes:
         width: channels of the first encoder block; each of the four poolings doubles them.
         normalisation: batch normalisation after each 3x3 convolution, or none (the textbook).
-        image_size: side of the square input in pixels, a multiple of 16.
+        image_size: side of the square input in pixels, a multiple of 16 from 32 on; with a half
+            stem, of 32 from 64 on.
+        stem: "half" puts a convolution of stride 2 before the first encoder block, so that all
+            blocks work at half the side, and enlarges the logits at the end; "none" (the textbook).
+        max_channels: of any block; wider ones are cut to it.
 
     Raises:
         LesionsegError: a value out of range.
@@ -39,29 +47,46 @@ class ModelConfig:
     width: int = 16
     normalisation: Normalisation = "batch"
     image_size: int = 256
+    stem: Stem = "none"
+    max_channels: int = 4096
 
     def __post_init__(self) -> None:
         _check("width", self.width, 1, 256)
         _choose("normalisation", self.normalisation, get_args(Normalisation))
-        _check("image size", self.image_size, 32, 2048)
-        if self.image_size % 2**DEPTH:
+        _choose("stem", self.stem, get_args(Stem))
+        _check("image size", self.image_size, 2 * self.multiple, 2048)
+        _check("max channels", self.max_channels, 1, 4096)
+        if self.image_size % self.multiple:
             raise LesionsegError(
-                f"image size: expected a multiple of {2**DEPTH}, got {self.image_size}"
+                f"image size: expected a multiple of {self.multiple}, got {self.image_size}"
             )
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of the network's input are a multiple of."""
+        blocks: int = 2**DEPTH
+        return 2 * blocks if self.stem == "half" else blocks
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: binary cross-entropy on the logits, Adam at a constant rate.
+    """How a network is trained; as it stands, the classic way.
 
     Attributes:
         name: the recipe that the values come from.
         epochs: passes over the training photos.
-        learning_rate: of Adam.
+        learning_rate: of Adam; the highest where the schedule changes it.
         batch_size: photos a training step.
         validation_batch_size: photos a validation step; changes speed and memory only.
         seed: of the weights at the start and of the order of the photos.
         precision: of the network's arithmetic; below float32 it is mixed (autocast).
+        loss: binary cross-entropy on the logits, alone or with the soft Dice loss of each photo.
+        schedule: of the learning rate, step by step; see `trainer.rate`.
+        weight_decay: of the weights of convolutions, decoupled (AdamW).
+        average: decay of the exponential moving average of the weights, which is then what is
+            validated and kept; 0 for none.
+        augmentation: of photos and masks in training; see the room `augmentation`.
+        small_share: of the epochs, the first, trained at half the side, 0 to 1.
 
     Raises:
         LesionsegError: a value out of range.
@@ -74,6 +99,12 @@ class Recipe:
     validation_batch_size: int = 4
     seed: int = 0
     precision: Precision = "float32"
+    loss: Loss = "bce"
+    schedule: Schedule = "constant"
+    weight_decay: float = 0.0
+    average: float = 0.0
+    augmentation: Augmentation = "none"
+    small_share: float = 0.0
 
     def __post_init__(self) -> None:
         _check("epochs", self.epochs, 1, 100_000)
@@ -82,13 +113,37 @@ class Recipe:
         _check("validation batch size", self.validation_batch_size, 1, 4096)
         _check("seed", self.seed, 0, 2**32 - 1)
         _choose("precision", self.precision, get_args(Precision))
+        _choose("loss", self.loss, get_args(Loss))
+        _choose("schedule", self.schedule, get_args(Schedule))
+        _check("weight decay", self.weight_decay, 0, 1)
+        _check("average", self.average, 0, 0.999999)
+        _choose("augmentation", self.augmentation, get_args(Augmentation))
+        _check("small share", self.small_share, 0, 1)
 
 
-RECIPES: dict[RecipeName, Recipe] = {"classic": Recipe()}
+# What each part of `accurate` gave: docs/measurements.md.
+RECIPES: dict[RecipeName, tuple[ModelConfig, Recipe]] = {
+    "classic": (ModelConfig(), Recipe()),
+    "accurate": (
+        ModelConfig(width=32, stem="half", max_channels=256),
+        Recipe(
+            name="accurate",
+            epochs=40,
+            learning_rate=2e-3,
+            batch_size=16,
+            loss="bce+dice",
+            schedule="cosine",
+            weight_decay=1e-2,
+            average=0.995,
+            augmentation="full",
+            small_share=0.5,
+        ),
+    ),
+}
 
 
 def configure(given: Mapping[str, Any]) -> tuple[ModelConfig, Recipe]:
-    """The network and the recipe, with the fields in `given` in place of the defaults.
+    """The network and the recipe, with the fields in `given` in place of the recipe's own.
 
     `given["name"]` is the recipe's name, `classic` if left out.
 
@@ -97,7 +152,14 @@ def configure(given: Mapping[str, Any]) -> tuple[ModelConfig, Recipe]:
     """
     name = given.get("name", "classic")
     _choose("recipe", name, get_args(RecipeName))
+    model, recipe = RECIPES[name]
     shape = {field.name for field in fields(ModelConfig)}
-    model = ModelConfig(**{key: value for key, value in given.items() if key in shape})
+    model = replace(model, **{key: value for key, value in given.items() if key in shape})
     changes = {key: value for key, value in given.items() if key not in shape}
-    return model, replace(RECIPES[name], **changes)
+    recipe = replace(recipe, **changes)
+    if recipe.small_share and model.image_size % (2 * model.multiple):
+        raise LesionsegError(
+            f"image size: expected a multiple of {2 * model.multiple}, as recipe {name} "
+            f"begins at half the side, got {model.image_size}"
+        )
+    return model, recipe

@@ -5,8 +5,13 @@ Design choices:
 - Each is followed by batch normalisation where the configuration says so (the paper has none).
 - Weights start as the paper says: Gaussian with a standard deviation of sqrt(2 / N), N being
   the number of inputs of one neuron.
+- A "half" stem, where the configuration asks for one, is a convolution of stride 2 before the first
+  encoder block; the blocks then work on a quarter of the pixels, and a transposed convolution
+  brings the result back to the input's size. It is what makes a wide network cheap.
 - The network owns its normalisation of photos, so that no caller can get it wrong: bytes go in.
 """
+
+import itertools
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +24,16 @@ PHOTO_MEAN = (123.675, 116.28, 103.53)
 PHOTO_STD = (58.395, 57.12, 57.375)
 
 
-class DoubleConvolution(nn.Sequential):
-    """Two 3x3 convolutions, each with ReLU: (B, inputs, h, w) -> (B, outputs, h, w)."""
+class Convolutions(nn.Sequential):
+    """3x3 convolutions, each with ReLU: (B, channels[0], h, w) -> (B, channels[-1], h, w).
 
-    def __init__(self, inputs: int, outputs: int, normalise: bool) -> None:
+    A stride of 2 halves h and w in each of them.
+    """
+
+    def __init__(self, *channels: int, normalise: bool, stride: int = 1) -> None:
         layers: list[nn.Module] = []
-        for channels in (inputs, outputs):
-            layers.append(nn.Conv2d(channels, outputs, 3, padding=1, bias=not normalise))
+        for inputs, outputs in itertools.pairwise(channels):
+            layers.append(nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=not normalise))
             if normalise:
                 layers.append(nn.BatchNorm2d(outputs))
             layers.append(nn.ReLU(inplace=True))
@@ -36,7 +44,8 @@ class UNet(nn.Module):
     """Photos in, logits of "lesion" out, at the same size.
 
     Args:
-        config: width and normalisation; the channels are width, 2, 4, 8 and 16 times width.
+        config: width, normalisation, stem and most channels; the channels of the blocks are width,
+            2, 4, 8 and 16 times width, cut to the most.
     """
 
     mean: Tensor
@@ -46,44 +55,55 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         normalise = config.normalisation == "batch"
-        channels = [config.width * 2**level for level in range(DEPTH + 1)]  # w, 2w, 4w, 8w, 16w
-        *skips, deepest = channels
+        channels = [min(config.width * 2**level, config.max_channels) for level in range(DEPTH + 1)]
+        first, *_ = channels
+        half = config.stem == "half"
 
         self.register_buffer("mean", torch.tensor(PHOTO_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(PHOTO_STD).view(1, 3, 1, 1))
+        self.stem = Convolutions(3, first, normalise=normalise, stride=2) if half else None
         self.encoder = nn.ModuleList(
-            DoubleConvolution(inputs, outputs, normalise)
-            for inputs, outputs in zip([3, *skips[:-1]], skips, strict=True)
+            Convolutions(inputs, outputs, outputs, normalise=normalise)
+            for inputs, outputs in itertools.pairwise([first if half else 3, *channels[:-1]])
         )
         self.pool = nn.MaxPool2d(2)
-        self.bottleneck = DoubleConvolution(skips[-1], deepest, normalise)
+        *_, last, deepest = channels
+        self.bottleneck = Convolutions(last, deepest, deepest, normalise=normalise)
+        steps = list(itertools.pairwise(reversed(channels)))  # (from, to), deepest first
         self.upsample = nn.ModuleList(
-            nn.ConvTranspose2d(2 * outputs, outputs, 2, stride=2) for outputs in reversed(skips)
+            nn.ConvTranspose2d(inputs, outputs, 2, stride=2) for inputs, outputs in steps
         )
         self.decoder = nn.ModuleList(
-            DoubleConvolution(2 * outputs, outputs, normalise) for outputs in reversed(skips)
+            Convolutions(2 * outputs, outputs, outputs, normalise=normalise) for _, outputs in steps
         )
-        self.head = nn.Conv2d(config.width, 1, 1)
+        finest = (first + 1) // 2 if half else first
+        self.enlarge = nn.ConvTranspose2d(first, finest, 2, stride=2) if half else None
+        self.head = nn.Conv2d(finest, 1, 1)
         self.apply(_start)
 
     def forward(self, photos: Tensor) -> Tensor:
         """Logits of photos.
 
         Args:
-            photos: (B, 3, H, W) uint8 or float, RGB, 0 to 255; H and W multiples of 16.
+            photos: (B, 3, H, W) uint8 or float, RGB, 0 to 255; H and W multiples of 16, of 32
+                with a half stem.
 
         Returns:
             (B, 1, H, W) float logits; their sigmoid is the probability of lesion.
         """
         x = (photos - self.mean) / self.std
+        if self.stem is not None:
+            x = self.stem(x)  # h, w = H / 2, W / 2; without it h, w = H, W
         skips = []
         for block in self.encoder:
             x = block(x)
-            skips.append(x)  # (B, width * 2**level, H / 2**level, W / 2**level)
+            skips.append(x)  # (B, width * 2**level, h / 2**level, w / 2**level)
             x = self.pool(x)
-        x = self.bottleneck(x)  # (B, 16 * width, H / 16, W / 16)
+        x = self.bottleneck(x)  # (B, 16 * width, h / 16, w / 16)
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
             x = block(torch.cat([skips.pop(), upsample(x)], dim=1))
+        if self.enlarge is not None:
+            x = self.enlarge(x).relu()  # (B, width / 2, H, W)
         logits: Tensor = self.head(x)  # (B, 1, H, W)
         return logits
 

@@ -1,8 +1,8 @@
-"""The training loop: binary cross-entropy on the logits, Adam, a checkpoint after each epoch.
+"""The training loop: forward, loss, backward, Adam; a checkpoint after each epoch.
 
-The order of the photos depends on the seed and the epoch alone, and `last.pt` holds everything
-else that a run is made of, also in the middle of an epoch; so a run that was stopped and resumed
-on the same processor ends with the same weights as one that was not.
+The order of the photos and how each is augmented depend on the seed and the place in the run, and
+`last.pt` holds everything else that a run is made of, also in the middle of an epoch; so a run that
+was stopped and resumed on the same processor ends with the same weights as one that was not.
 """
 
 import dataclasses
@@ -16,19 +16,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import interpolate
 
 from lesionseg import __version__, store
 from lesionseg import checkpoint as checkpoints
+from lesionseg.augmentation import augment
 from lesionseg.checkpoint import Checkpoint, TrainingData
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.device import keep_freed_memory, memory_format, out_of_memory_says
 from lesionseg.errors import LesionsegError
+from lesionseg.losses import loss_of
 from lesionseg.metrics import confusion
 from lesionseg.model import UNet
 from lesionseg.prepared import Prepared
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
+WARM_UP = 0.1  # share of the training in which the cosine schedule's rate rises
 
 _TOO_MUCH_MEMORY = "lower --batch-size (and --val-batch-size), --width or --image-size"
 
@@ -61,12 +65,25 @@ class Outcome:
     stopped: bool
 
 
-def begin(model: ModelConfig, recipe: Recipe, data: TrainingData) -> Checkpoint:
+def begin(model: ModelConfig, recipe: Recipe, data: TrainingData, command: str = "") -> Checkpoint:
     """A checkpoint before the first epoch, its weights drawn from the recipe's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         weights = UNet(model).state_dict()
-    return Checkpoint(model, recipe, data, weights, epoch=0, scores={})
+    return Checkpoint(model, recipe, data, weights, epoch=0, scores={}, command=command)
+
+
+def rate(recipe: Recipe, done: float) -> float:
+    """The learning rate when a share `done` of the training, 0 to 1, will be behind.
+
+    "cosine": up in a straight line through the first tenth, then down along half a cosine to 0
+    (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts).
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    if done < WARM_UP:
+        return recipe.learning_rate * done / WARM_UP
+    return recipe.learning_rate * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 def train(
@@ -110,10 +127,10 @@ class _Run:
         self.recipe = start.recipe
         self.training, self.validation = training, validation
         self.layout = memory_format(device)
-        self.network = start.network().to(device)
-        self.network = self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.optimiser = torch.optim.Adam(self.network.parameters(), self.recipe.learning_rate)
-        self.loss = nn.BCEWithLogitsLoss()
+        self.network = self._placed(start)
+        # The moving average of the weights, where there is one, is what is validated and kept.
+        self.judged = self._placed(start) if self.recipe.average else self.network
+        self.optimiser = torch.optim.AdamW(_groups(self.network, self.recipe.weight_decay))
         self.autocast_type = getattr(torch, self.recipe.precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.recipe.precision == "float16")
         self.epoch = start.epoch
@@ -126,7 +143,13 @@ class _Run:
         if start.training is not None:
             self._restore(start.training)
 
+    def _placed(self, start: Checkpoint) -> UNet:
+        network: UNet = start.network().to(self.device).to(memory_format=self.layout)  # type: ignore[call-overload]
+        return network
+
     def _restore(self, training: dict[str, Any]) -> None:
+        if self.recipe.average:
+            self.network.load_state_dict(training["weights"])
         self.optimiser.load_state_dict(training["optimiser"])
         self.scaler.load_state_dict(training["scaler"])
         torch.set_rng_state(training["rng"])
@@ -135,6 +158,7 @@ class _Run:
 
     def _checkpoint(self, *, resumable: bool) -> Checkpoint:
         training = {
+            "weights": _on_cpu(self.network) if self.recipe.average else None,
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
@@ -144,7 +168,7 @@ class _Run:
             "seconds": self.seconds,
             "history": self.history,
         }
-        weights = {name: value.cpu() for name, value in self.network.state_dict().items()}
+        weights = _on_cpu(self.judged)
         if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
             raise self._diverged("a weight")
         return dataclasses.replace(
@@ -191,7 +215,7 @@ class _Run:
                     saved = time.monotonic()
                 began = time.perf_counter()
                 rows = order[self.photos : self.photos + self.recipe.batch_size]
-                loss = self._step(*self._batch(self.training, rows))
+                loss = self._step(*self._training_batch(rows), self._done(len(rows)))
                 if not math.isfinite(loss):
                     raise self._diverged("the loss")
                 self.photos += len(rows)
@@ -206,19 +230,59 @@ class _Run:
             on_epoch(self.history[-1])
         return Outcome(self._checkpoint(resumable=True), self.history, stopped=False)
 
-    def _step(self, photos: Tensor, masks: Tensor) -> float:
+    def _done(self, photos: int = 0) -> float:
+        """The share of the whole training behind, with `photos` more of this epoch."""
+        return (self.epoch + (self.photos + photos) / len(self.training)) / self.recipe.epochs
+
+    def _step(self, photos: Tensor, masks: Tensor, done: float) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(self.recipe, done)
         self.optimiser.zero_grad(set_to_none=True)
         with self._autocast():
             logits = self.network(photos)
-        loss: Tensor = self.loss(logits.float(), masks)
+        loss = loss_of(logits.float(), masks, self.recipe.loss)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        if self.recipe.average:
+            self._average()
         return loss.item()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Moves the average a step towards the weights; early on, a long one."""
+        steps = round(self._done() * self.recipe.epochs * len(self.training))
+        steps //= self.recipe.batch_size
+        decay = min(self.recipe.average, (1 + steps) / (10 + steps))
+        new = self.network.state_dict()
+        for name, value in self.judged.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(new[name], 1 - decay)
+            else:
+                value.copy_(new[name])  # batch normalisation's count of batches
 
     def _autocast(self) -> torch.autocast:
         mixed = self.recipe.precision != "float32"
         return torch.autocast(self.device.type, self.autocast_type, enabled=mixed)
+
+    def _training_batch(self, rows: Any) -> tuple[Tensor, Tensor]:
+        """As `_batch`, augmented and at half the side where the recipe says so."""
+        photos, masks = self._batch(self.training, rows)
+        size = self._side()
+        if self.recipe.augmentation == "full":
+            seed = [self.recipe.seed, self.epoch, self.photos]
+            photos, masks = augment(photos, masks, size, seed)
+        elif size != photos.shape[-1]:
+            photos, masks = (
+                interpolate(each.float(), size=(size, size), mode="area")
+                for each in (photos, masks)
+            )
+        return photos.contiguous(memory_format=self.layout), masks
+
+    def _side(self) -> int:
+        """Side of the photos that this epoch trains on."""
+        size = self.start.model.image_size
+        return size // 2 if self.epoch < self.recipe.small_share * self.recipe.epochs else size
 
     def _batch(self, data: Prepared, rows: Any) -> tuple[Tensor, Tensor]:
         """(B, 3, size, size) uint8 photos and (B, 1, size, size) float32 masks, on the device."""
@@ -238,15 +302,15 @@ class _Run:
         """Means over the validation photos, each scored alone; None when told to stop."""
         size = self.recipe.validation_batch_size
         losses, dice, jaccard = 0.0, [], []
-        self.network.eval()
+        self.judged.eval()
         for first in range(0, len(self.validation), size):
             if should_stop():
                 return None
             rows = slice(first, first + size)
             photos, masks = self._batch(self.validation, rows)
             with torch.inference_mode(), self._autocast():
-                logits = self.network(photos).float()
-            losses += self.loss(logits, masks).item() * len(photos)
+                logits = self.judged(photos).float()
+            losses += loss_of(logits, masks, self.recipe.loss).item() * len(photos)
             lesion = (logits > 0).squeeze(1).cpu().numpy()
             for prediction, truth in zip(lesion, self.validation.masks[rows], strict=True):
                 counts = confusion(prediction, truth.astype(bool))
@@ -264,11 +328,14 @@ class _Run:
         """Writes best, history and last; all of it again when killed in between and resumed."""
         if not math.isfinite(validated["val_loss"]):
             raise self._diverged("the validation loss")
+        side, learning_rate = self._side(), rate(self.recipe, self._done())
         self.epoch += 1
         self.scores = validated
         self.history.append(
             {
                 "epoch": self.epoch,
+                "image_size": side,
+                "learning_rate": learning_rate,
                 "train_loss": self.loss_sum / self.photos,
                 **validated,
                 "seconds": round(self.seconds, 3),
@@ -284,3 +351,20 @@ class _Run:
         with store.replacing(self.folder / store.HISTORY) as temporary:
             temporary.write_text(lines, encoding="utf-8")
         self._save_last()
+
+
+def _groups(network: UNet, weight_decay: float) -> list[dict[str, Any]]:
+    """What the optimiser changes; without decay AdamW is Adam. Biases and batch normalisation do
+    not decay."""
+    weights = list(network.parameters())
+    if not weight_decay:
+        return [{"params": weights, "weight_decay": 0.0}]
+    return [
+        {"params": [each for each in weights if each.ndim > 1], "weight_decay": weight_decay},
+        {"params": [each for each in weights if each.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _on_cpu(network: UNet) -> dict[str, Tensor]:
+    """The network's state dict on the CPU."""
+    return {name: value.cpu() for name, value in network.state_dict().items()}

@@ -40,6 +40,8 @@ def test_round_trip(tmp_path: Path, normalisation: str) -> None:
         begun(normalisation=normalisation, epochs=3, learning_rate=0.5),
         epoch=2,
         scores={"dice": 0.25},
+        command="lesionseg train --data here",
+        commit="abc1234",
         training={"history": [{"epoch": 1}], "rng": torch.get_rng_state()},
     )
     path = tmp_path / "new" / "folder" / "best.pt"
@@ -135,6 +137,33 @@ def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
     text = refused(changed(tmp_path / "a.pt", without))
     assert "damaged" in text
     assert name in text
+
+
+def test_a_checkpoint_from_before_command_and_commit(tmp_path: Path) -> None:
+    def older(content: Content) -> Content:
+        return {name: content[name] for name in content if name not in ("command", "commit")}
+
+    loaded = checkpoints.load(changed(tmp_path / "a.pt", older))
+    assert (loaded.command, loaded.commit) == ("", "")
+
+
+def test_kernels_in_half_precision_make_a_network_in_full(tmp_path: Path) -> None:
+    def halved(content: Content) -> Content:
+        for name in ("head.weight", "encoder.0.0.weight"):
+            content["weights"][name] = content["weights"][name].half()
+        return content
+
+    loaded = checkpoints.load(changed(tmp_path / "a.pt", halved))
+    state = loaded.network().state_dict()
+    for name in ("head.weight", "encoder.0.0.weight"):
+        assert (loaded.weights[name].dtype, state[name].dtype) == (torch.float16, torch.float32)
+        assert torch.equal(state[name], loaded.weights[name].float())
+
+
+def test_a_network_has_weights_of_its_own(tmp_path: Path) -> None:
+    loaded = checkpoints.load(saved(tmp_path / "a.pt"))
+    loaded.network().head.weight.data.zero_()
+    assert loaded.weights["head.weight"].all()
 
 
 def narrow(content: Content) -> Content:

@@ -1,17 +1,103 @@
 """Defaults, their ranges, and what is said outside them."""
 
+import dataclasses
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from lesionseg.config import ModelConfig, Recipe, configure
+from lesionseg.config import RECIPES, ModelConfig, Recipe, RecipeName, configure
 from lesionseg.errors import LesionsegError
 
 
 def test_the_defaults_are_the_classic_recipe() -> None:
     assert configure({}) == (ModelConfig(), Recipe())
     assert configure({"name": "classic"}) == configure({})
+
+
+def test_the_classic_recipe_stays_as_it_was() -> None:
+    """Whatever else a recipe may ask for."""
+    model, recipe = configure({})
+    assert dataclasses.asdict(model) == {
+        "width": 16,
+        "normalisation": "batch",
+        "image_size": 256,
+        "stem": "none",
+        "max_channels": 16 * 256,  # cuts no width that there is
+    }
+    assert dataclasses.asdict(recipe) == {
+        "name": "classic",
+        "epochs": 5,
+        "learning_rate": 1e-4,
+        "batch_size": 8,
+        "validation_batch_size": 4,
+        "seed": 0,
+        "precision": "float32",
+        "loss": "bce",
+        "schedule": "constant",
+        "weight_decay": 0,
+        "average": 0,
+        "augmentation": "none",
+        "small_share": 0,
+    }
+
+
+def test_the_accurate_recipe() -> None:
+    model, recipe = configure({"name": "accurate"})
+    assert (model, recipe) == RECIPES["accurate"]
+    assert (model.stem, model.width, model.max_channels, model.image_size) == ("half", 32, 256, 256)
+    assert recipe.name == "accurate"
+    assert (recipe.loss, recipe.schedule, recipe.augmentation) == ("bce+dice", "cosine", "full")
+    assert min(recipe.weight_decay, recipe.average, recipe.small_share) > 0
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_stands_under_its_own_name(name: RecipeName) -> None:
+    assert configure({"name": name})[1].name == name
+    assert set(RECIPES) == set(get_args(RecipeName))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("width", 4),
+        ("normalisation", "none"),
+        ("image_size", 128),
+        ("max_channels", 8),
+        ("epochs", 3),
+        ("learning_rate", 0.01),
+        ("batch_size", 2),
+        ("seed", 7),
+        ("precision", "bfloat16"),
+        ("weight_decay", 0.5),
+        ("average", 0.25),
+        ("small_share", 0.75),
+    ],
+)
+def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
+    name: RecipeName, field: str, value: Any
+) -> None:
+    own, given = (
+        {**dataclasses.asdict(model), **dataclasses.asdict(recipe)}
+        for model, recipe in (configure({"name": name}), configure({"name": name, field: value}))
+    )
+    assert given == own | {field: value}
+    assert given != own
+
+
+@pytest.mark.parametrize(
+    ("field", "on", "off"),
+    [
+        ("stem", "half", "none"),
+        ("loss", "bce+dice", "bce"),
+        ("schedule", "cosine", "constant"),
+        ("augmentation", "full", "none"),
+    ],
+)
+def test_parts_of_the_accurate_recipe_can_be_chosen_alone(field: str, on: str, off: str) -> None:
+    for given, value in (({field: on}, on), ({"name": "accurate", field: off}, off)):
+        assert value in [getattr(part, field, None) for part in configure(given)]
 
 
 def test_what_is_given_replaces_the_default() -> None:
@@ -30,6 +116,10 @@ def test_what_is_given_replaces_the_default() -> None:
         ("batch_size", 1, 4096, -1, 4097),
         ("validation_batch_size", 1, 4096, 0, 4097),
         ("seed", 0, 2**32 - 1, -1, 2**32),
+        ("max_channels", 1, 4096, 0, 4097),
+        ("weight_decay", 0, 1, -0.1, 1.1),
+        ("average", 0, 0.999999, -0.1, 1.0),
+        ("small_share", 0, 1, -0.1, 1.1),
     ],
 )
 def test_ranges(name: str, low: float, high: float, below: float, above: float) -> None:
@@ -45,10 +135,22 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
     ("given", "message"),
     [
         ({"image_size": 100}, "image size: expected a multiple of 16, got 100"),
+        ({"image_size": 32, "stem": "half"}, "image size: expected 64 to 2048, got 32"),
+        (
+            {"image_size": 96, "name": "accurate"},
+            "image size: expected a multiple of 64, as recipe accurate begins at half the side, "
+            "got 96",
+        ),
+        ({"image_size": 240, "stem": "half"}, "image size: expected a multiple of 32, got 240"),
         ({"learning_rate": float("nan")}, "learning rate: expected 1e-09 to 10, got nan"),
         ({"normalisation": "x"}, "normalisation: expected one of batch, none, got 'x'"),
         ({"precision": "x"}, "precision: expected one of float32, bfloat16, float16, got 'x'"),
-        ({"name": "x"}, "recipe: expected one of classic, got 'x'"),
+        ({"name": "x"}, "recipe: expected one of classic, accurate, got 'x'"),
+        ({"stem": "x"}, "stem: expected one of half, none, got 'x'"),
+        ({"loss": "x"}, r"loss: expected one of bce, bce\+dice, got 'x'"),
+        ({"schedule": "x"}, "schedule: expected one of constant, cosine, got 'x'"),
+        ({"augmentation": "x"}, "augmentation: expected one of none, full, got 'x'"),
+        ({"average": float("nan")}, "average: expected 0 to 0.999999, got nan"),
     ],
 )
 def test_other_values_are_refused(given: dict[str, Any], message: str) -> None:

@@ -14,10 +14,14 @@ import numpy as np
 import pytest
 import torch
 from helpers import begun, prepared
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lesionseg import checkpoint as checkpoints
 from lesionseg import runs, store, trainer
+from lesionseg.augmentation import augment
 from lesionseg.checkpoint import Checkpoint
+from lesionseg.config import ModelConfig, Recipe
 from lesionseg.errors import LesionsegError
 from lesionseg.model import UNet
 from lesionseg.trainer import Outcome, Step
@@ -29,6 +33,16 @@ RECIPE: dict[str, Any] = {
     "batch_size": 2,
     "validation_batch_size": 2,
     "learning_rate": 1e-3,
+}
+ACCURATE = RECIPE | {
+    "batch_size": 3,  # normalised over 3 and 2 photos, of which half the side leaves one pixel each
+    "learning_rate": 1e-2,
+    "loss": "bce+dice",
+    "schedule": "cosine",
+    "weight_decay": 0.1,
+    "average": 0.5,
+    "augmentation": "full",
+    "small_share": 0.5,
 }
 QUESTIONS = 3 + 2  # how often an epoch asks whether to stop: before each step of either kind
 
@@ -103,6 +117,37 @@ def test_stopped_and_resumed_is_as_never_stopped(
     assert not done.stopped
     assert same(done.last.weights, whole.last.weights)
     assert timeless(lines(tmp_path)) == timeless(whole.history)
+
+
+@pytest.fixture(scope="module")
+def accurate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+    """A run of every part of the accurate recipe that nobody stopped, and its folder."""
+    folder = tmp_path_factory.mktemp("accurate")
+    return train(folder, begun(**ACCURATE)), folder
+
+
+@pytest.mark.parametrize("questions", [1, 3, 5])  # in an epoch, in validation, in the next epoch
+def test_an_accurate_run_stopped_and_resumed_is_as_never_stopped(
+    tmp_path: Path, accurate: tuple[Outcome, Path], questions: int
+) -> None:
+    whole, folder = accurate
+    stopped = train(tmp_path, begun(**ACCURATE), should_stop=after(questions))
+    assert stopped.stopped
+    assert stopped.last.epoch == questions // 4
+    done = train(tmp_path, runs.resumed(tmp_path, {}))
+    assert same(done.last.weights, whole.last.weights)
+    assert timeless(lines(tmp_path)) == timeless(whole.history)
+    best = checkpoints.load(tmp_path / "best.pt")
+    assert same(best.weights, checkpoints.load(folder / "best.pt").weights)
+
+
+def test_the_loss_of_the_recipe_is_what_is_made_small(
+    tmp_path: Path, accurate: tuple[Outcome, Path]
+) -> None:
+    other = train(tmp_path, begun(**ACCURATE | {"loss": "bce"}))
+    assert not same(other.last.weights, accurate[0].last.weights)
+    for name in ("train_loss", "val_loss"):
+        assert other.history[0][name] < accurate[0].history[0][name] - 0.1  # Dice is left out
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 2), (1, 1), (4, 3)])
@@ -201,9 +246,15 @@ def test_best_is_the_first_epoch_of_the_highest_dice(
     assert same(best.weights, weights[1].weights)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_validation_scores_are_those_of_numpy(tmp_path: Path, batch_size: int) -> None:
-    outcome = train(tmp_path, begun(**RECIPE | {"validation_batch_size": batch_size, "epochs": 1}))
+@pytest.mark.parametrize(
+    ("batch_size", "changes"),
+    [(1, {}), (2, {}), (3, {}), (2, {"average": 0.9, "augmentation": "full"})],
+)
+def test_validation_scores_are_those_of_numpy(
+    tmp_path: Path, batch_size: int, changes: dict[str, Any]
+) -> None:
+    recipe = RECIPE | {"validation_batch_size": batch_size, "epochs": 1} | changes
+    outcome = train(tmp_path, begun(**recipe))
     network = outcome.last.network()
     losses, dice, jaccard = [], [], []
     for photo, mask in zip(VALIDATION.photos, VALIDATION.masks, strict=True):
@@ -232,6 +283,173 @@ def test_it_learns_two_drawings_by_heart(tmp_path: Path) -> None:
     history = trainer.train(start, prepared(*[0, 1] * 12), two, tmp_path, CPU).history
     assert history[-1]["train_loss"] < history[0]["train_loss"] / 4
     assert max(line["dice"] for line in history) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("done", "share"),
+    [
+        (0, 0),
+        (0.05, 0.5),
+        (0.1, 1),
+        (0.1 + 0.9 / 3, 0.75),
+        (0.55, 0.5),
+        (0.1 + 0.9 * 2 / 3, 0.25),
+        (1, 0),
+    ],
+)
+def test_rate_rises_for_a_tenth_and_falls_along_a_cosine(done: float, share: float) -> None:
+    recipe = Recipe(learning_rate=0.3, schedule="cosine")
+    assert trainer.rate(recipe, done) == pytest.approx(0.3 * share, abs=1e-12)
+    assert trainer.rate(Recipe(learning_rate=0.3), done) == 0.3
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_rate_has_one_peak(one: float, other: float) -> None:
+    recipe = Recipe(learning_rate=0.3, schedule="cosine")
+    first, second = (trainer.rate(recipe, done) for done in sorted((one, other)))
+    assert 0 <= min(first, second) <= max(first, second) <= 0.3
+    if max(one, other) < trainer.WARM_UP:
+        assert first <= second
+    if min(one, other) >= trainer.WARM_UP:
+        assert first >= second
+
+
+def watched(
+    monkeypatch: pytest.MonkeyPatch, look: Callable[[Any, torch.Tensor, torch.Tensor], None]
+) -> None:
+    """Looks at the run, its photos and masks after each step."""
+    sound = trainer._Run._step
+
+    def step(self: Any, photos: torch.Tensor, masks: torch.Tensor, done: float) -> float:
+        loss = sound(self, photos, masks, done)
+        look(self, photos, masks)
+        return loss
+
+    monkeypatch.setattr(trainer._Run, "_step", step)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_every_step_has_its_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: Any
+) -> None:
+    rates: list[list[float]] = []
+    watched(
+        monkeypatch,
+        lambda run, *_: rates.append([group["lr"] for group in run.optimiser.param_groups]),
+    )
+    start = begun(**RECIPE | {"schedule": schedule})  # steps of 2, 2 and 1 of 5 photos, twice
+    train(tmp_path, start, should_stop=after(1))
+    history = train(tmp_path, runs.resumed(tmp_path, {})).history
+    expected = [trainer.rate(start.recipe, done / 10) for done in (2, 4, 5, 7, 9, 10)]
+    assert [min(each) for each in rates] == pytest.approx(expected, abs=1e-12)
+    assert [max(each) for each in rates] == pytest.approx(expected, abs=1e-12)
+    ends = [expected[2], expected[5]]
+    assert [line["learning_rate"] for line in history] == pytest.approx(ends, abs=1e-12)
+
+
+def test_weights_of_convolutions_alone_decay_and_decoupled(tmp_path: Path) -> None:
+    """A first step of Adam, whose size is that of the rate whatever the gradient."""
+    one = RECIPE | {"epochs": 1, "batch_size": 5, "learning_rate": 0.1}
+    start = begun(2, **one)
+    without = train(tmp_path / "without", start).last.weights
+    decayed = train(tmp_path / "with", begun(2, **one, weight_decay=0.5)).last.weights
+    for name, value in without.items():
+        if value.ndim == 4 and name.endswith("weight"):
+            expected = value - 0.1 * 0.5 * start.weights[name]
+            assert torch.allclose(decayed[name], expected, atol=1e-6), name
+            assert not torch.allclose(decayed[name], value, atol=1e-4), name
+        else:
+            assert torch.equal(decayed[name], value), name
+
+
+def test_the_moving_average_of_the_weights_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[dict[str, torch.Tensor]] = []
+    averages: list[dict[str, torch.Tensor]] = []
+
+    def copy(run: Any, *_: torch.Tensor) -> None:
+        for network, copies in ((run.network, steps), (run.judged, averages)):
+            copies.append({name: value.clone() for name, value in network.state_dict().items()})
+
+    watched(monkeypatch, copy)
+    recipe = RECIPE | {"batch_size": 1, "learning_rate": 1e-2, "average": 0.3}
+    start = begun(2, **recipe)
+    last = train(tmp_path, start).last
+    expected = start.weights
+    decays = [1 / 10, 2 / 11, 3 / 12, *[0.3] * 7]  # (1 + steps) / (10 + steps), at most 0.3
+    for step, average, decay in zip(steps, averages, decays, strict=True):
+        for name, value in step.items():
+            if value.is_floating_point():
+                value = decay * expected[name] + (1 - decay) * value
+            assert torch.allclose(average[name], value, rtol=1e-4, atol=1e-6), name
+        expected = average
+    best = checkpoints.load(tmp_path / "best.pt")
+    assert same(last.weights, averages[9])
+    assert same(checkpoints.load(tmp_path / "last.pt").weights, averages[9])
+    assert same(best.weights, averages[best.epoch * 5 - 1])
+    assert last.training is not None
+    assert same(last.training["weights"], steps[9])
+
+
+@pytest.mark.parametrize(
+    ("share", "augmentation", "sides"),
+    [
+        (0.0, "full", [32, 32, 32]),
+        (0.3, "none", [16, 32, 32]),
+        (0.5, "full", [16, 16, 32]),
+        (1.0, "none", [16, 16, 16]),
+    ],
+)
+def test_the_first_epochs_see_small_photos(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    augmentation: Any,
+    sides: list[int],
+) -> None:
+    seen: list[tuple[torch.Size, torch.Size]] = []
+    watched(monkeypatch, lambda _, photos, masks: seen.append((photos.shape, masks.shape)))
+    recipe = RECIPE | {"epochs": 3, "batch_size": 5}
+    history = train(tmp_path, begun(**recipe, small_share=share, augmentation=augmentation)).history
+    assert [line["image_size"] for line in history] == sides
+    assert seen == [((5, 3, side, side), (5, 1, side, side)) for side in sides]
+
+
+def test_small_photos_are_means_of_four_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    watched(monkeypatch, lambda _, photos, masks: seen.append((photos, masks)))
+    train(tmp_path, begun(**RECIPE | {"epochs": 1, "batch_size": 5}, small_share=1.0))
+    order = np.random.default_rng([0, 0]).permutation(5)
+    photos, masks = (
+        each[order].reshape(5, 16, 2, 16, 2, -1).mean((2, 4)).transpose(0, 3, 1, 2)
+        for each in (TRAINING.photos, TRAINING.masks)
+    )
+    assert np.allclose(seen[0][0].numpy(), photos, atol=1e-3)
+    assert np.allclose(seen[0][1].numpy(), masks)
+
+
+def test_every_step_is_augmented_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = []
+
+    def spied(photos: Any, masks: Any, size: int, seed: Any) -> Any:
+        seeds.append(tuple(seed))
+        return augment(photos, masks, size, seed)
+
+    monkeypatch.setattr("lesionseg.trainer.augment", spied)
+    for seed in (0, 1):
+        train(tmp_path / str(seed), begun(**RECIPE, seed=seed, augmentation="full"))
+    assert len(set(seeds)) == len(seeds) == 2 * 2 * 3  # runs, epochs, steps; never in validation
+
+
+def test_a_network_with_a_half_stem_trains(tmp_path: Path) -> None:
+    recipe = Recipe(**ACCURATE | {"small_share": 0.0, "epochs": 1})
+    start = trainer.begin(ModelConfig(2, "batch", 64, "half", 8), recipe, begun().data)
+    last = train(tmp_path, start).last
+    assert not same(last.weights, start.weights)
+    assert same(checkpoints.load(tmp_path / "last.pt").network().state_dict(), last.weights)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

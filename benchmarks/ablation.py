@@ -1,0 +1,243 @@
+"""The accurate recipe with one part changed at a time: what each part is worth.
+
+    python benchmarks/ablation.py --data DIR --output FILE [--rows NAME ...] [--seeds 0 1 2]
+    python benchmarks/ablation.py --output FILE --table
+
+Every row is trained on the training photos and scored on the validation photos with the weights of
+its last epoch (none is picked), small (width 16, 128 pixels) and short (8 epochs), so that all of
+it takes an evening on two cores. Each run adds one line of JSON to FILE; a run that stands there is
+not made again. What was tried and is not in the package lives here.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from lesionseg import augmentation, runs, trainer
+from lesionseg.config import configure
+from lesionseg.losses import soft_dice_loss
+from lesionseg.model import UNet
+
+BASE: dict[str, Any] = {
+    "name": "accurate",
+    "width": 16,
+    "image_size": 128,
+    "epochs": 8,
+    "small_share": 0.0,
+}
+
+
+def tversky(logits: Tensor, truth: Tensor, name: str) -> Tensor:
+    """Binary cross-entropy plus focal Tversky (Abraham & Khan 2018, arXiv:1810.07842)."""
+    soft, pixels = logits.sigmoid(), (1, 2, 3)
+    hit = (soft * truth).sum(pixels)
+    missed, extra = ((1 - soft) * truth).sum(pixels), (soft * (1 - truth)).sum(pixels)
+    index = (hit + 1) / (hit + 0.7 * missed + 0.3 * extra + 1)
+    return binary_cross_entropy_with_logits(logits, truth) + ((1 - index) ** 0.75).mean()
+
+
+def lovasz(logits: Tensor, truth: Tensor, name: str) -> Tensor:
+    """Binary cross-entropy plus the Lovasz hinge of each photo (Berman et al. 2018,
+    arXiv:1705.08790)."""
+    losses = []
+    for scores, mask in zip(logits.flatten(1), (truth > 0.5).float().flatten(1), strict=True):
+        errors, order = (1 - scores * (2 * mask - 1)).sort(descending=True)
+        sorted_mask = mask[order]
+        union = sorted_mask.sum() + (1 - sorted_mask).cumsum(0)
+        jaccard = 1 - (sorted_mask.sum() - sorted_mask.cumsum(0)) / union
+        slope = torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
+        losses.append(errors.relu() @ slope)
+    return binary_cross_entropy_with_logits(logits, truth) + torch.stack(losses).mean()
+
+
+def dice_alone(logits: Tensor, truth: Tensor, name: str) -> Tensor:
+    """The soft Dice loss without cross-entropy."""
+    return soft_dice_loss(logits, truth)
+
+
+def bounds(**values: float) -> Callable[[], Any]:
+    """Augmentation with other bounds."""
+    return lambda: patch.multiple(augmentation, **values)
+
+
+NO_COLOUR = dict.fromkeys(("BRIGHTNESS", "TINT", "CONTRAST", "SATURATION", "HUE"), 0.0)
+NO_MOVEMENT = {"ZOOM_IN": 1.0, "ZOOM_OUT": 1.0, "STRETCH": 0.0, "SHIFT": 0.0}
+WIDE = {
+    **{"ZOOM_IN": 0.7, "ZOOM_OUT": 1.25, "STRETCH": 0.2, "SHIFT": 0.15, "BRIGHTNESS": 25.0},
+    **{"TINT": 12.0, "CONTRAST": 0.25, "SATURATION": 0.35, "HUE": 0.12},
+}
+
+
+def hair() -> Any:
+    """Also draws dark hairs (thin parabolas) over half of the photos, and dark corners."""
+    plain = augmentation.augment
+
+    def augment(photos: Tensor, masks: Tensor, size: int, seed: Any) -> tuple[Tensor, Tensor]:
+        moved, truth = plain(photos, masks, size, seed)
+        random = torch.Generator().manual_seed(hash(tuple(seed)) % 2**31)
+        y, x = torch.meshgrid(*2 * [torch.linspace(-1, 1, size)], indexing="ij")
+        for photo in moved:
+            if torch.rand((), generator=random) < 0.5:
+                count = int(torch.randint(3, 15, (), generator=random))
+                angle, shift, bend, shade = torch.rand(4, count, 1, 1, generator=random)
+                angle, shift, bend = angle * 2 * math.pi, shift * 2 - 1, bend - 0.5
+                along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
+                distance = (across - shift - bend * along**2).abs() * size / 2  # pixels
+                cover = (1 - distance).clamp(0, 1) * (0.5 + shade / 2)
+                photo *= 1 - cover.amax(0)
+            if torch.rand((), generator=random) < 0.3:
+                radius = 0.95 + 0.4 * torch.rand((), generator=random)
+                photo *= ((radius - (x**2 + y**2).sqrt()) * 20).clamp(0, 1)
+        return moved, truth
+
+    return patch.object(trainer, "augment", augment)
+
+
+def dropout() -> Any:
+    """Drops a third of the bottleneck's channels in training."""
+    plain = UNet.__init__
+
+    def start(self: UNet, config: Any) -> None:
+        plain(self, config)
+        self.bottleneck.append(nn.Dropout2d(1 / 3))
+
+    return patch.object(UNet, "__init__", start)
+
+
+def loss(function: Callable[..., Tensor]) -> Callable[[], Any]:
+    """Another loss."""
+    return lambda: patch.object(trainer, "loss_of", function)
+
+
+# name: (what differs from BASE, what is patched)
+ROWS: dict[str, tuple[dict[str, Any], Callable[[], Any] | None]] = {
+    "base": ({}, None),
+    "the classic recipe and network": ({"name": "classic"}, None),
+    "cross-entropy alone": ({"loss": "bce"}, None),
+    "Dice loss alone": ({}, loss(dice_alone)),
+    "cross-entropy + focal Tversky": ({}, loss(tversky)),
+    "cross-entropy + Lovasz": ({}, loss(lovasz)),
+    "constant rate 1e-3": ({"schedule": "constant", "learning_rate": 1e-3}, None),
+    "rate up to 1e-3": ({"learning_rate": 1e-3}, None),
+    "rate up to 4e-3": ({"learning_rate": 4e-3}, None),
+    "no weight decay": ({"weight_decay": 0.0}, None),
+    "no average of weights": ({"average": 0.0}, None),
+    "no augmentation": ({"augmentation": "none"}, None),
+    "no change of colour": ({}, bounds(**NO_COLOUR)),
+    "no zoom, stretch, shift": ({}, bounds(**NO_MOVEMENT)),
+    "twice the bounds": ({}, bounds(**WIDE)),
+    "drawn hair and dark corners": ({}, hair),
+    "dropout in the bottleneck": ({}, dropout),
+    "batch 8": ({"batch_size": 8}, None),
+    "no normalisation": ({"normalisation": "none", "learning_rate": 5e-4}, None),
+    "width 8": ({"width": 8}, None),
+    "width 32": ({"width": 32}, None),
+    "no stem (full side in the first block)": ({"stem": "none"}, None),
+    "24 epochs": ({"epochs": 24}, None),
+    "24 epochs, no augmentation": ({"epochs": 24, "augmentation": "none"}, None),
+    "24 epochs, twice the bounds": ({"epochs": 24}, bounds(**WIDE)),
+    "256 pixels, 6 epochs": ({"image_size": 256, "epochs": 6}, None),
+    "256 pixels, first half of 10 epochs at 128": (
+        {"image_size": 256, "epochs": 10, "small_share": 0.5},
+        None,
+    ),
+}
+
+
+def measure(data: Path, row: str, seed: int, precision: str) -> dict[str, Any]:
+    """Trains one row with one seed; what a line of the output says."""
+    changes, patched = ROWS[row]
+    model, recipe = configure({**BASE, **changes, "seed": seed, "precision": precision})
+    material = runs.gather(runs.Source(data), model.image_size, 2, lambda done, total: None)
+    began = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patched() if patched else nullcontext(),
+    ):
+        outcome = trainer.train(
+            trainer.begin(model, recipe, material.data),
+            material.training,
+            material.validation,
+            Path(folder),
+            torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        )
+    return {
+        "row": row,
+        "seed": seed,
+        "seconds": round(time.perf_counter() - began, 1),
+        "train_photos": len(material.training),
+        "val_photos": len(material.validation),
+        "parameters": sum(value.numel() for value in UNet(model).parameters()),
+        "model": dataclasses.asdict(model),
+        "recipe": dataclasses.asdict(recipe),
+        "history": outcome.history,
+    }
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Markdown: mean and spread over the seeds, and the difference to the base."""
+    of_row: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        of_row.setdefault(line["row"], []).append(line)
+    base = statistics.mean(line["history"][-1]["dice"] for line in of_row["base"])
+    text = [
+        "| row | seeds | Dice: mean (least to most) | against the base | Jaccard | s an epoch |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in (row for row in ROWS if row in of_row):
+        ends = [line["history"][-1] for line in of_row[row]]
+        dice = [end["dice"] for end in ends]
+        jaccard = statistics.mean(end["jaccard"] for end in ends)
+        epoch = statistics.median(
+            each["seconds"] for line in of_row[row] for each in line["history"]
+        )
+        mean = statistics.mean(dice)
+        text.append(
+            f"| {row} | {len(dice)} | {mean:.4f} ({min(dice):.4f} to {max(dice):.4f}) | "
+            f"{mean - base:+.4f} | {jaccard:.4f} | {epoch:.0f} |"
+        )
+    return "\n".join(text)
+
+
+def main() -> None:
+    """Measures what is not yet in the output, then prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--table", action="store_true", help="only print the table")
+    given = parser.parse_args()
+
+    def lines() -> list[dict[str, Any]]:
+        text = given.output.read_text() if given.output.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    for seed in () if given.table else given.seeds:
+        for row in given.rows:
+            if (row, seed) in {(line["row"], line["seed"]) for line in lines()}:
+                continue
+            result = measure(given.data, row, seed, given.precision)
+            with given.output.open("a") as file:
+                file.write(json.dumps(result) + "\n")
+            end = result["history"][-1]
+            print(row, seed, f"Dice {end['dice']:.4f}", f"{result['seconds']:.0f} s", flush=True)
+    print(table(lines()))
+
+
+if __name__ == "__main__":
+    main()
