@@ -2,9 +2,10 @@
 
     import lesionseg
 
-    segmenter = lesionseg.load()              # the latest trained checkpoint, or load("best.pt")
+    segmenter = lesionseg.load("bundled")     # or load("best.pt"); load(): the latest run
     result = segmenter("photo.jpg")           # a path, or an (H, W, 3) uint8 array
     result.mask                               # (H, W) bool
+    result.quality                            # 0 to 1, how sure the network is of the mask
     result.probabilities                      # (H, W) float32, 0 to 1
 
 Research use only; not a medical device.

@@ -1,8 +1,7 @@
 """Photos and masks as they might also have been taken: turned, zoomed, stretched, recoloured.
 
-A whole batch at once, on the device. What is drawn depends on the seed alone. Bounds were chosen
-once, wide enough for what dermoscopes and cameras do, and not tuned; what the whole is worth
-stands in docs/measurements.md.
+A whole batch at once, on the device. What is drawn depends on the seed alone. The bounds are half
+of what was tried first; what they are worth stands in docs/measurements.md.
 """
 
 import math
@@ -18,7 +17,7 @@ STRETCH = 0.1  # one side over the other: exp(+-2 * this)
 SHIFT = 0.08  # of half the photo's side
 BRIGHTNESS = 12.0  # of 255, for all channels
 TINT = 6.0  # of 255, for each channel alone
-CONTRAST = 0.12  # exp(+- this)
+CONTRAST = 0.12  # exp(+- this); like the next two of the differences to the mean colour
 SATURATION = 0.18  # exp(+- this)
 HUE = 0.06  # radians
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -47,7 +46,7 @@ def augment(photos: Tensor, masks: Tensor, size: int, seed: Sequence[int]) -> tu
         for each in (photos, masks)
     )
     matrices, offsets = (each.to(photos.device) for each in _colours(random, count))
-    mean = moved.mean((2, 3)).unsqueeze(2)  # (B, 3, 1), kept by contrast and hue
+    mean = moved.mean((2, 3)).unsqueeze(2)  # (B, 3, 1): colours turn about it
     offsets = offsets + mean - matrices @ mean
     coloured = torch.einsum("bij,bjhw->bihw", matrices, moved) + offsets.unsqueeze(3)
     return coloured.clamp(0, 255), truth

@@ -47,12 +47,14 @@ class Result:
     Attributes:
         height, width: of the photo and its mask, in pixels.
         lesion_share: of the pixels, 0 to 1.
+        quality: 0 to 1, how sure the network is of the mask.
         seconds: from opening the photo to its mask written, waiting for its batch included.
     """
 
     height: int
     width: int
     lesion_share: float
+    quality: float
     seconds: float
 
 
@@ -223,7 +225,8 @@ def run(
         if job.outputs.probabilities is not None:
             _write(job.outputs.probabilities, images.probability_png(drawn.probabilities))
         _write(job.outputs.mask, images.mask_png(drawn.mask))  # last: it marks the job as done
-        return Result(*size, float(drawn.mask.mean()), time.perf_counter() - began[job])
+        seconds = time.perf_counter() - began[job]
+        return Result(*size, float(drawn.mask.mean()), drawn.quality, seconds)
 
     results = stream(segmenter, jobs, source, finish, batch_size=batch_size, workers=workers)
     for job, result in results:

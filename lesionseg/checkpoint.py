@@ -112,7 +112,8 @@ def load(path: Path) -> Checkpoint:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch names no closed list of what a damaged file may raise
             raise LesionsegError(
-                f"{path}: not a lesionseg checkpoint, or damaged; train a new one or name another"
+                f"{path}: not a lesionseg checkpoint, or damaged; name another, such as "
+                "--checkpoint bundled"
             ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise LesionsegError(
@@ -130,9 +131,7 @@ def load(path: Path) -> Checkpoint:
         fields["recipe"] = Recipe(**fields["recipe"])
         fields["data"] = TrainingData(**fields["data"])
         checkpoint = Checkpoint(**fields)
-        with torch.device("meta"):  # names and shapes alone; no starting weights are drawn
-            # a copy of the dict: torch would note the assignment in it
-            UNet(checkpoint.model).load_state_dict(dict(checkpoint.weights), assign=True)
+        checkpoint.network()  # names and shapes fit; on "meta" torch would import for a second
     except (LesionsegError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise LesionsegError(f"{path}: a damaged checkpoint: {one_line(error)[:200]}") from error
     return checkpoint

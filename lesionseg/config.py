@@ -78,7 +78,7 @@ class Recipe:
         learning_rate: of Adam; the highest where the schedule changes it.
         batch_size: photos a training step.
         validation_batch_size: photos a validation step; changes speed and memory only.
-        seed: of the weights at the start and of the order of the photos.
+        seed: of the weights at the start, the order of the photos and their augmentation.
         precision: of the network's arithmetic; below float32 it is mixed (autocast).
         loss: binary cross-entropy on the logits, alone or with the soft Dice loss of each photo.
         schedule: of the learning rate, step by step; see `trainer.rate`.
@@ -157,6 +157,8 @@ def configure(given: Mapping[str, Any]) -> tuple[ModelConfig, Recipe]:
     model = replace(model, **{key: value for key, value in given.items() if key in shape})
     changes = {key: value for key, value in given.items() if key not in shape}
     recipe = replace(recipe, **changes)
+    if recipe.small_share:
+        _check("image size", model.image_size, 4 * model.multiple, 2048)
     if recipe.small_share and model.image_size % (2 * model.multiple):
         raise LesionsegError(
             f"image size: expected a multiple of {2 * model.multiple}, as recipe {name} "

@@ -49,11 +49,11 @@ def evaluate(
 
     def finish(pair: Pair, soft: Probabilities, size: tuple[int, int]) -> tuple[PhotoScore, bool]:
         truth, zero_one = read_truth(pair, size)
-        mask = segmenter.at_size(soft, *size).mask
+        drawn = segmenter.at_size(soft, *size)
         if masks is not None:
             with store.replacing(masks / f"{pair.id}{MASK}.png") as temporary:
-                temporary.write_bytes(images.mask_png(mask))
-        return _score(pair.id, mask, truth), zero_one
+                temporary.write_bytes(images.mask_png(drawn.mask))
+        return _score(pair.id, drawn.mask, truth, drawn.quality), zero_one
 
     scored = Scored()
     results = stream(
@@ -115,8 +115,11 @@ def held_out(found: Dataset, trained: TrainingData | None) -> str:
     A split that is drawn here, by hash, counts only where the network was trained on the rest.
     """
     drawn_here = found.split_source == "seeded"
+    if "val" not in found.pairs:
+        return "all"
     known = trained is not None and _overlap(found.split("all"), trained) > 0
-    return "val" if "val" in found.pairs and (known or not drawn_here) else "all"
+    fair = trained is not None and _overlap(found.split("val"), trained) == 0
+    return "val" if (known and fair) or not drawn_here else "all"
 
 
 def _overlap(pairs: Sequence[Pair], trained: TrainingData) -> int:
@@ -166,6 +169,7 @@ def summed_up(
         command=command,
         version=__version__,
         threshold=segmenter.threshold if segmenter else None,
+        all_regions=segmenter.all_regions if segmenter else None,
         notes=notes,
     )
 
@@ -180,6 +184,8 @@ def _described(segmenter: Segmenter) -> dict[str, object]:
         "trained_on": checkpoint.data.name,
         "training_photos": len(checkpoint.data.train_ids),
         "version": checkpoint.version,
+        "command": checkpoint.command,
+        "commit": checkpoint.commit,
     }
 
 
@@ -206,8 +212,8 @@ def _prediction(pair: Pair, files: dict[str, list[Path]], folder: Path) -> Path:
     return found[0]
 
 
-def _score(name: str, prediction: Mask, truth: Mask) -> PhotoScore:
-    return PhotoScore(name, confusion(prediction, truth), truth.shape[0], truth.shape[1])
+def _score(name: str, prediction: Mask, truth: Mask, quality: float | None = None) -> PhotoScore:
+    return PhotoScore(name, confusion(prediction, truth), truth.shape[0], truth.shape[1], quality)
 
 
 def _collect(scored: Scored, result: tuple[PhotoScore, bool] | LesionsegError) -> None:

@@ -1,12 +1,13 @@
 """Photos -> probabilities -> masks, one at a time or as a stream of batches.
 
 The network sees every photo squeezed to its own square size; its probabilities are enlarged to
-the photo's size first and thresholded after.
+the photo's size first and thresholded after; of that, the largest region is the mask.
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -20,6 +21,8 @@ from lesionseg.checkpoint import Checkpoint
 from lesionseg.device import find_device, memory_format, out_of_memory_says
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask, Photo, Probabilities, Source
+from lesionseg.quality import agreement
+from lesionseg.regions import one_lesion
 from lesionseg.threads import map_ahead
 
 T = TypeVar("T")
@@ -31,12 +34,20 @@ class Segmentation:
     """What was drawn on one photo of H x W pixels.
 
     Attributes:
-        mask: (H, W) bool, True where the probability is above the threshold.
-        probabilities: (H, W) float32, 0 to 1.
+        mask: (H, W) bool: where the probability is above the threshold, its largest region alone
+            and without holes unless all regions were asked for.
+        quality: 0 to 1, how sure the network is of this mask; see `quality.agreement`.
+        soft: (size, size) float32, 0 to 1: the probabilities at the network's size.
     """
 
     mask: Mask
-    probabilities: Probabilities
+    quality: float
+    soft: Probabilities
+
+    @cached_property
+    def probabilities(self) -> Probabilities:
+        """(H, W) float32, 0 to 1: all that the network saw, at the photo's size."""
+        return images.enlarge(self.soft, *self.mask.shape)
 
 
 class Segmenter:
@@ -47,6 +58,7 @@ class Segmenter:
         device: where it runs; left out, CUDA when there is one, else the processor.
         threshold: the probability above which a pixel is lesion, 0 to 1.
         path: the file that it was loaded from, if any.
+        all_regions: keep every region and its holes, not only the largest one.
 
     Raises:
         LesionsegError: a threshold out of range, or no such device.
@@ -58,11 +70,13 @@ class Segmenter:
         device: str | None = None,
         threshold: float = 0.5,
         path: Path | None = None,
+        *,
+        all_regions: bool = False,
     ) -> None:
         if not 0 <= threshold <= 1:
             raise LesionsegError(f"threshold: expected 0 to 1, got {threshold:g}")
         self.checkpoint, self.path = checkpoint, path
-        self.threshold = threshold
+        self.threshold, self.all_regions = threshold, all_regions
         self.device = find_device(device)
         self.size = checkpoint.model.image_size
         self._layout = memory_format(self.device)
@@ -102,30 +116,35 @@ class Segmenter:
         batch = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).to(self.device)
         with torch.inference_mode():
             logits = self._network(batch.contiguous(memory_format=self._layout))
-            soft: NDArray[np.float32] = logits.sigmoid().squeeze(1).float().cpu().numpy()
+            soft: NDArray[np.float32] = logits.float().sigmoid().squeeze(1).cpu().numpy()
         return soft
 
     def at_size(self, soft: Probabilities, height: int, width: int) -> Segmentation:
-        """Probabilities (size, size) float32 enlarged to (height, width), then thresholded."""
-        probabilities = images.enlarge(soft, height, width)
-        return Segmentation(probabilities > self.threshold, probabilities)
+        """What probabilities (size, size) float32 say of a photo of (height, width) pixels."""
+        mask = images.enlarge(soft, height, width) > self.threshold
+        mask = mask if self.all_regions else one_lesion(mask)
+        return Segmentation(mask, agreement(soft, self.threshold), soft)
 
 
 def load(
-    checkpoint: str | Path | None = None, device: str | None = None, threshold: float = 0.5
+    checkpoint: str | Path | None = None,
+    device: str | None = None,
+    threshold: float = 0.5,
+    *,
+    all_regions: bool = False,
 ) -> Segmenter:
     """A segmenter with the weights of a checkpoint.
 
     Args:
-        checkpoint: a file, a run's folder or name; left out, `LESIONSEG_CHECKPOINT`, else the
-            best checkpoint of the latest run in the cache folder.
-        device, threshold: as of `Segmenter`.
+        checkpoint: a file, a run's folder or name, or "bundled"; left out, `LESIONSEG_CHECKPOINT`,
+            else the best checkpoint of the latest run in the cache folder, else the bundled one.
+        device, threshold, all_regions: as of `Segmenter`.
 
     Raises:
         LesionsegError: no such checkpoint, or it is foreign, damaged or of a later format.
     """
     path = store.find_checkpoint(None if checkpoint is None else str(checkpoint))
-    return Segmenter(checkpoints.load(path), device, threshold, path)
+    return Segmenter(checkpoints.load(path), device, threshold, path, all_regions=all_regions)
 
 
 @dataclass(frozen=True)

@@ -95,12 +95,16 @@ def confusion(prediction: Mask, truth: Mask) -> Confusion:
 
 @dataclass(frozen=True, slots=True)
 class PhotoScore:
-    """The counts of one photo, named by its id, at the size (pixels) of its truth mask."""
+    """The counts of one photo, named by its id, at the size (pixels) of its truth mask.
+
+    `quality` is the network's own estimate, 0 to 1; None for a mask that came from elsewhere.
+    """
 
     id: str
     confusion: Confusion
     height: int
     width: int
+    quality: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,46 @@ def summarise(scores: Sequence[Confusion]) -> Summary:
         )
     failures = sum(score.jaccard < FAILURE_BELOW for score in scores) / len(scores)
     return Summary(photos=len(scores), failures=failures, **statistics)
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How well the estimate of quality, which sees no truth, told the true scores.
+
+    Attributes:
+        rank_correlation: Spearman's, of quality and Dice; None where either is the same for all.
+        in_lowest_tenth, in_lowest_fifth: how many failures (Jaccard below 0.65) are in the tenth
+            and the fifth of the photos (rounded up) with the lowest quality.
+    """
+
+    rank_correlation: float | None
+    in_lowest_tenth: int
+    in_lowest_fifth: int
+
+
+def reliability(scores: Sequence[PhotoScore]) -> Reliability | None:
+    """How well quality told the scores; None where a photo has none, or there is no photo."""
+    if not scores or any(score.quality is None for score in scores):
+        return None
+    quality = np.array([score.quality for score in scores], dtype=np.float64)
+    first, second = _ranks(quality), _ranks(np.array([each.confusion.dice for each in scores]))
+    varied = first.std() > 0 and second.std() > 0
+    failed = np.array([score.confusion.jaccard < FAILURE_BELOW for score in scores])
+    failed = failed[np.argsort(quality, kind="stable")]
+    tenth, fifth = math.ceil(len(scores) / 10), math.ceil(len(scores) / 5)
+    return Reliability(
+        rank_correlation=float(np.corrcoef(first, second)[0, 1]) if varied else None,
+        in_lowest_tenth=int(failed[:tenth].sum()),
+        in_lowest_fifth=int(failed[:fifth].sum()),
+    )
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rank of each value, from 1; equal ones share the mean of theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum()
+    ranks: NDArray[np.float64] = (last - (counts - 1) / 2)[which]
+    return ranks
 
 
 def _bootstrap(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -97,13 +97,13 @@ class UNet(nn.Module):
         skips = []
         for block in self.encoder:
             x = block(x)
-            skips.append(x)  # (B, width * 2**level, h / 2**level, w / 2**level)
+            skips.append(x)  # (B, channels[level], h / 2**level, w / 2**level)
             x = self.pool(x)
-        x = self.bottleneck(x)  # (B, 16 * width, h / 16, w / 16)
+        x = self.bottleneck(x)  # (B, channels[-1], h / 16, w / 16)
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
             x = block(torch.cat([skips.pop(), upsample(x)], dim=1))
         if self.enlarge is not None:
-            x = self.enlarge(x).relu()  # (B, width / 2, H, W)
+            x = self.enlarge(x).relu()  # (B, half the first, H, W)
         logits: Tensor = self.head(x)  # (B, 1, H, W)
         return logits
 

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from lesionseg import store
 from lesionseg.errors import printable
-from lesionseg.metrics import FAILURE_BELOW, METRICS, PhotoScore, Summary, summarise
+from lesionseg.metrics import (
+    FAILURE_BELOW,
+    METRICS,
+    PhotoScore,
+    Reliability,
+    Summary,
+    reliability,
+    summarise,
+)
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -20,12 +28,15 @@ SUMMARY, SCORES = "summary.json", "scores.csv"
 DEFINITIONS = (
     "scores of each photo at its truth mask's own resolution (rules of isic-challenge-scoring), "
     "then the unweighted mean over photos; low and high: 95 % bootstrap interval of the mean; "
-    f"failures: share of photos with a Jaccard below {FAILURE_BELOW}"
+    f"failures: share of photos with a Jaccard below {FAILURE_BELOW}; reliability: how well the "
+    "quality, which sees no truth, told these scores: rank correlation (Spearman) with Dice, and "
+    "how many photos with such a Jaccard are in the tenth and the fifth of lowest quality"
 )
 COLUMNS = (
     *("id", "height", "width", "lesion_share_truth", "lesion_share_prediction"),
     *METRICS,
     *("tp", "fp", "fn", "tn"),
+    "quality",
 )
 
 
@@ -39,7 +50,8 @@ class Evaluation:
     data: dict[str, object]
     command: str
     version: str
-    threshold: float | None  # lesion where the probability is above it
+    threshold: float | None  # lesion where the probability is above it; None without a network
+    all_regions: bool | None  # not only the largest
     notes: list[str]  # what a reader must know before quoting a number
     left_out: list[str] = field(default_factory=list)  # one line for each file without a partner
 
@@ -47,6 +59,11 @@ class Evaluation:
     def summary(self) -> Summary:
         """The scores of the set. Raises LesionsegError where no photo was scored."""
         return summarise([score.confusion for score in self.scores])
+
+    @cached_property
+    def reliability(self) -> Reliability | None:
+        """How well the estimates of quality told the scores; None for masks from elsewhere."""
+        return reliability(self.scores)
 
     def worst(self, count: int) -> list[PhotoScore]:
         """Up to `count` photos, the lowest Jaccard first; equal ones by id."""
@@ -65,6 +82,7 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
     ]
     return {
         **asdict(evaluation.summary),
+        "reliability": asdict(evaluation.reliability) if evaluation.reliability else None,
         "worst": worst,
         "skipped": list(evaluation.skipped),
         "left_out": list(evaluation.left_out),
@@ -72,6 +90,7 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
         "checkpoint": _plain(evaluation.checkpoint),
         "data": _plain(evaluation.data),
         "threshold": evaluation.threshold,
+        "all_regions": evaluation.all_regions,
         "version": evaluation.version,
         "command": evaluation.command,
         "definitions": DEFINITIONS,
@@ -113,7 +132,8 @@ def _row(score: PhotoScore) -> list[object]:
     tp, fp, fn = counts.true_positive, counts.false_positive, counts.false_negative
     values = [getattr(counts, name) for name in METRICS]
     shares = ((tp + fn) / pixels, (tp + fp) / pixels)
-    return [score.id, score.height, score.width, *shares, *values, tp, fp, fn, counts.true_negative]
+    pixel_counts = (tp, fp, fn, counts.true_negative)
+    return [score.id, score.height, score.width, *shares, *values, *pixel_counts, score.quality]
 
 
 def table(evaluation: Evaluation) -> "Group":
@@ -137,9 +157,20 @@ def table(evaluation: Evaluation) -> "Group":
         f"data: {evaluation.data.get('name')}, split: {evaluation.data.get('split')}",
         f"photos: {summary.photos}, skipped: {len(evaluation.skipped)}",
         f"failures (Jaccard below {FAILURE_BELOW}): {failed}, {summary.failures:.1%}",
+        *_reliability_line(evaluation.reliability),
         "worst by Jaccard:",
         *(f"  {score.confusion.jaccard:.3f}  {score.id}" for score in evaluation.worst(5)),
         *(f"note: {note}" for note in evaluation.notes),
     ]
     # Text takes names as they are: no markup, no emoji codes; control characters become escapes.
     return Group(grid, *(Text(printable(line), no_wrap=True, overflow="ignore") for line in lines))
+
+
+def _reliability_line(told: Reliability | None) -> list[str]:
+    if told is None or told.rank_correlation is None:
+        return []
+    return [
+        f"quality told the Dice with a rank correlation of {told.rank_correlation:.2f}",
+        f"failures in the tenth of lowest quality: {told.in_lowest_tenth}, "
+        f"in the fifth: {told.in_lowest_fifth}",
+    ]

@@ -13,7 +13,7 @@ from lesionseg.dataset import Dataset
 from lesionseg.errors import LesionsegError
 from lesionseg.prepared import Prepared, prepare
 
-_CHANGEABLE = ("epochs", "validation_batch_size")
+_CHANGEABLE = {"epochs", "validation_batch_size"}
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,11 @@ class Source:
         return dataset.find(self.folder, self.photos, self.truth)
 
     @classmethod
-    def of(cls, data: TrainingData) -> "Source":
-        """Where a checkpoint's data were."""
+    def of(cls, data: TrainingData) -> "Source | None":
+        """Where a checkpoint's data were; None where it does not say, as the bundled one."""
         folders = (data.folder, data.photos_folder, data.truth_folder)
+        if not any(folders):
+            return None
         return cls(*(Path(folder) if folder else None for folder in folders))
 
 
@@ -79,7 +81,8 @@ def gather(
 def resumed(folder: Path, given: Mapping[str, Any]) -> Checkpoint:
     """The last checkpoint of a run, to go on with.
 
-    `given` may change the number of epochs and the validation batch size, which changes no weight.
+    `given` may change the validation batch size, which changes no weight, and the number of epochs
+    where that changes nothing of the epochs before.
 
     Raises:
         LesionsegError: the checkpoint cannot be read, `given` asks for what the run was not begun
@@ -89,17 +92,21 @@ def resumed(folder: Path, given: Mapping[str, Any]) -> Checkpoint:
     if last.training is None and last.epoch:
         raise LesionsegError(f"{folder}: a checkpoint for use only; it cannot be resumed")
     begun = {**dataclasses.asdict(last.model), **dataclasses.asdict(last.recipe)}
+    laid_out = last.recipe.schedule != "constant" or last.recipe.small_share > 0
+    fixed = begun.keys() - _CHANGEABLE | ({"epochs"} if laid_out else set())
     for name, value in given.items():
-        if name not in _CHANGEABLE and value != begun[name]:
+        if name in fixed and value != begun[name]:
+            what = "recipe" if name == "name" else name.replace("_", " ")
             raise LesionsegError(
-                f"{folder.name} was begun with {name.replace('_', ' ')} {begun[name]}, "
+                f"{folder.name} was begun with {what} {begun[name]}, "
                 f"got {value}; leave it out, or train anew without --resume"
             )
     changes = {name: value for name, value in given.items() if name in _CHANGEABLE}
     recipe = dataclasses.replace(last.recipe, **changes)
     if recipe.epochs <= last.epoch:
+        more = "train anew" if laid_out else "to go on, ask for more"
         raise LesionsegError(
             f"{folder.name} has all of its {last.epoch} epochs; "
-            f"to go on, ask for more, such as --epochs {last.epoch + 5}"
+            f"{more}, such as --epochs {last.epoch + 5}"
         )
     return dataclasses.replace(last, recipe=recipe)

@@ -25,6 +25,8 @@ if sys.platform != "win32":
 CACHE_VARIABLE = "LESIONSEG_CACHE_DIR"
 CHECKPOINT_VARIABLE = "LESIONSEG_CHECKPOINT"
 BEST, LAST, HISTORY = "best.pt", "last.pt", "history.jsonl"
+BUNDLED = "bundled"  # the name of the weights that come with the package
+BUNDLED_FILE = Path(__file__).parent / "weights" / "accurate.pt"
 
 
 def cache_dir() -> Path:
@@ -71,8 +73,10 @@ def unused_run(folder: Path) -> Path:
     """`folder`, where no run has written yet.
 
     Raises:
-        LesionsegError: there is a run in it.
+        LesionsegError: there is a run in it, or its name is taken.
     """
+    if folder.name == BUNDLED:
+        raise LesionsegError(f"{BUNDLED!r} names the weights of this package; choose another name")
     if any((folder / file).exists() for file in (BEST, LAST)):
         raise LesionsegError(
             f"{folder} holds a run already; go on with it by --resume, or choose another name"
@@ -110,22 +114,19 @@ def _latest(file: str) -> Path | None:
 def find_checkpoint(named: str | None = None) -> Path:
     """The checkpoint file that is meant.
 
-    `named` is a file, a run's folder or the name of a run under `runs_dir()`; left out, it is
-    `LESIONSEG_CHECKPOINT`, else the best checkpoint of the latest run.
+    `named` is a file, a run's folder, the name of a run under `runs_dir()`, or "bundled"; left out,
+    it is `LESIONSEG_CHECKPOINT`, else the best checkpoint of the latest run, else the bundled one.
 
     Raises:
-        LesionsegError: nothing stands there, or nothing was trained yet.
+        LesionsegError: nothing stands there.
     """
     variable = None if named else os.environ.get(CHECKPOINT_VARIABLE)
     named = named or variable
     if not named:
         run = _latest(BEST)
-        if run is None:
-            raise LesionsegError(
-                f"no checkpoint yet: none under {runs_dir()}; train one with "
-                "'lesionseg train', or name a file with --checkpoint"
-            )
-        return run / BEST
+        return run / BEST if run else BUNDLED_FILE
+    if named == BUNDLED:
+        return BUNDLED_FILE
     for found in (path(named), runs_dir() / named):
         if found.is_file():
             return found
@@ -133,6 +134,7 @@ def find_checkpoint(named: str | None = None) -> Path:
             return found / BEST
     runs = sorted(run.name for run in runs_dir().glob("*") if (run / BEST).is_file())
     known = f"the runs are: {', '.join(runs)}" if runs else "no run has been trained yet"
+    known += f"; {BUNDLED!r} names the weights of this package"
     raise LesionsegError(
         f"no checkpoint {named!r}{f' (from ${CHECKPOINT_VARIABLE})' if variable else ''}: "
         f"neither a file, nor a run under {runs_dir()}; {known}"

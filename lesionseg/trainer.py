@@ -251,8 +251,7 @@ class _Run:
     @torch.no_grad()
     def _average(self) -> None:
         """Moves the average a step towards the weights; early on, a long one."""
-        steps = round(self._done() * self.recipe.epochs * len(self.training))
-        steps //= self.recipe.batch_size
+        steps = (self.epoch * len(self.training) + self.photos) // self.recipe.batch_size
         decay = min(self.recipe.average, (1 + steps) / (10 + steps))
         new = self.network.state_dict()
         for name, value in self.judged.state_dict().items():
@@ -282,7 +281,8 @@ class _Run:
     def _side(self) -> int:
         """Side of the photos that this epoch trains on."""
         size = self.start.model.image_size
-        return size // 2 if self.epoch < self.recipe.small_share * self.recipe.epochs else size
+        small = round(self.recipe.small_share * self.recipe.epochs)
+        return size // 2 if self.epoch < small else size
 
     def _batch(self, data: Prepared, rows: Any) -> tuple[Tensor, Tensor]:
         """(B, 3, size, size) uint8 photos and (B, 1, size, size) float32 masks, on the device."""

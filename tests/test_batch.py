@@ -191,6 +191,8 @@ def test_the_files_of_a_photo(here: Path) -> None:
     height, width = drawn.mask.shape
     assert (result.height, result.width) == (height, width)
     assert result.lesion_share == pytest.approx(drawn.mask.mean())
+    assert result.quality == drawn.quality
+    assert 0 < drawn.quality < 1
     mask = np.asarray(Image.open("new/mask.png"))
     assert mask.dtype == np.uint8
     assert (mask == drawn.mask * np.uint8(255)).all()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from helpers import SIZE, saved, write_mask, write_pairs, write_photo
+from helpers import SIZE, begun, saved, write_mask, write_pairs, write_photo
 from PIL import Image
 
+from lesionseg import checkpoint as checkpoints
 from lesionseg import cli, images, store
+from lesionseg.catalog import Description, write_description
+from lesionseg.inference import Segmenter
 
 SMALL = ("--width", "1", "--image-size", str(SIZE), "--workers", "1")
 
@@ -61,6 +65,8 @@ def test_train_then_eval_then_segment(lesionseg: Command, data: Path, tmp_path: 
     train = lesionseg("train", "--data", data, "--epochs", 2, "--run", "mine", *SMALL)
     best = store.runs_dir() / "mine" / store.BEST
     assert (train.status, train.out) == (0, f"{best}\n")
+    typed = f"lesionseg train --data {data} --epochs 2 --run mine {' '.join(SMALL)}"
+    assert checkpoints.load(best).command == typed
     assert "epoch 2: loss" in train.err
     assert "next: lesionseg segment photo.jpg -o mask.png --checkpoint mine" in train.err
 
@@ -71,6 +77,8 @@ def test_train_then_eval_then_segment(lesionseg: Command, data: Path, tmp_path: 
     for metric in ("dice", "jaccard", "threshold_jaccard"):
         assert 0 <= scores[metric]["mean"] <= 1
     assert scores["checkpoint"]["file"] == str(best)
+    assert scores["checkpoint"]["command"] == typed
+    assert scores["reliability"]["in_lowest_tenth"] == scores["failures"]  # of one photo
     assert str(best) in evaluated.err
     assert json.loads((tmp_path / "report" / "summary.json").read_text()) == scores
 
@@ -98,6 +106,7 @@ def test_train_goes_on_by_name(lesionseg: Command, data: Path) -> None:
 def test_eval_of_finished_masks(lesionseg: Command, data: Path, tmp_path: Path) -> None:
     perfect = lesionseg("eval", "--data", data, "--predictions", data / "masks", "--json")
     assert json.loads(perfect.out)["dice"]["mean"] == 1
+    assert json.loads(perfect.out)["reliability"] is None
     alone = lesionseg("eval", "--truth", data / "masks", "--predictions", data / "masks")
     assert (alone.status, "photos: 4, skipped: 0" in alone.out) == (0, True)
     (tmp_path / "few").mkdir()
@@ -108,6 +117,120 @@ def test_eval_of_finished_masks(lesionseg: Command, data: Path, tmp_path: Path) 
     assert json.loads(missing.out)["photos"] == 1
     assert len(json.loads(missing.out)["skipped"]) == 3
     assert missing.err.count("expected one mask") == 3
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        pytest.fail("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.usefixtures("offline")
+def test_segment_needs_no_training_and_no_network(
+    lesionseg: Command, photo: Path, tmp_path: Path, cache_dir: Path
+) -> None:
+    ended = lesionseg("segment", photo, "-o", tmp_path / "mask.png")
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+    assert ended.err.count("\n") == 1
+    assert images.read_mask(tmp_path / "mask.png")[0].shape == images.read_photo(photo).shape[:2]
+    assert not cache_dir.exists()
+
+
+def test_an_own_run_goes_before_the_bundled_weights(
+    lesionseg: Command, trained: Path, photo: Path, tmp_path: Path
+) -> None:
+    words = ("segment", photo, "-o", tmp_path / "mask.png")
+    assert lesionseg(*words).err.startswith(f"checkpoint {trained} (trained on drawn ")
+    named = lesionseg(*words, "-c", "bundled")
+    assert named.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+
+
+@pytest.mark.usefixtures("offline")
+def test_eval_of_the_bundled_weights(lesionseg: Command) -> None:
+    without = lesionseg("eval")
+    first, second = without.err.splitlines()
+    assert (without.status, without.out) == (1, "")
+    assert "(bundled)" in first
+    assert second.startswith("error: no data set yet: ")
+    assert "'lesionseg download'" in second
+    folder = write_pairs(store.data_dir("isic2018"), 1, 2)
+    write_description(folder, Description("isic2018", "A set", "CC0-1.0", splits={"train": 2}))
+    ended = lesionseg("eval", "--split", "all", "--json")
+    scores = json.loads(ended.out)
+    assert (ended.status, scores["photos"]) == (0, 2)
+    assert scores["data"]["folder"] == str(folder)
+    assert scores["checkpoint"]["file"] == str(store.BUNDLED_FILE)
+
+
+def test_resuming_where_the_checkpoint_names_no_data(lesionseg: Command) -> None:
+    saved(store.runs_dir() / "mine" / store.LAST)
+    ended = lesionseg("train", "--resume")
+    assert (ended.status, "error: no data set yet: " in ended.err) == (1, True)
+
+
+@pytest.fixture
+def regions(cache_dir: Path) -> Path:
+    """A network that was never trained, but finds several regions on drawings."""
+    return saved(cache_dir / "runs" / "regions" / store.BEST, width=2, seed=3)
+
+
+@pytest.mark.usefixtures("regions")
+def test_all_regions_or_the_largest(lesionseg: Command, photo: Path, tmp_path: Path) -> None:
+    data, (height, width, _) = tmp_path / "data", images.read_photo(photo).shape
+    write_photo(data / "images" / "a.png", 5)
+    write_mask(data / "masks" / "a.png", np.zeros((height, width), bool))
+    written = []
+    for words in ((), ("--all-regions",)):
+        one, folder = tmp_path / "mask.png", tmp_path / "found"
+        assert lesionseg("segment", photo, "-o", one, *words).status == 0
+        assert lesionseg("eval", "--data", data, "--masks", folder, *words).status == 0
+        assert one.read_bytes() == (folder / "a_segmentation.png").read_bytes()
+        network = Segmenter(begun(2, seed=3), "cpu", all_regions=bool(words))
+        assert one.read_bytes() == images.mask_png(network(photo).mask)
+        written.append(one.read_bytes())
+    assert written[0] != written[1]
+
+
+def test_the_accurate_recipe(lesionseg: Command, data: Path) -> None:
+    words = ("--width", 1, "--image-size", 128, "--epochs", 2, "--batch-size", 4)
+    ended = lesionseg("train", "--data", data, "--recipe", "accurate", *words, "--run", "mine")
+    assert (ended.status, "recipe accurate" in ended.err) == (0, True)
+    best = checkpoints.load(store.runs_dir() / "mine" / store.BEST)
+    assert (best.recipe.name, best.model.stem) == ("accurate", "half")
+    more = lesionseg("train", "--resume", "--run", "mine", "--epochs", 3)
+    assert (more.status, "was begun with epochs 2, got 3" in more.err) == (1, True)
+    other = lesionseg("train", "--resume", "--run", "mine", "--recipe", "classic")
+    assert (other.status, "was begun with recipe accurate" in other.err) == (1, True)
+
+
+@pytest.mark.usefixtures("regions")
+def test_photos_of_low_quality_are_named_and_counted(lesionseg: Command, tmp_path: Path) -> None:
+    photos = [write_photo(tmp_path / "photos" / f"{index}.png", index) for index in range(3)]
+    words = ("segment", tmp_path / "photos", "-o", tmp_path / "found", "--json")
+    plain = lesionseg(*words)
+    lines = [json.loads(line) for line in plain.out.splitlines()]
+    qualities = [line["quality"] for line in lines]
+    network = Segmenter(begun(2, seed=3), "cpu")
+    assert qualities == pytest.approx([network(photo).quality for photo in photos])
+    assert all("doubtful" not in line for line in lines)
+    assert "doubtful" not in plain.err
+    level = sorted(qualities)[1]
+    assert min(qualities) < level < max(qualities)
+    ended = lesionseg(*words, "--doubtful-below", level)
+    assert ended.status == 0
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert [line["doubtful"] for line in lines] == [quality < level for quality in qualities]
+    lowest = photos[qualities.index(min(qualities))]
+    assert ended.err.count("doubtful:") == 1
+    assert f"doubtful: {lowest}: quality {min(qualities):.3f}\n" in ended.err
+    assert "photos: 3 done, 0 failed, 0 skipped, 1 doubtful\n" in ended.err
+    lowest.write_bytes(b"no picture")
+    failed = lesionseg(*words, "--doubtful-below", level)
+    assert (failed.status, "1 failed, 0 skipped, 0 doubtful" in failed.err) == (1, True)
 
 
 def test_eval_writes_masks(lesionseg: Command, data: Path, trained: Path, tmp_path: Path) -> None:
@@ -179,6 +302,9 @@ def test_segment_writes_nothing_where_outputs_meet(
         (["train", "--epochs", "many"], 2, "--epochs"),
         (["train", "--image-size", "100"], 2, "a multiple of 16, got 100"),
         (["train", "--recipe", "magic"], 2, "classic"),
+        (["train", "--recipe", "accurate", "--image-size", "64"], 2, "expected 128 to 2048"),
+        (["train", "--run", "bundled"], 1, "names the weights of this package"),
+        (["eval", "--predictions", "x", "--all-regions"], 2, "go without --predictions"),
         (["train", "--colour"], 2, "--colour"),
         (["train", "--photos", "x"], 2, "--photos and --truth go together"),
         (["train", "--data", "x", "--photos", "x", "--truth", "x"], 2, "give either"),
@@ -187,12 +313,11 @@ def test_segment_writes_nothing_where_outputs_meet(
         (["train", "--data", "nowhere"], 1, "no data 'nowhere'"),
         (["train", "--device", "abacus"], 1, "expected cpu, cuda, cuda:1 or mps"),
         (["train", "--resume"], 1, "no run to resume"),
-        (["eval"], 1, "lesionseg train"),
         (["eval", "--checkpoint", "none"], 1, "no checkpoint 'none'"),
         (["segment"], 2, "no photos"),
         (["segment", "a.jpg"], 2, "-o mask.png"),
-        (["segment", "a.jpg", "-o", "mask.png"], 1, "lesionseg train"),
         (["segment", "a.jpg", "-o", "mask.png", "--threshold", "2"], 2, "--threshold"),
+        (["segment", "a.jpg", "-o", "mask.png", "--doubtful-below", "2"], 2, "--doubtful-below"),
         (["segment", "a.jpg", "-o", "mask.jpg"], 1, "name it mask.png"),
         (["segment", "--files-from", "none", "-o", "masks"], 1, "cannot read none"),
         (["download", "isic1999"], 2, "isic2018"),

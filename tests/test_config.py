@@ -136,10 +136,11 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
     [
         ({"image_size": 100}, "image size: expected a multiple of 16, got 100"),
         ({"image_size": 32, "stem": "half"}, "image size: expected 64 to 2048, got 32"),
+        ({"image_size": 96, "name": "accurate"}, "image size: expected 128 to 2048, got 96"),
         (
-            {"image_size": 96, "name": "accurate"},
+            {"image_size": 160, "name": "accurate"},
             "image size: expected a multiple of 64, as recipe accurate begins at half the side, "
-            "got 96",
+            "got 160",
         ),
         ({"image_size": 240, "stem": "half"}, "image size: expected a multiple of 32, got 240"),
         ({"learning_rate": float("nan")}, "learning rate: expected 1e-09 to 10, got nan"),

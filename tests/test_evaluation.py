@@ -1,12 +1,13 @@
 """Scores of a network and of finished masks, and what a reader is told about them."""
 
 import dataclasses
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, begun, drawing, segmenter, write_mask, write_pairs, write_photo
+from helpers import DATA, begun, drawing, write_mask, write_pairs, write_photo
 from PIL import Image
 
 from lesionseg import dataset, evaluation
@@ -32,8 +33,14 @@ def pairs_in(folder: Path) -> tuple[Pair, ...]:
     return dataset.find(folder).split("all")
 
 
+@cache
+def every() -> Segmenter:
+    """A network that was never trained, but calls a part of every lesion a lesion."""
+    return Segmenter(begun(2, seed=3), "cpu", all_regions=True)
+
+
 def evaluate(pairs: tuple[Pair, ...], **options: Any) -> Scored:
-    return evaluation.evaluate(segmenter(), pairs, batch_size=2, workers=2, **options)
+    return evaluation.evaluate(every(), pairs, batch_size=2, workers=2, **options)
 
 
 def compare(predictions: Path, pairs: tuple[Pair, ...]) -> Scored:
@@ -47,15 +54,19 @@ def test_a_network_is_scored_as_by_hand(tmp_path: Path) -> None:
     assert scored.scores == [
         PhotoScore(
             f"ISIC_{index:07d}",
-            by_hand(segmenter()(drawing(index)[0]).mask, drawing(index)[1]),
-            *drawing(index)[1].shape,
+            by_hand(every()(drawing(index)[0]).mask, drawing(index)[1]),
+            height=drawing(index)[1].shape[0],
+            width=drawing(index)[1].shape[1],
+            quality=every()(drawing(index)[0]).quality,
         )
         for index in (0, 1, 2)
     ]
     assert all(0 < score.confusion.dice < 1 for score in scored.scores)
     assert (scored.skipped, scored.zero_one, done) == ([], 0, [1, 2, 3])
-    # The masks that were written score the same.
-    assert compare(tmp_path / "masks", pairs) == scored
+    assert len({score.quality for score in scored.scores}) == 3
+    # The masks that were written score the same; of their quality nothing is known.
+    again = [dataclasses.replace(score, quality=None) for score in scored.scores]
+    assert compare(tmp_path / "masks", pairs) == dataclasses.replace(scored, scores=again)
 
 
 def test_photos_that_cannot_be_scored_are_named(tmp_path: Path) -> None:
@@ -208,6 +219,7 @@ def trained_on(*ids: str, drawn: bool = False) -> TrainingData:
         ("seeded", None, "all"),
         ("seeded", trained_on("q"), "all"),
         ("seeded", trained_on("a"), "val"),  # the same id in another case
+        ("seeded", trained_on("a", "z"), "all"),  # its own split was another one
     ],
 )
 def test_what_is_scored_where_no_split_is_named(
@@ -222,8 +234,10 @@ def test_all_is_scored_where_nothing_is_set_apart() -> None:
 
 
 def network(*ids: str, drawn: bool = False) -> Segmenter:
-    start = dataclasses.replace(begun(), data=trained_on(*ids, drawn=drawn), epoch=4)
-    return Segmenter(start, "cpu", 0.25, Path("best.pt"))
+    start = dataclasses.replace(
+        begun(), data=trained_on(*ids, drawn=drawn), epoch=4, command="lesionseg t", commit="abc"
+    )
+    return Segmenter(start, "cpu", 0.25, path=Path("best.pt"))
 
 
 DRAWN = "these pictures are drawn by lesionseg; they are no photos"
@@ -276,6 +290,8 @@ def test_a_report_says_what_was_scored_and_by_what() -> None:
     assert by_network.checkpoint["file"] == "best.pt"
     assert by_network.checkpoint["epoch"] == 4
     assert by_network.checkpoint["training_photos"] == 1
+    assert by_network.checkpoint["command"] == "lesionseg t"
+    assert by_network.checkpoint["commit"] == "abc"
     assert (by_network.threshold, by_network.command) == (0.25, "lesionseg e")
     by_hand_drawn = evaluation.summed_up(scored, found(), "val", None, "")
     assert (by_hand_drawn.checkpoint, by_hand_drawn.threshold) == (None, None)

@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,22 @@ import pytest
 from helpers import SIZE, begun, drawing, saved, segmenter, write_photo
 from PIL import Image
 
-from lesionseg import images, inference, store
+from lesionseg import images, inference, quality, store
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask, Probabilities
 from lesionseg.inference import Segmenter, load, stream
 
 
+@cache
+def every(threshold: float) -> Segmenter:
+    """The network of the tests, with all regions that it finds."""
+    return Segmenter(begun(2, seed=3), "cpu", threshold, all_regions=True)
+
+
 def test_a_file_and_its_array_give_the_same(tmp_path: Path) -> None:
     path = write_photo(tmp_path / "photo.png")
     photo, _ = drawing(0)
-    results = [segmenter()(path), segmenter()(str(path)), segmenter()(photo)]
+    results = [every(0.5)(path), every(0.5)(str(path)), every(0.5)(photo)]
     for result in results:
         assert result.mask.shape == result.probabilities.shape == photo.shape[:2]
         assert result.mask.dtype == np.bool_
@@ -28,6 +35,7 @@ def test_a_file_and_its_array_give_the_same(tmp_path: Path) -> None:
         assert 0 <= result.probabilities.min() < 0.5 < result.probabilities.max() <= 1
         assert (result.probabilities == results[0].probabilities).all()
         assert (result.mask == (result.probabilities > 0.5)).all()
+        assert result.quality == results[0].quality
 
 
 def test_a_turned_photo_gets_an_upright_mask(tmp_path: Path) -> None:
@@ -48,13 +56,58 @@ def test_soft_maps_are_enlarged_first_and_thresholded_after() -> None:
     assert soft.dtype == np.float32
     expected = images.enlarge(soft[0], *photo.shape[:2]) > 0.5
     thresholded_first = images.enlarge((soft[0] > 0.5).astype(np.float32), *photo.shape[:2]) > 0.5
-    assert (segmenter()(photo).mask == expected).all()
+    assert (every(0.5)(photo).mask == expected).all()
     assert (expected != thresholded_first).any()
+
+
+def test_probabilities_are_all_that_the_network_saw() -> None:
+    photo, _ = drawing(1)
+    (soft,) = segmenter().predict([images.shrink(photo, SIZE)])
+    for network in (segmenter(), every(0.5)):
+        result = network(photo)
+        assert (result.soft == soft).all()
+        assert (result.probabilities == images.enlarge(soft, *photo.shape[:2])).all()
+        assert result.probabilities is result.probabilities  # made once
+
+
+ISLANDS = np.full((8, 8), 0.1, np.float32)
+ISLANDS[1:5, 1:5] = 0.9
+ISLANDS[2:4, 2:4] = 0.2  # a hole
+ISLANDS[6:, 6:] = 0.7
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (5, 3)])
+def test_the_largest_region_or_all_of_them(rows: int, columns: int) -> None:
+    one, whole = (
+        network.at_size(ISLANDS, 8 * rows, 8 * columns) for network in (segmenter(), every(0.5))
+    )
+    largest = np.zeros((8, 8), bool)
+    largest[1:5, 1:5] = True
+    for found, expected in ((one, largest), (whole, ISLANDS > 0.5)):
+        assert found.mask.shape == (8 * rows, 8 * columns)
+        middles = found.mask[rows // 2 :: rows, columns // 2 :: columns]
+        assert (middles == expected).all()
+    assert (whole.mask == (whole.probabilities > 0.5)).all()
+    assert (one.probabilities == whole.probabilities).all()
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+def test_quality_is_that_of_the_whole_map(threshold: float) -> None:
+    unsure = ISLANDS.copy()
+    unsure[0, 6:] = (0.31, 0.47)  # in no mask's largest region
+    expected = quality.agreement(unsure, threshold)
+    assert 0 < expected < 1
+    for all_regions in (False, True):
+        network = Segmenter(begun(), "cpu", threshold, all_regions=all_regions)
+        assert network.at_size(unsure, 20, 30).quality == expected
+    photo, _ = drawing(0)
+    (soft,) = every(threshold).predict([images.shrink(photo, SIZE)])
+    assert every(threshold)(photo).quality == quality.agreement(soft, threshold)
 
 
 @pytest.mark.parametrize("threshold", [0.4, 0.6])
 def test_the_threshold(threshold: float) -> None:
-    result = Segmenter(begun(2, seed=3), "cpu", threshold)(drawing(0)[0])
+    result = every(threshold)(drawing(0)[0])
     assert (result.mask == (result.probabilities > threshold)).all()
     assert (result.mask != (result.probabilities > 0.5)).any()
 
@@ -95,8 +148,7 @@ def test_bad_photos(tmp_path: Path) -> None:
 
 
 def test_which_checkpoint_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(LesionsegError, match="no checkpoint yet"):
-        load()
+    assert load(device="cpu").path == store.BUNDLED_FILE
     old = saved(store.runs_dir() / "old" / "best.pt", seed=1)
     new = saved(store.runs_dir() / "new" / "best.pt", seed=2)
     other = saved(tmp_path / "other.pt", seed=3)
@@ -111,7 +163,10 @@ def test_which_checkpoint_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(store.CHECKPOINT_VARIABLE, str(other))
     loaded = load(device="cpu", threshold=0.25)
     assert (seed(loaded), loaded.path, loaded.threshold) == (3, other, 0.25)
+    assert not loaded.all_regions
+    assert load("old", "cpu", all_regions=True).all_regions
     assert seed(load("old", "cpu")) == 1
+    assert load(store.BUNDLED, "cpu").path == store.BUNDLED_FILE
 
 
 def masks_of(

@@ -1,8 +1,9 @@
 import math
+import statistics
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,16 @@ from PIL import Image
 
 from lesionseg.errors import LesionsegError
 from lesionseg.images import read_mask
-from lesionseg.metrics import METRICS, Confusion, Mask, confusion, summarise
+from lesionseg.metrics import (
+    METRICS,
+    Confusion,
+    Mask,
+    PhotoScore,
+    Reliability,
+    confusion,
+    reliability,
+    summarise,
+)
 
 Pixels = Mask | list[list[int]]
 
@@ -268,6 +278,80 @@ def test_ten_thousand_photos_are_summarised_in_little_memory() -> None:
 def test_a_set_of_no_photos_is_an_error() -> None:
     with pytest.raises(LesionsegError, match="at least one"):
         summarise([])
+
+
+def judged(*photos: tuple[float | None, int]) -> list[PhotoScore]:
+    """Photos of a quality each, with a Jaccard of so many hundredths."""
+    return [
+        PhotoScore(str(number), Confusion(hits, 100 - hits, 0, 0), 10, 10, quality)
+        for number, (quality, hits) in enumerate(photos)
+    ]
+
+
+def correlation(*photos: tuple[float | None, int]) -> float | None:
+    told = reliability(judged(*photos))
+    assert told is not None
+    return told.rank_correlation
+
+
+@pytest.mark.parametrize(
+    ("photos", "expected"),
+    [
+        (((0.1, 10), (0.2, 20), (0.9, 21)), 1),
+        (((0.1, 90), (0.2, 20), (0.9, 10)), -1),
+        (((0.1, 10), (0.2, 40), (0.3, 30), (0.9, 20)), 0.2),  # 1 - 6 (0 + 4 + 0 + 4) / (4 * 15)
+        # Ranks 2.5, 4, 1, 2.5 and 2, 4, 1, 3: products sum to 4.5, squares to 4.5 and 5.
+        (((0.2, 20), (0.9, 40), (0.1, 10), (0.2, 30)), math.sqrt(0.9)),
+        # Ranks 2, 2, 2, 4 and 1.5, 1.5, 3.5, 3.5: products sum to 2, squares to 3 and 4.
+        (((0.1, 10), (0.1, 10), (0.1, 30), (0.2, 30)), 1 / math.sqrt(3)),
+    ],
+)
+def test_the_rank_correlation_by_hand(photos: Sequence[tuple[float, int]], expected: float) -> None:
+    assert correlation(*photos) == pytest.approx(expected)
+
+
+def naive_ranks(values: list[float]) -> list[float]:
+    return [
+        sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values
+    ]
+
+
+qualities = st.one_of(st.sampled_from((0.0, 0.5, 1.0)), st.floats(0, 1))
+
+
+@property_test
+@given(st.lists(st.tuples(qualities, st.integers(0, 100)), min_size=1, max_size=25))
+def test_reliability_is_that_of_the_naive_rule(photos: list[tuple[float, int]]) -> None:
+    told = reliability(judged(*photos))
+    assert told is not None
+    quality, hits = ([float(photo[which]) for photo in photos] for which in (0, 1))
+    if len({*quality}) > 1 and len({*hits}) > 1:
+        expected = statistics.correlation(naive_ranks(quality), naive_ranks(hits))
+        assert told.rank_correlation == pytest.approx(expected, abs=1e-9)
+    else:
+        assert told.rank_correlation is None
+    failures = sum(each < 65 for each in hits)
+    assert 0 <= told.in_lowest_tenth <= told.in_lowest_fifth <= failures
+
+
+def test_where_the_failures_are() -> None:
+    failed = {0, 2, 3, 4, 5, 20}  # of 25 photos; 3 are the lowest tenth, 5 the lowest fifth
+    photos = [(rank / 25, 64 if rank in failed else 65) for rank in range(25)]
+    told = reliability(judged(*photos[::-1]))
+    assert told is not None
+    assert (told.in_lowest_tenth, told.in_lowest_fifth) == (2, 4)
+
+
+def test_what_is_constant_has_no_rank_correlation() -> None:
+    assert correlation((0.5, 10), (0.5, 20), (0.5, 90)) is None
+    assert correlation((0.1, 10), (0.2, 10), (0.3, 10)) is None
+    assert reliability(judged((0.1, 10))) == Reliability(None, 1, 1)
+
+
+def test_masks_from_elsewhere_have_no_reliability() -> None:
+    assert reliability([]) is None
+    assert reliability(judged((None, 10), (None, 20))) is None
+    assert reliability(judged((0.5, 10), (None, 20), (0.6, 30))) is None
 
 
 def test_the_import_is_light() -> None:

@@ -21,7 +21,7 @@ from lesionseg.report import Evaluation
 
 HEADER = (
     "id,height,width,lesion_share_truth,lesion_share_prediction,dice,jaccard,threshold_jaccard,"
-    "accuracy,sensitivity,specificity,tp,fp,fn,tn\n"
+    "accuracy,sensitivity,specificity,tp,fp,fn,tn,quality\n"
 )
 
 
@@ -34,12 +34,15 @@ def evaluation(scores: list[PhotoScore]) -> Evaluation:
         command="lesionseg evaluate",
         version="1.2.3",
         threshold=0.5,
+        all_regions=False,
         notes=["drawn by this program, not photos"],
     )
 
 
-def scored(name: str, *counts: int, height: int = 10, width: int = 10) -> PhotoScore:
-    return PhotoScore(name, Confusion(*counts), height, width)
+def scored(
+    name: str, *counts: int, height: int = 10, width: int = 10, quality: float | None = None
+) -> PhotoScore:
+    return PhotoScore(name, Confusion(*counts), height, width, quality)
 
 
 THREE = [scored("c", 90, 0, 0, 10), scored("a", 30, 10, 10, 50), scored("b", 0, 0, 0, 100)]
@@ -53,7 +56,8 @@ def photo_scores(draw: st.DrawFn) -> PhotoScore:
     # No \r: the csv module quotes it from Python 3.13 only.
     letters = st.characters(codec="utf-8", exclude_characters="\r")
     name = draw(st.text(letters, min_size=1, max_size=8))
-    return scored(name, *counts, height=height, width=width)
+    quality = draw(st.none() | st.floats(0, 1))
+    return scored(name, *counts, height=height, width=width, quality=quality)
 
 
 many = st.lists(photo_scores(), min_size=1, max_size=15, unique_by=lambda score: score.id)
@@ -88,6 +92,7 @@ def test_the_object_that_scripts_read() -> None:
             "photos",
             "failures",
             *METRICS,
+            "reliability",
             "worst",
             "skipped",
             "left_out",
@@ -95,7 +100,7 @@ def test_the_object_that_scripts_read() -> None:
             "checkpoint",
             "data",
         ),
-        *("threshold", "version", "command", "definitions"),
+        *("threshold", "all_regions", "version", "command", "definitions"),
     }
     assert found["photos"] == 3
     assert found["failures"] == 1 / 3
@@ -108,14 +113,38 @@ def test_the_object_that_scripts_read() -> None:
     assert found["checkpoint"] == {"epochs": 5, "size": [256, 256]}
     assert found["skipped"] == ["ISIC_0000009: no mask"]
     assert found["notes"] == ["drawn by this program, not photos"]
-    assert (found["threshold"], found["version"]) == (0.5, "1.2.3")
+    assert (found["threshold"], found["version"], found["reliability"]) == (0.5, "1.2.3", None)
+    assert found["all_regions"] is False
+
+
+def test_how_well_quality_told_the_scores() -> None:
+    three = [
+        replace(score, quality=quality)
+        for score, quality in zip(THREE, (0.9, 0.2, 0.8), strict=True)
+    ]
+    found: dict[str, Any] = report.as_json(evaluation(three))
+    assert found["reliability"] == {
+        "rank_correlation": pytest.approx(math.sqrt(0.75)),
+        "in_lowest_tenth": 1,
+        "in_lowest_fifth": 1,
+    }
+    line = (
+        "quality told the Dice with a rank correlation of 0.87\n"
+        "failures in the tenth of lowest quality: 1, in the fifth: 1\n"
+    )
+    assert line in shown(evaluation(three))
+    without = evaluation([*three, scored("d", 1, 2, 3, 94)])
+    assert report.as_json(without)["reliability"] is None
+    alike = [replace(score, quality=0.5) for score in THREE]
+    for each in (without, evaluation(alike)):
+        assert "quality" not in shown(each)
 
 
 def test_the_rows_of_the_table_of_scores() -> None:
-    rows = written(evaluation(THREE))[1]
-    a = "a,10,10,0.4,0.4,0.75,0.6,0.0,0.8,0.75,0.8333333333333334,30,10,10,50\n"
-    b = "b,10,10,0.0,0.0,1.0,1.0,1.0,1.0,1.0,1.0,0,0,0,100\n"
-    c = "c,10,10,0.9,0.9,1.0,1.0,1.0,1.0,1.0,1.0,90,0,0,10\n"
+    rows = written(evaluation([*THREE[:2], replace(THREE[2], quality=0.25)]))[1]
+    a = "a,10,10,0.4,0.4,0.75,0.6,0.0,0.8,0.75,0.8333333333333334,30,10,10,50,\n"
+    b = "b,10,10,0.0,0.0,1.0,1.0,1.0,1.0,1.0,1.0,0,0,0,100,0.25\n"
+    c = "c,10,10,0.9,0.9,1.0,1.0,1.0,1.0,1.0,1.0,90,0,0,10,\n"
     assert rows == HEADER + a + b + c
 
 
@@ -152,6 +181,7 @@ def test_csv_round_trip(scores: list[PhotoScore]) -> None:
         )
         for name in METRICS:
             assert float(row[name]) == getattr(counts, name)
+        assert (float(row["quality"]) if row["quality"] else None) == score.quality
         pixels = score.height * score.width
         lesion = counts.true_positive + counts.false_negative
         found = counts.true_positive + counts.false_positive

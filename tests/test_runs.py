@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import SIZE, begun, drawing, write_mask, write_pairs
+from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs
 
 from lesionseg import checkpoint as checkpoints
 from lesionseg import runs
@@ -45,8 +45,19 @@ def test_the_source_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ):
         first = gather(source)[0].data
         monkeypatch.chdir(folder)
-        assert gather(Source.of(first))[0].data == first
+        again = Source.of(first)
+        assert again is not None
+        assert gather(again)[0].data == first
         monkeypatch.chdir(tmp_path)
+
+
+def test_a_checkpoint_may_not_say_where_its_data_were() -> None:
+    assert Source.of(DATA) is None
+    names = ("folder", "photos_folder", "truth_folder")
+    where: list[dict[str, Any]] = [{name: "x"} for name in names]
+    found = [Source.of(dataclasses.replace(DATA, **each)) for each in where]
+    x = Path("x")
+    assert found == [Source(x), Source(None, x), Source(None, None, x)]
 
 
 def test_problems_of_every_kind_are_told(tmp_path: Path) -> None:

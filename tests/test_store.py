@@ -67,7 +67,7 @@ def test_a_new_run_is_named_or_dated() -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "/a", "a/"])
-def test_a_run_has_a_name_not_a_path(name: str) -> None:
+def test_a_run_has_a_name_of_its_own(name: str) -> None:
     with pytest.raises(LesionsegError, match=r"expected a run's name, got .* use --output$"):
         store.new_run(name)
 
@@ -138,17 +138,47 @@ def test_the_checkpoint_of_the_latest_run() -> None:
     assert store.find_checkpoint() == newest / store.BEST
 
 
-def test_no_checkpoint_yet() -> None:
-    with pytest.raises(LesionsegError, match=r"no checkpoint yet: .* 'lesionseg train'.*--checkp"):
-        store.find_checkpoint()
-    with pytest.raises(LesionsegError, match=r"no checkpoint 'x': .*no run has been trained yet$"):
+def test_the_bundled_checkpoint_where_nothing_was_trained() -> None:
+    assert store.find_checkpoint() == store.BUNDLED_FILE
+    make_run("begun", store.LAST)
+    assert store.find_checkpoint() == store.BUNDLED_FILE
+    own = make_run("own", store.BEST) / store.BEST
+    assert store.find_checkpoint() == own
+    assert store.BUNDLED_FILE.is_file()
+
+
+def test_the_bundled_checkpoint_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = make_run("own", store.BEST) / store.BEST
+    assert store.find_checkpoint("bundled") == store.BUNDLED_FILE
+    monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "bundled")
+    assert store.find_checkpoint() == store.BUNDLED_FILE
+    monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "own")
+    assert store.find_checkpoint() == own
+    assert store.find_checkpoint("bundled") == store.BUNDLED_FILE
+    with pytest.raises(LesionsegError, match=r"^'bundled' names the weights of this package"):
+        store.unused_run(Path("bundled"))
+    monkeypatch.chdir(own.parent)
+    Path("bundled").touch()
+    assert store.find_checkpoint("bundled") == store.BUNDLED_FILE
+
+
+NAMED = "; 'bundled' names the weights of this package$"
+
+
+def test_a_wrong_name_where_nothing_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        LesionsegError, match=f"no checkpoint 'x': .*no run has been trained yet{NAMED}"
+    ):
         store.find_checkpoint("x")
+    monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "y")  # never passed over in silence
+    with pytest.raises(LesionsegError, match=r"no checkpoint 'y' \(from \$LESIONSEG_CHECKPOINT\)"):
+        store.find_checkpoint()
 
 
 def test_a_wrong_name_lists_the_right_ones() -> None:
     for name, file in (("b", store.BEST), ("a", store.BEST), ("unfinished", store.LAST)):
         make_run(name, file)
-    with pytest.raises(LesionsegError, match=r"no checkpoint 'x': .*; the runs are: a, b$"):
+    with pytest.raises(LesionsegError, match=f"no checkpoint 'x': .*; the runs are: a, b{NAMED}"):
         store.find_checkpoint("x")
 
 

@@ -1,8 +1,6 @@
 """`lesionseg eval`."""
 
 import json
-import shlex
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ from lesionseg.catalog import find_data
 from lesionseg.commands.options import (
     CLASSIC,
     WORKERS,
+    AllRegions,
     BatchSize,
     CacheDir,
     CheckpointName,
@@ -24,6 +23,7 @@ from lesionseg.commands.options import (
     Threshold,
     Truth,
     Workers,
+    command_line,
     data_source,
     field,
     folder,
@@ -47,6 +47,7 @@ def evaluate(
     report: Annotated[Path | None, folder("Write summary.json and scores.csv here.")] = None,
     masks: Annotated[Path | None, folder("Write the network's masks here.")] = None,
     threshold: Threshold = 0.5,
+    all_regions: AllRegions = False,
     batch_size: BatchSize = CLASSIC.validation_batch_size,
     device: Device = None,
     workers: Workers = WORKERS,
@@ -56,25 +57,28 @@ def evaluate(
     """Score a checkpoint, or a folder of masks, against truth masks by the challenge's rules.
 
     Every photo is scored alone, at its truth mask's own resolution; the score of the set is the
-    mean over photos. Without --data it takes the set that the checkpoint was trained on.
+    mean over photos. Without --data it takes the set that the checkpoint was trained on; for the
+    bundled weights, the one that was downloaded.
     """
     from lesionseg import evaluation
     from lesionseg import report as reports
     from lesionseg.runs import Source
 
-    if predictions and masks:
-        raise typer.BadParameter("--masks writes a network's masks: it goes without --predictions")
+    if predictions and (masks or all_regions):
+        raise typer.BadParameter(
+            "--masks and --all-regions are for a network's masks: they go without --predictions"
+        )
     source = data_source(data, photos, truth, masks_alone=predictions is not None)
     score: Callable[..., evaluation.Scored]
     if predictions is not None:
         segmenter = None
         score = partial(evaluation.compare, predictions)
     else:
-        segmenter = named_segmenter(checkpoint, device, threshold)
+        segmenter = named_segmenter(checkpoint, device, threshold, all_regions)
         score = partial(evaluation.evaluate, segmenter, batch_size=batch_size, masks=masks)
     trained = segmenter.checkpoint.data if segmenter else None
     if source is None:
-        source = Source.of(trained) if trained else Source(find_data())
+        source = (Source.of(trained) if trained else None) or Source(find_data())
     found = source.find()
     chosen = split or evaluation.held_out(found, trained)
     pairs = found.split(chosen)
@@ -82,8 +86,7 @@ def evaluate(
     with terminal.bar("scoring") as bar:
         scored = score(pairs, workers=workers, on_photo=lambda done: bar(done, len(pairs)))
     note_problems(scored.skipped, "error")
-    command = shlex.join(["lesionseg", *sys.argv[1:]])
-    result = evaluation.summed_up(scored, found, chosen, segmenter, command)
+    result = evaluation.summed_up(scored, found, chosen, segmenter, command_line())
     if report is not None:
         reports.write(result, report)
     if as_json:

@@ -1,6 +1,8 @@
 """Options that several commands share, and what they mean; defaults come from the configuration."""
 
 import os
+import shlex
+import sys
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +12,7 @@ import typer
 
 from lesionseg import store, terminal
 from lesionseg.catalog import find_data
-from lesionseg.config import ModelConfig, Recipe
+from lesionseg.config import RECIPES
 
 if TYPE_CHECKING:
     from lesionseg.inference import Segmenter
@@ -36,7 +38,7 @@ def folder(help: str, *names: str) -> Any:
 
 
 SplitName = StrEnum("SplitName", ["train", "val", "test"])  # Typer takes no list of Literal
-SHAPE, CLASSIC = ModelConfig(), Recipe()
+SHAPE, CLASSIC = RECIPES["classic"]
 
 CacheDir = Annotated[
     Path | None,
@@ -67,8 +69,8 @@ Workers = Annotated[int, typer.Option(min=1, help="Threads that read and write p
 CheckpointName = Annotated[
     str | None,
     field(
-        "A checkpoint file, or the name or folder of a run.",
-        f"${store.CHECKPOINT_VARIABLE}, else the latest run",
+        f"A checkpoint file, the name or folder of a run, or '{store.BUNDLED}'.",
+        f"${store.CHECKPOINT_VARIABLE}, else the latest run, else the bundled weights",
         "--checkpoint",
         "-c",
         metavar="FILE|RUN",
@@ -76,6 +78,14 @@ CheckpointName = Annotated[
 ]
 Threshold = Annotated[
     float, typer.Option(min=0, max=1, help="A pixel is lesion where its probability is above.")
+]
+AllRegions = Annotated[
+    bool,
+    typer.Option(
+        "--all-regions",
+        help="Keep every region and every hole, where photos show several lesions. "
+        "Default: the largest region, without holes.",
+    ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Photos in one step of the network.")]
 
@@ -95,16 +105,24 @@ def data_source(
     return Source(find_data(data) if data else None, photos, truth)
 
 
-def named_segmenter(checkpoint: str | None, device: str | None, threshold: float) -> "Segmenter":
+def named_segmenter(
+    checkpoint: str | None, device: str | None, threshold: float, all_regions: bool
+) -> "Segmenter":
     """The network that is meant, named on standard error."""
     from lesionseg.device import keep_freed_memory
     from lesionseg.inference import load
 
     keep_freed_memory()
-    segmenter = load(checkpoint, device, threshold)
+    segmenter = load(checkpoint, device, threshold, all_regions=all_regions)
     drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.drawn else ""
-    terminal.note(f"checkpoint {segmenter.path}{drawn} on {segmenter.device}")
+    bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
+    terminal.note(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.device}")
     return segmenter
+
+
+def command_line() -> str:
+    """The command as it was typed."""
+    return shlex.join(["lesionseg", *sys.argv[1:]])
 
 
 def note_problems(problems: Iterable[str], what: str) -> None:

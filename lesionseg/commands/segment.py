@@ -13,6 +13,7 @@ from lesionseg import terminal
 from lesionseg.commands.options import (
     CLASSIC,
     WORKERS,
+    AllRegions,
     BatchSize,
     CacheDir,
     CheckpointName,
@@ -55,6 +56,7 @@ def segment(
     ] = None,
     checkpoint: CheckpointName = None,
     threshold: Threshold = 0.5,
+    all_regions: AllRegions = False,
     overlay: Annotated[
         Path | None,
         field(
@@ -64,6 +66,17 @@ def segment(
     probabilities: Annotated[
         Path | None,
         field("Also write the probabilities, as PNG of 0 to 255.", "none", metavar="FILE|DIR"),
+    ] = None,
+    doubtful_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            show_default=False,
+            metavar="QUALITY",
+            help="Name and count the photos whose mask has a lower quality (0 to 1, as --json "
+            "tells it), to be looked at.",
+        ),
     ] = None,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out photos whose results are all there.")
@@ -86,16 +99,21 @@ def segment(
     outputs = batch.Outputs(_mask_output(names, output, as_json), overlay, probabilities)
     jobs = batch.plan(names, outputs, skip_existing=skip_existing)
     skipped = {job for job in jobs if skip_existing and job.done}
-    segmenter = named_segmenter(checkpoint, device, threshold)
+    segmenter = named_segmenter(checkpoint, device, threshold, all_regions)
     todo = [job for job in jobs if job not in skipped]
     results = batch.run(segmenter, todo, batch_size=batch_size, workers=workers)
-    failed = 0
+    failed = doubtful = 0
     with terminal.bar("segmenting", hidden=as_json and sys.stdout.isatty()) as bar:
         for done, job in enumerate(jobs, start=1):
-            failed += _tell(job, None if job in skipped else next(results)[1], as_json)
+            result = None if job in skipped else next(results)[1]
+            failed += isinstance(result, LesionsegError)
+            doubtful += _tell(job, result, doubtful_below, as_json)
             bar(done, len(jobs))
     if len(jobs) > 1:
-        terminal.note(f"photos: {len(todo) - failed} done, {failed} failed, {len(skipped)} skipped")
+        counts = f"{len(todo) - failed} done, {failed} failed, {len(skipped)} skipped"
+        terminal.note(
+            f"photos: {counts}{'' if doubtful_below is None else f', {doubtful} doubtful'}"
+        )
     if failed:
         raise typer.Exit(1)
 
@@ -133,10 +151,12 @@ def _mask_output(names: list[Path], output: Path | None, as_json: bool) -> Path:
     return output
 
 
-def _tell(job: "Job", result: "Result | LesionsegError | None", as_json: bool) -> bool:
-    """Prints what became of a photo, None where it was skipped; returns whether it failed."""
+def _tell(
+    job: "Job", result: "Result | LesionsegError | None", level: float | None, as_json: bool
+) -> bool:
+    """Says what became of a photo, None where it was skipped; returns whether it is doubtful."""
     line: dict[str, object] = {"file": str(job.photo), "mask": str(job.outputs.mask)}
-    failed = isinstance(result, LesionsegError)
+    doubtful = False
     if isinstance(result, LesionsegError):
         terminal.note(f"error: {result}")
         line = {"file": str(job.photo), "error": str(result)}
@@ -144,6 +164,10 @@ def _tell(job: "Job", result: "Result | LesionsegError | None", as_json: bool) -
         line["skipped"] = True
     else:
         line |= asdict(result)
+        if level is not None:
+            doubtful = line["doubtful"] = result.quality < level
+        if doubtful:
+            terminal.note(f"doubtful: {job.photo}: quality {result.quality:.3f}")
     if as_json:
         print(json.dumps(line), flush=True)
-    return failed
+    return doubtful

@@ -20,6 +20,7 @@ from lesionseg.commands.options import (
     Photos,
     Truth,
     Workers,
+    command_line,
     data_source,
     field,
     note_problems,
@@ -37,7 +38,14 @@ def train(
     data: Data = None,
     photos: Photos = None,
     truth: Truth = None,
-    recipe: Annotated[RecipeName | None, field("The recipe.", CLASSIC.name)] = None,
+    recipe: Annotated[
+        RecipeName | None,
+        field(
+            "classic: short and plain; accurate: that of the bundled weights, hours without a GPU. "
+            "The defaults shown below are those of classic.",
+            CLASSIC.name,
+        ),
+    ] = None,
     epochs: Annotated[int | None, field("Passes over the photos.", CLASSIC.epochs)] = None,
     batch_size: Annotated[int | None, field("Photos a step.", CLASSIC.batch_size)] = None,
     val_batch_size: Annotated[
@@ -59,7 +67,7 @@ def train(
         Precision | None,
         field("Of the arithmetic; below float32 it is mixed.", CLASSIC.precision),
     ] = None,
-    seed: Annotated[int | None, field("Of weights and order of photos.", CLASSIC.seed)] = None,
+    seed: Annotated[int | None, field("Of all that is random.", CLASSIC.seed)] = None,
     device: Device = None,
     workers: Workers = WORKERS,
     run: Annotated[str | None, field("Name of the run.", "date and time", metavar="NAME")] = None,
@@ -100,7 +108,8 @@ def train(
     terminal.note(
         f"{'going on with' if resume else 'training'} {where} on {chosen}: {start.data.name}, "
         f"{len(material.training)} photos, {len(material.validation)} for validation, "
-        f"width {start.model.width}, normalisation {start.model.normalisation}"
+        f"recipe {start.recipe.name}, width {start.model.width}, "
+        f"normalisation {start.model.normalisation}"
     )
     where.mkdir(parents=True, exist_ok=True)
     with store.alone(where), terminal.stoppable() as should_stop, terminal.bar("epoch") as bar:
@@ -142,7 +151,7 @@ def _prepared_run(
     if resume:
         where = store.find_run(output or run)
         start = runs.resumed(where, given)
-        source = source or runs.Source.of(start.data)
+        source = source or runs.Source.of(start.data) or runs.Source(find_data())
         size = start.model.image_size
     else:
         try:
@@ -156,7 +165,7 @@ def _prepared_run(
         material = runs.gather(source, size, workers, bar)
     note_problems(material.problems, "left out")
     if not resume:
-        start = trainer.begin(model, recipe, material.data)
+        start = trainer.begin(model, recipe, material.data, command_line())
     elif material.data.fingerprint != start.data.fingerprint:
         raise LesionsegError(
             f"{where.name} was begun on other photos or masks; train anew, without --resume"

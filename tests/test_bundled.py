@@ -1,0 +1,138 @@
+"""The weights that come with the package, whatever network they are of; and how they are made."""
+
+import dataclasses
+import json
+import os
+import re
+import runpy
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import DATA, begun, saved, write_pairs
+
+from lesionseg import checkpoint as checkpoints
+from lesionseg import dataset, evaluation, store
+from lesionseg.checkpoint import Checkpoint
+from lesionseg.inference import load
+
+ABSOLUTE = re.compile(r"(?:^|[\s='\"])(?:[/~\\]|[A-Za-z]:[/\\])")
+SCRIPT = Path(__file__).parent.parent / "scripts" / "bundle.py"
+REAL = os.environ.get("LESIONSEG_TEST_DATA")
+
+
+@cache
+def bundled() -> Checkpoint:
+    return checkpoints.load(store.BUNDLED_FILE)
+
+
+def texts(value: Any) -> Iterator[str]:
+    """All text in a checkpoint's content."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from texts([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from texts(inner)
+
+
+def kernels(checkpoint: Checkpoint) -> set[torch.dtype]:
+    weights = checkpoint.weights.items()
+    return {value.dtype for name, value in weights if name.endswith("weight") and value.ndim == 4}
+
+
+def test_it_is_small() -> None:
+    assert store.BUNDLED_FILE.stat().st_size <= 10e6
+
+
+def test_kernels_alone_are_in_half_precision() -> None:
+    assert kernels(bundled()) == {torch.float16}
+    others = [value.dtype for value in bundled().weights.values() if value.ndim != 4]
+    assert torch.float16 not in others
+    assert {value.dtype for value in bundled().network().parameters()} == {torch.float32}
+
+
+def test_it_says_how_it_was_made() -> None:
+    made = bundled()
+    assert re.match(r"lesionseg train\b", made.command)
+    assert re.fullmatch(r"[0-9a-f]{7,40}", made.commit)
+    assert made.version
+    assert 0 < made.epoch <= made.recipe.epochs
+    assert 0 < made.scores["jaccard"] < made.scores["dice"] < 1
+    assert made.scores["val_photos"] == len(made.data.val_ids) > 0
+    assert not {*made.data.train_ids} & {*made.data.val_ids}
+    assert not made.data.drawn
+
+
+def test_it_tells_nothing_of_another_machine() -> None:
+    made = bundled()
+    assert (made.data.folder, made.data.photos_folder, made.data.truth_folder) == ("", "", "")
+    assert made.training is None
+    content = torch.load(store.BUNDLED_FILE, weights_only=True)
+    assert [text for text in texts(content) if ABSOLUTE.search(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "absolute"),
+    [
+        *((text, True) for text in ("/a", "train --data /a/b", "--data=/a", "'/a b'", "~/a")),
+        *((text, True) for text in (r"C:\a", "--data d:/a", r"\\server\a")),
+        *((text, False) for text in ("", "--data isic256", "a/b", "../a", "and/or", "a: b")),
+    ],
+)
+def test_what_an_absolute_path_is(text: str, absolute: bool) -> None:
+    assert bool(ABSOLUTE.search(text)) == absolute
+
+
+@pytest.mark.skipif(REAL is None, reason="LESIONSEG_TEST_DATA names no real photos")
+def test_it_finds_lesions_on_photos_that_it_was_not_trained_on() -> None:
+    pairs = dataset.find(Path(REAL or "") / "isic256").split("val")[:40]
+    assert not {pair.id for pair in pairs} & {*bundled().data.train_ids}
+    scored = evaluation.evaluate(load(store.BUNDLED, "cpu"), pairs, batch_size=4, workers=1)
+    dice = [score.confusion.dice for score in scored.scores]
+    assert len(dice) == 40
+    assert sum(dice) / len(dice) >= 0.8
+
+
+@pytest.mark.skipif(not SCRIPT.is_file(), reason="scripts/ is not in a source archive")
+def test_how_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_pairs(tmp_path / "data", 0, 1, 2)
+    (data / "val.txt").write_text("ISIC_0000001\nISIC_0000002")
+    about = dataclasses.replace(DATA, val_ids=("ISIC_0000001", "ISIC_0000002"))
+    trained = dataclasses.replace(
+        begun(2, seed=3),
+        data=dataclasses.replace(about, folder="a", photos_folder="b", truth_folder="c"),
+        command="lesionseg train",
+        epoch=5,
+        training={"history": []},
+    )
+    checkpoints.save(trained, tmp_path / "run" / store.BEST)
+    target = tmp_path / "new.pt"
+    words = (tmp_path / "run", "--data", data, "--commit", "abc1234", "--output", target)
+    monkeypatch.setattr(sys, "argv", ["bundle.py", *map(str, words)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    told = json.loads(capsys.readouterr().out)
+    made = checkpoints.load(target)
+    assert made.data == about
+    assert (made.command, made.commit, made.epoch) == ("lesionseg train", "abc1234", 5)
+    assert made.training is None
+    assert kernels(made) == {torch.float16}
+    for name, value in trained.weights.items():
+        assert torch.equal(made.weights[name], value.to(made.weights[name].dtype)), name
+    pairs = dataset.find(data).split("val")
+    scored = evaluation.evaluate(load(target, "cpu"), pairs, batch_size=1, workers=1)
+    dice = [score.confusion.dice for score in scored.scores]
+    assert made.scores["dice"] == told["dice"] == pytest.approx(sum(dice) / 2)
+    assert made.scores["val_photos"] == told["val_photos"] == 2
+    assert told["bytes"] == target.stat().st_size
+
+
+def test_a_whole_network_is_not_halved_by_itself(tmp_path: Path) -> None:
+    assert kernels(checkpoints.load(saved(tmp_path / "a.pt"))) == {torch.float32}
