@@ -1,0 +1,87 @@
+"""What a network costs: parameters, training steps a second on random tensors, and one photo.
+
+    python benchmarks/networks.py [--precision bfloat16]
+
+Training is in the given precision, at 256x256 in batches of 8 and at 128x128 in batches of 16; a
+photo goes through the network alone, in float32, as `lesionseg segment` does.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from lesionseg.config import ModelConfig
+from lesionseg.device import find_device, keep_freed_memory, memory_format
+from lesionseg.losses import loss_of
+from lesionseg.model import UNet
+
+SECONDS = 4.0
+NETWORKS = (
+    ModelConfig(width=16),
+    ModelConfig(width=16, stem="half", max_channels=256),
+    ModelConfig(width=24, stem="half", max_channels=384),
+    ModelConfig(width=32, stem="half", max_channels=256),
+    ModelConfig(width=32, stem="half", max_channels=512),
+)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Seconds a call, after two that do not count."""
+    call()
+    call()
+    began, calls = time.perf_counter(), 0
+    while time.perf_counter() - began < SECONDS:
+        call()
+        calls += 1
+    return (time.perf_counter() - began) / calls
+
+
+def training(network: UNet, size: int, batch: int, precision: str) -> float:
+    """Photos a second of training steps."""
+    device = find_device("cpu")
+    photos = torch.rand(batch, 3, size, size).mul(255)
+    photos = photos.contiguous(memory_format=memory_format(device))
+    masks = torch.rand(batch, 1, size, size).round()
+    optimiser = torch.optim.AdamW(network.train().parameters(), 1e-4)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        mixed = precision != "float32"
+        with torch.autocast("cpu", getattr(torch, precision), enabled=mixed):
+            logits = network(photos)
+        loss_of(logits.float(), masks, "bce+dice").backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    return batch / seconds(step)
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--precision", default="float32")
+    precision = parser.parse_args().precision
+    keep_freed_memory()
+    layout = memory_format(find_device("cpu"))
+    print("| width | stem | most channels | parameters | 256x256 | 128x128 | one photo |")
+    print("|---|---|---|---|---|---|---|")
+    for config in NETWORKS:
+        network = UNet(config).to(memory_format=layout)  # type: ignore[call-overload]
+        rates = [training(network, *shape, precision) for shape in ((256, 8), (128, 16))]
+        photo = torch.rand(1, 3, 256, 256).mul(255).contiguous(memory_format=layout)
+        network.eval()
+        with torch.inference_mode():
+            alone = seconds(partial(network, photo))
+        weights = sum(each.numel() for each in network.parameters()) / 1e6
+        print(
+            f"| {config.width} | {config.stem} | {min(16 * config.width, config.max_channels)} | "
+            f"{weights:.2f} M | {rates[0]:.1f} photos/s | {rates[1]:.1f} photos/s | "
+            f"{1000 * alone:.0f} ms |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
