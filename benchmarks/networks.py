@@ -7,18 +7,16 @@ photo goes through the network alone, in float32, as `lesionseg segment` does.
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from functools import partial
 
 import torch
+from training_step import rate
 
 from lesionseg.config import ModelConfig
 from lesionseg.device import find_device, keep_freed_memory, memory_format
 from lesionseg.losses import loss_of
 from lesionseg.model import UNet
 
-SECONDS = 4.0
 NETWORKS = (
     ModelConfig(width=16),
     ModelConfig(width=16, stem="half", max_channels=256),
@@ -26,17 +24,6 @@ NETWORKS = (
     ModelConfig(width=32, stem="half", max_channels=256),
     ModelConfig(width=32, stem="half", max_channels=512),
 )
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Seconds a call, after two that do not count."""
-    call()
-    call()
-    began, calls = time.perf_counter(), 0
-    while time.perf_counter() - began < SECONDS:
-        call()
-        calls += 1
-    return (time.perf_counter() - began) / calls
 
 
 def training(network: UNet, size: int, batch: int, precision: str) -> float:
@@ -55,7 +42,7 @@ def training(network: UNet, size: int, batch: int, precision: str) -> float:
         loss_of(logits.float(), masks, "bce+dice").backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
-    return batch / seconds(step)
+    return batch * rate(step)
 
 
 def main() -> None:
@@ -73,7 +60,7 @@ def main() -> None:
         photo = torch.rand(1, 3, 256, 256).mul(255).contiguous(memory_format=layout)
         network.eval()
         with torch.inference_mode():
-            alone = seconds(partial(network, photo))
+            alone = 1 / rate(partial(network, photo))
         weights = sum(each.numel() for each in network.parameters()) / 1e6
         print(
             f"| {config.width} | {config.stem} | {min(16 * config.width, config.max_channels)} | "

@@ -159,9 +159,9 @@ def configure(given: Mapping[str, Any]) -> tuple[ModelConfig, Recipe]:
     recipe = replace(recipe, **changes)
     if recipe.small_share:
         _check("image size", model.image_size, 4 * model.multiple, 2048)
-    if recipe.small_share and model.image_size % (2 * model.multiple):
-        raise LesionsegError(
-            f"image size: expected a multiple of {2 * model.multiple}, as recipe {name} "
-            f"begins at half the side, got {model.image_size}"
-        )
+        if model.image_size % (2 * model.multiple):
+            raise LesionsegError(
+                f"image size: expected a multiple of {2 * model.multiple}, as recipe {name} "
+                f"begins at half the side, got {model.image_size}"
+            )
     return model, recipe

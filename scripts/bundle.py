@@ -33,7 +33,10 @@ def _pack(path: Path) -> None:
     """Deflates the records of a checkpoint, which is a zip; torch writes them as they are."""
     with zipfile.ZipFile(path) as plain:
         records = [(name, plain.read(name)) for name in plain.namelist()]
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+    with (
+        store.replacing(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
+    ):
         for name, content in records:
             packed.writestr(name, content)
 
