@@ -1,4 +1,4 @@
-"""The command line `lesionseg`: four commands, and one line for whatever goes wrong."""
+"""The command line `lesionseg`: its commands, and one line for whatever goes wrong."""
 
 import inspect
 import sys
@@ -10,6 +10,7 @@ import typer
 from lesionseg import __version__, terminal
 from lesionseg.commands.download import download
 from lesionseg.commands.evaluate import evaluate
+from lesionseg.commands.export import export
 from lesionseg.commands.segment import segment
 from lesionseg.commands.train import train
 from lesionseg.errors import LesionsegError, one_line
@@ -24,6 +25,7 @@ for name, command in (
     ("train", train),
     ("eval", evaluate),
     ("segment", segment),
+    ("export", export),
 ):
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     # Typer would keep the line breaks of the source

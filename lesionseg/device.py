@@ -4,21 +4,40 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-
-import torch
+from typing import TYPE_CHECKING
 
 from lesionseg.errors import LesionsegError, one_line
 
-# How torch says it in a plain RuntimeError: Linux and macOS, Windows, Apple's GPU, cuBLAS, cuDNN.
+if TYPE_CHECKING:
+    import torch
+
+# How torch says it in a RuntimeError: Linux and macOS, Windows, CUDA and Apple's GPU, cuBLAS and
+# cuDNN; ONNX Runtime says it as the first does.
 _OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
 
 
-def find_device(name: str | None = None) -> torch.device:
+def has_cuda() -> bool:
+    """Whether NVIDIA's driver is here and has a device; asked of the driver, without torch."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return (
+        not driver.cuInit(0)
+        and not driver.cuDeviceGetCount(ctypes.byref(count))
+        and count.value > 0
+    )
+
+
+def find_device(name: str | None = None) -> "torch.device":
     """The device called `name`; left out, CUDA when there is one, else the processor.
 
     Raises:
         LesionsegError: no such device here.
     """
+    import torch
+
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -33,8 +52,10 @@ def find_device(name: str | None = None) -> torch.device:
     return device
 
 
-def memory_format(device: torch.device) -> torch.memory_format:
+def memory_format(device: "torch.device") -> "torch.memory_format":
     """Channels-last where it was measured to be faster: on CUDA and with AVX-512."""
+    import torch
+
     if device.type == "cuda" or torch.backends.cpu.get_cpu_capability() == "AVX512":
         return torch.channels_last
     return torch.contiguous_format
@@ -64,7 +85,6 @@ def out_of_memory_says(advice: str) -> Iterator[None]:
     except MemoryError as error:
         raise LesionsegError(f"out of memory; {advice}") from error
     except RuntimeError as error:
-        said = any(words in one_line(error) for words in _OUT_OF_MEMORY)
-        if said or isinstance(error, torch.OutOfMemoryError):
+        if any(words in one_line(error) for words in _OUT_OF_MEMORY):
             raise LesionsegError(f"out of memory; {advice}") from error
         raise

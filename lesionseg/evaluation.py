@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lesionseg import __version__, images, store
-from lesionseg.checkpoint import TrainingData
 from lesionseg.dataset import MASK, Dataset, Pair, file_id, list_images, read_truth
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask, Probabilities
 from lesionseg.inference import Segmenter, stream
 from lesionseg.metrics import PhotoScore, confusion
+from lesionseg.provenance import TrainingData
 from lesionseg.report import Evaluation
 from lesionseg.threads import map_ahead
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -25,6 +26,10 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 LESION_ABOVE = 128  # the challenge's scorer: a pixel is lesion where the mask value is > 128
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_MASK_PNG = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
+)
 _BILINEAR = Image.Resampling.BILINEAR
 _ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
 _TURNS = {
@@ -144,9 +149,16 @@ def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
 
 
 def enlarge(soft: Probabilities, height: int, width: int) -> Probabilities:
-    """Probabilities (h, w) float32 brought bilinearly to (height, width) float32, 0 to 1."""
-    image = Image.fromarray(soft).resize((width, height), _BILINEAR)
-    return np.asarray(image).clip(0.0, 1.0)
+    """Probabilities (h, w) float32 brought bilinearly to (height, width) float32, 0 to 1.
+
+    To a smaller side by Pillow, which takes the mean over what a pixel covers; else by OpenCV,
+    which does the same ten times as fast.
+    """
+    if height < soft.shape[0] or width < soft.shape[1]:
+        enlarged = np.array(Image.fromarray(soft).resize((width, height), _BILINEAR))
+    else:
+        enlarged = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
+    return enlarged.clip(0.0, 1.0, out=enlarged)
 
 
 def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
@@ -189,8 +201,11 @@ def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
 
 
 def mask_png(mask: Mask) -> bytes:
-    """A mask (H, W) bool as a PNG: one channel, 0/255, no metadata."""
-    return _png(Image.fromarray(mask.astype(np.uint8) * 255))
+    """A mask (H, W) bool as a PNG: one channel, 0/255, no metadata.
+
+    By OpenCV without a filter, which rows of equal pixels need none of: half the time of Pillow.
+    """
+    return cv2.imencode(".png", mask.view(np.uint8) * 255, _MASK_PNG)[1].tobytes()
 
 
 def probability_png(probabilities: Probabilities) -> bytes:

@@ -1,4 +1,4 @@
-"""Photos -> probabilities -> masks, one at a time or as a stream of batches.
+"""Photos -> probabilities -> masks, one at a time or as a stream.
 
 The network sees every photo squeezed to its own square size; its probabilities are enlarged to
 the photo's size first and thresholded after; of that, the largest region is the mask.
@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from lesionseg import checkpoint as checkpoints
 from lesionseg import images, store
-from lesionseg.checkpoint import Checkpoint
-from lesionseg.device import find_device, memory_format, out_of_memory_says
+from lesionseg.device import out_of_memory_says
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask, Photo, Probabilities, Source
 from lesionseg.quality import agreement
 from lesionseg.regions import one_lesion
+from lesionseg.runtime import Network, open_network
 from lesionseg.threads import map_ahead
 
 T = TypeVar("T")
@@ -54,20 +52,18 @@ class Segmenter:
     """A trained network ready for photos.
 
     Args:
-        checkpoint: the network and where it comes from.
-        device: where it runs; left out, CUDA when there is one, else the processor.
+        network: by torch or by ONNX Runtime; see `runtime`.
         threshold: the probability above which a pixel is lesion, 0 to 1.
         path: the file that it was loaded from, if any.
         all_regions: keep every region and its holes, not only the largest one.
 
     Raises:
-        LesionsegError: a threshold out of range, or no such device.
+        LesionsegError: a threshold out of range.
     """
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
-        device: str | None = None,
+        network: Network,
         threshold: float = 0.5,
         path: Path | None = None,
         *,
@@ -75,13 +71,10 @@ class Segmenter:
     ) -> None:
         if not 0 <= threshold <= 1:
             raise LesionsegError(f"threshold: expected 0 to 1, got {threshold:g}")
-        self.checkpoint, self.path = checkpoint, path
+        self.network, self.path = network, path
         self.threshold, self.all_regions = threshold, all_regions
-        self.device = find_device(device)
-        self.size = checkpoint.model.image_size
-        self._layout = memory_format(self.device)
-        self._network = checkpoint.network().to(self.device)
-        self._network = self._network.to(memory_format=self._layout)  # type: ignore[call-overload]
+        self.checkpoint = network.provenance
+        self.size = self.checkpoint.model.image_size
 
     def __call__(self, photo: str | Path | Photo) -> Segmentation:
         """The lesion on one photo.
@@ -113,11 +106,7 @@ class Segmenter:
         Returns:
             (B, size, size) float32, 0 to 1.
         """
-        batch = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).to(self.device)
-        with torch.inference_mode():
-            logits = self._network(batch.contiguous(memory_format=self._layout))
-            soft: NDArray[np.float32] = logits.float().sigmoid().squeeze(1).cpu().numpy()
-        return soft
+        return self.network(np.stack(photos))
 
     def at_size(self, soft: Probabilities, height: int, width: int) -> Segmentation:
         """What probabilities (size, size) float32 say of a photo of (height, width) pixels."""
@@ -132,19 +121,23 @@ def load(
     threshold: float = 0.5,
     *,
     all_regions: bool = False,
+    threads: int = 0,
+    few: bool = False,
 ) -> Segmenter:
     """A segmenter with the weights of a checkpoint.
 
     Args:
         checkpoint: a file, a run's folder or name, or "bundled"; left out, `LESIONSEG_CHECKPOINT`,
             else the best checkpoint of the latest run in the cache folder, else the bundled one.
-        device, threshold, all_regions: as of `Segmenter`.
+        device, threads, few: as of `runtime.open_network`.
+        threshold, all_regions: as of `Segmenter`.
 
     Raises:
         LesionsegError: no such checkpoint, or it is foreign, damaged or of a later format.
     """
     path = store.find_checkpoint(None if checkpoint is None else str(checkpoint))
-    return Segmenter(checkpoints.load(path), device, threshold, path, all_regions=all_regions)
+    network = open_network(path, device, threads, few=few)
+    return Segmenter(network, threshold, path, all_regions=all_regions)
 
 
 @dataclass(frozen=True)
@@ -168,8 +161,8 @@ def stream(
 ) -> Iterator[tuple[T, R | LesionsegError]]:
     """Each item with what `finish(item, soft map, (height, width))` returned, in order.
 
-    Reading, arithmetic and finishing overlap; only a few batches are in memory at a time. Of an
-    item that cannot be read or finished the error comes in place of a result.
+    Reading, arithmetic and finishing overlap; only a few photos, or batches of them, are in memory
+    at a time. Of an item that cannot be read or finished the error comes in place of a result.
 
     Raises:
         LesionsegError: memory is out.
@@ -182,6 +175,18 @@ def stream(
         except LesionsegError as error:
             return _Read(item, error=error)
 
+    def conclude(one: _Read[T], soft: Probabilities | None) -> tuple[T, R | LesionsegError]:
+        if soft is None:
+            return one.item, one.error
+        try:
+            return one.item, finish(one.item, soft, one.size)
+        except LesionsegError as error:
+            return one.item, error
+
+    def alone(item: T) -> tuple[T, R | LesionsegError]:
+        one = read(item)
+        return conclude(one, None if one.photo is None else segmenter.predict([one.photo])[0])
+
     def predicted() -> Iterator[tuple[_Read[T], Probabilities | None]]:
         loaded = map_ahead(read, items, workers)
         while batch := list(itertools.islice(loaded, batch_size)):
@@ -190,14 +195,8 @@ def stream(
             for one in batch:
                 yield one, None if one.photo is None else next(soft)
 
-    def conclude(work: tuple[_Read[T], Probabilities | None]) -> tuple[T, R | LesionsegError]:
-        one, soft = work
-        if soft is None:
-            return one.item, one.error
-        try:
-            return one.item, finish(one.item, soft, one.size)
-        except LesionsegError as error:
-            return one.item, error
-
     with out_of_memory_says("lower --batch-size or --workers"):
-        yield from map_ahead(conclude, predicted(), workers)
+        if segmenter.network.one_by_one:
+            yield from map_ahead(alone, items, workers)
+        else:
+            yield from map_ahead(lambda work: conclude(*work), predicted(), workers)

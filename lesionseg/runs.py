@@ -4,14 +4,16 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lesionseg import checkpoint as checkpoints
 from lesionseg import dataset, store
-from lesionseg.checkpoint import Checkpoint, TrainingData
 from lesionseg.dataset import Dataset
 from lesionseg.errors import LesionsegError
 from lesionseg.prepared import Prepared, prepare
+from lesionseg.provenance import TrainingData
+
+if TYPE_CHECKING:
+    from lesionseg.checkpoint import Checkpoint
 
 _CHANGEABLE = {"epochs", "validation_batch_size"}
 
@@ -78,7 +80,7 @@ def gather(
     return Material(training, validation, problems, data)
 
 
-def resumed(folder: Path, given: Mapping[str, Any]) -> Checkpoint:
+def resumed(folder: Path, given: Mapping[str, Any]) -> "Checkpoint":
     """The last checkpoint of a run, to go on with.
 
     `given` may change the validation batch size, which changes no weight, and the number of epochs
@@ -88,6 +90,8 @@ def resumed(folder: Path, given: Mapping[str, Any]) -> Checkpoint:
         LesionsegError: the checkpoint cannot be read, `given` asks for what the run was not begun
             with, or all its epochs are done.
     """
+    from lesionseg import checkpoint as checkpoints
+
     last = checkpoints.load(folder / store.LAST)
     if last.training is None and last.epoch:
         raise LesionsegError(f"{folder}: a checkpoint for use only; it cannot be resumed")

@@ -4,10 +4,10 @@ rich draws on a terminal only; in a pipe or a log a note is a plain line and a b
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +22,15 @@ if TYPE_CHECKING:
 Bar = Callable[..., None]
 
 
-@cache
-def _errors() -> "Console":
-    from rich.console import Console
-
-    return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+_console: "Console | None" = None  # while a bar is on the screen; notes then go above it
 
 
 def note(text: str) -> None:
     """One line for the person, on standard error."""
-    _errors().print(printable(text))
+    if _console is not None:
+        _console.print(printable(text))
+    elif sys.stderr is not None:
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def show(renderable: Any) -> None:
@@ -43,18 +42,24 @@ def show(renderable: Any) -> None:
 
 @contextmanager
 def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
-    """A progress bar; gone when the block ends."""
+    """A progress bar; gone when the block ends. Nothing where it is hidden or no terminal."""
+    global _console
+    if hidden or sys.stderr is None or not sys.stderr.isatty():
+        yield lambda *done, **more: None
+        return
     from rich import progress
+    from rich.console import Console
 
+    _console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     with progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.TextColumn("{task.fields[counts]}", markup=False),
         progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[extra]}", markup=False),
-        console=_errors(),
+        console=_console,
         transient=True,
-        disable=hidden or not _errors().is_terminal,
+        disable=not _console.is_terminal,
         redirect_stdout=False,
         redirect_stderr=False,
     ) as bars:
@@ -73,7 +78,10 @@ def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
             counts = _counts(done, total, shown.speed, unit)
             bars.update(task, completed=done, total=total, extra=extra, counts=counts)
 
-        yield move
+        try:
+            yield move
+        finally:
+            _console = None
 
 
 def _counts(done: int, total: int, speed: float | None, unit: str) -> str:

@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 from lesionseg import __version__, store
 from lesionseg import checkpoint as checkpoints
 from lesionseg.augmentation import augment
-from lesionseg.checkpoint import Checkpoint, TrainingData
+from lesionseg.checkpoint import Checkpoint
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.device import keep_freed_memory, memory_format, out_of_memory_says
 from lesionseg.errors import LesionsegError
@@ -30,6 +30,7 @@ from lesionseg.losses import loss_of
 from lesionseg.metrics import confusion
 from lesionseg.model import UNet
 from lesionseg.prepared import Prepared
+from lesionseg.provenance import TrainingData
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
 WARM_UP = 0.1  # share of the training in which the cosine schedule's rate rises
@@ -70,7 +71,15 @@ def begin(model: ModelConfig, recipe: Recipe, data: TrainingData, command: str =
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         weights = UNet(model).state_dict()
-    return Checkpoint(model, recipe, data, weights, epoch=0, scores={}, command=command)
+    return Checkpoint(
+        model=model,
+        recipe=recipe,
+        data=data,
+        weights=weights,
+        epoch=0,
+        scores={},
+        command=command,
+    )
 
 
 def rate(recipe: Recipe, done: float) -> float:

@@ -3,42 +3,72 @@
     python scripts/bundle.py RUN_FOLDER --data DIR --commit COMMIT
 
 Kernels in half precision, and of the machine that trained it nothing but the command; scored on
-the validation photos as `lesionseg eval` does, and the scores written into the file. Prints them,
-with the file's size and checksum, for MODEL_CARD.md.
+the validation photos as `lesionseg eval` does, and the scores written into the file. Beside it the
+same network as ONNX, which refers to the kernels of the first. Prints the scores, and each file's
+size and checksum, for MODEL_CARD.md. Needs the extra `export`.
 """
 
 import argparse
 import dataclasses
-import hashlib
 import json
-import zipfile
 from pathlib import Path
 
+import torch
+from onnx import StringStringEntryProto, TensorProto, helper
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor
 
 from lesionseg import checkpoint as checkpoints
 from lesionseg import store
 from lesionseg.evaluation import evaluate
+from lesionseg.export import PhotoToMask, program
 from lesionseg.inference import Segmenter
 from lesionseg.metrics import summarise
 from lesionseg.runs import Source
+from lesionseg.runtime import EXPORTED, TorchNetwork, checksum
 
 
 def _halved(name: str, value: Tensor) -> Tensor:
     """Kernels in half precision; the few numbers else, whose range is not known, as they are."""
-    return value.half() if name.endswith("weight") and value.ndim == 4 else value
+    return value.half().contiguous() if name.endswith("weight") and value.ndim == 4 else value
 
 
-def _pack(path: Path) -> None:
-    """Deflates the records of a checkpoint, which is a zip; torch writes them as they are."""
-    with zipfile.ZipFile(path) as plain:
-        records = [(name, plain.read(name)) for name in plain.namelist()]
-    with (
-        store.replacing(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
-    ):
-        for name, content in records:
-            packed.writestr(name, content)
+def _graph(path: Path) -> bytes:
+    """The network of a checkpoint as ONNX whose kernels are those inside the checkpoint's file.
+
+    torch writes every tensor as its plain bytes, which ONNX can refer to ("external data"), so that
+    the package carries the kernels once.
+    """
+    checkpoint, unet = checkpoints.load_network(path)
+    whole = PhotoToMask(unet, checkpoint.model.image_size, 0.5).eval()
+    exported = program(whole, checkpoint, checksum(path), optimise=False)  # keeps every kernel
+    fold_constants(exported.model)
+    remove_unused_nodes(exported.model)
+    model, content = exported.model_proto, path.read_bytes()
+    casts = []
+    for tensor in list(model.graph.initializer):
+        kernel = checkpoint.weights.get(tensor.name.removeprefix("network."))
+        if kernel is None or kernel.dtype != torch.float16:
+            continue
+        plain = kernel.numpy().tobytes()
+        half = TensorProto(name=f"{tensor.name}_half", data_type=TensorProto.FLOAT16)
+        half.dims.extend(kernel.shape)
+        half.data_location = TensorProto.EXTERNAL
+        place = {"location": path.name, "offset": content.index(plain), "length": len(plain)}
+        half.external_data.extend(
+            StringStringEntryProto(key=key, value=str(value)) for key, value in place.items()
+        )
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.append(half)
+        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+    assert len(casts) == sum(each.dtype == torch.float16 for each in checkpoint.weights.values())
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    for node in model.graph.node:
+        del node.metadata_props[:]  # where in the exporter's code it comes from
+    text: bytes = model.SerializeToString(deterministic=True)
+    return text
 
 
 def main() -> None:
@@ -60,17 +90,19 @@ def main() -> None:
     pairs = Source(given.data).find().split("val")
     if {pair.id for pair in pairs} != {*best.data.val_ids}:
         parser.error(f"{given.data}: its validation photos are not those of the run")
-    scored = evaluate(Segmenter(bundled), pairs, batch_size=8, workers=2)
+    network = TorchNetwork(bundled.network(), bundled)
+    scored = evaluate(Segmenter(network), pairs, batch_size=8, workers=2)
     summary = summarise([score.confusion for score in scored.scores])
     scores = {
         name: getattr(summary, name).mean for name in ("dice", "jaccard", "threshold_jaccard")
     }
     scores |= {"failures": summary.failures, "val_photos": summary.photos}
     checkpoints.save(dataclasses.replace(bundled, scores=scores), given.output)
-    _pack(given.output)
-    content = given.output.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    print(json.dumps({**scores, "bytes": len(content), "sha256": digest}, indent=2))
+    graph = given.output.with_suffix(EXPORTED)
+    with store.replacing(graph) as temporary:
+        temporary.write_bytes(_graph(given.output))
+    files = {path.name: [path.stat().st_size, checksum(path)] for path in (given.output, graph)}
+    print(json.dumps({**scores, **files}, indent=2))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,13 @@ from PIL import Image
 
 from lesionseg import checkpoint as checkpoints
 from lesionseg import images, phantoms, trainer
-from lesionseg.checkpoint import Checkpoint, TrainingData
+from lesionseg.checkpoint import Checkpoint
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.images import Mask, Photo
 from lesionseg.inference import Segmenter
 from lesionseg.prepared import Prepared
+from lesionseg.provenance import TrainingData
+from lesionseg.runtime import TorchNetwork
 
 torch.set_num_threads(1)  # the networks here are too small to share out
 
@@ -52,10 +54,15 @@ def saved(path: Path, **choices: Any) -> Path:
     return path
 
 
+def torch_network(checkpoint: Checkpoint, device: str = "cpu") -> TorchNetwork:
+    """A checkpoint's network, to run in torch."""
+    return TorchNetwork(checkpoint.network(), checkpoint, device)
+
+
 @cache
 def segmenter() -> Segmenter:
     """A network that was never trained, but calls a part of every drawing a lesion."""
-    return Segmenter(begun(2, seed=3), "cpu")
+    return Segmenter(torch_network(begun(2, seed=3)))
 
 
 def write_photo(path: Path, index: int = 0) -> Path:

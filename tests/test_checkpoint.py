@@ -4,7 +4,7 @@ import dataclasses
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -197,8 +197,8 @@ def test_damaged_content(tmp_path: Path, change: Callable[[Content], Content]) -
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "last.pt", seed=1)
 
-    def full(content: Any, target: Path) -> None:
-        target.write_bytes(b"half")
+    def full(content: Any, target: BinaryIO) -> None:
+        target.write(b"half")
         raise RuntimeError("PytorchStreamWriter failed writing file data/0:\nfile write failed")
 
     before = path.read_bytes()

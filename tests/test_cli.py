@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from helpers import SIZE, begun, saved, write_mask, write_pairs, write_photo
+from helpers import SIZE, begun, saved, torch_network, write_mask, write_pairs, write_photo
 from PIL import Image
 
 from lesionseg import checkpoint as checkpoints
@@ -189,7 +189,7 @@ def test_all_regions_or_the_largest(lesionseg: Command, photo: Path, tmp_path: P
         assert lesionseg("segment", photo, "-o", one, *words).status == 0
         assert lesionseg("eval", "--data", data, "--masks", folder, *words).status == 0
         assert one.read_bytes() == (folder / "a_segmentation.png").read_bytes()
-        network = Segmenter(begun(2, seed=3), "cpu", all_regions=bool(words))
+        network = Segmenter(torch_network(begun(2, seed=3)), all_regions=bool(words))
         assert one.read_bytes() == images.mask_png(network(photo).mask)
         written.append(one.read_bytes())
     assert written[0] != written[1]
@@ -214,7 +214,7 @@ def test_photos_of_low_quality_are_named_and_counted(lesionseg: Command, tmp_pat
     plain = lesionseg(*words)
     lines = [json.loads(line) for line in plain.out.splitlines()]
     qualities = [line["quality"] for line in lines]
-    network = Segmenter(begun(2, seed=3), "cpu")
+    network = Segmenter(torch_network(begun(2, seed=3)))
     assert qualities == pytest.approx([network(photo).quality for photo in photos])
     assert all("doubtful" not in line for line in lines)
     assert "doubtful" not in plain.err

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, begun, drawing, write_mask, write_pairs, write_photo
+from helpers import DATA, begun, drawing, torch_network, write_mask, write_pairs, write_photo
 from PIL import Image
 
 from lesionseg import dataset, evaluation
 from lesionseg.catalog import Description
-from lesionseg.checkpoint import TrainingData
 from lesionseg.dataset import Dataset, Pair
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import Scored
 from lesionseg.images import Mask
 from lesionseg.inference import Segmenter
 from lesionseg.metrics import Confusion, PhotoScore
+from lesionseg.provenance import TrainingData
 
 
 def by_hand(prediction: Mask, truth: Mask) -> Confusion:
@@ -36,7 +36,7 @@ def pairs_in(folder: Path) -> tuple[Pair, ...]:
 @cache
 def every() -> Segmenter:
     """A network that was never trained, but calls a part of every lesion a lesion."""
-    return Segmenter(begun(2, seed=3), "cpu", all_regions=True)
+    return Segmenter(torch_network(begun(2, seed=3)), all_regions=True)
 
 
 def evaluate(pairs: tuple[Pair, ...], **options: Any) -> Scored:
@@ -237,7 +237,7 @@ def network(*ids: str, drawn: bool = False) -> Segmenter:
     start = dataclasses.replace(
         begun(), data=trained_on(*ids, drawn=drawn), epoch=4, command="lesionseg t", commit="abc"
     )
-    return Segmenter(start, "cpu", 0.25, path=Path("best.pt"))
+    return Segmenter(torch_network(start), 0.25, path=Path("best.pt"))
 
 
 DRAWN = "these pictures are drawn by lesionseg; they are no photos"

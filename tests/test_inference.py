@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import SIZE, begun, drawing, saved, segmenter, write_photo
+from helpers import SIZE, begun, drawing, saved, segmenter, torch_network, write_photo
 from PIL import Image
 
 from lesionseg import images, inference, quality, store
@@ -21,7 +21,7 @@ from lesionseg.inference import Segmenter, load, stream
 @cache
 def every(threshold: float) -> Segmenter:
     """The network of the tests, with all regions that it finds."""
-    return Segmenter(begun(2, seed=3), "cpu", threshold, all_regions=True)
+    return Segmenter(torch_network(begun(2, seed=3)), threshold, all_regions=True)
 
 
 def test_a_file_and_its_array_give_the_same(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_quality_is_that_of_the_whole_map(threshold: float) -> None:
     expected = quality.agreement(unsure, threshold)
     assert 0 < expected < 1
     for all_regions in (False, True):
-        network = Segmenter(begun(), "cpu", threshold, all_regions=all_regions)
+        network = Segmenter(torch_network(begun()), threshold, all_regions=all_regions)
         assert network.at_size(unsure, 20, 30).quality == expected
     photo, _ = drawing(0)
     (soft,) = every(threshold).predict([images.shrink(photo, SIZE)])
@@ -115,7 +115,7 @@ def test_the_threshold(threshold: float) -> None:
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
 def test_a_threshold_that_is_no_probability(threshold: float) -> None:
     with pytest.raises(LesionsegError, match=r"^threshold: expected 0 to 1, got"):
-        Segmenter(begun(), "cpu", threshold)
+        Segmenter(torch_network(begun()), threshold)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_bad_photos(tmp_path: Path) -> None:
     with pytest.raises(LesionsegError, match="no such file"):
         segmenter()(tmp_path / "none.png")
     with pytest.raises(LesionsegError, match="no device 'abacus'"):
-        Segmenter(begun(), "abacus")
+        Segmenter(torch_network(begun(), "abacus"))
 
 
 def test_which_checkpoint_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

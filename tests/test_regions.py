@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from helpers import begun
+from helpers import begun, torch_network
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -101,7 +101,7 @@ def test_by_hand(before: str, after: str) -> None:
 
 @cache
 def network(threshold: float) -> Segmenter:
-    return Segmenter(begun(), "cpu", threshold)
+    return Segmenter(torch_network(begun()), threshold)
 
 
 BRIDGE = np.array([[0.9, 0, 0, 0.9], [0.9, 0.6, 0.6, 0.9], [0.9, 0, 0, 0.9]], np.float32)

@@ -1,1 +1,1 @@
-"""The four commands: each parses, calls and prints; what needs torch is imported inside them."""
+"""The commands: each parses, calls and prints; what needs torch is imported inside them."""

@@ -74,7 +74,7 @@ def evaluate(
         segmenter = None
         score = partial(evaluation.compare, predictions)
     else:
-        segmenter = named_segmenter(checkpoint, device, threshold, all_regions)
+        segmenter = named_segmenter(checkpoint, device, threshold, all_regions, workers)
         score = partial(evaluation.evaluate, segmenter, batch_size=batch_size, masks=masks)
     trained = segmenter.checkpoint.data if segmenter else None
     if source is None:

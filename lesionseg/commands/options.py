@@ -106,17 +106,27 @@ def data_source(
 
 
 def named_segmenter(
-    checkpoint: str | None, device: str | None, threshold: float, all_regions: bool
+    checkpoint: str | None,
+    device: str | None,
+    threshold: float,
+    all_regions: bool,
+    at_once: int,
+    *,
+    few: bool = False,
 ) -> "Segmenter":
-    """The network that is meant, named on standard error."""
+    """The network that is meant, named on standard error; for `at_once` photos at the same time."""
     from lesionseg.device import keep_freed_memory
     from lesionseg.inference import load
 
-    keep_freed_memory()
-    segmenter = load(checkpoint, device, threshold, all_regions=all_regions)
+    if not few:
+        keep_freed_memory()
+    threads = max(1, len(_CORES) // max(1, at_once))
+    segmenter = load(
+        checkpoint, device, threshold, all_regions=all_regions, threads=threads, few=few
+    )
     drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.drawn else ""
     bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
-    terminal.note(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.device}")
+    terminal.note(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.network.device}")
     return segmenter
 
 

@@ -99,8 +99,9 @@ def segment(
     outputs = batch.Outputs(_mask_output(names, output, as_json), overlay, probabilities)
     jobs = batch.plan(names, outputs, skip_existing=skip_existing)
     skipped = {job for job in jobs if skip_existing and job.done}
-    segmenter = named_segmenter(checkpoint, device, threshold, all_regions)
     todo = [job for job in jobs if job not in skipped]
+    at_once, few = min(workers, len(todo)), len(todo) < 4
+    segmenter = named_segmenter(checkpoint, device, threshold, all_regions, at_once, few=few)
     results = batch.run(segmenter, todo, batch_size=batch_size, workers=workers)
     failed = doubtful = 0
     with terminal.bar("segmenting", hidden=as_json and sys.stdout.isatty()) as bar:

@@ -1,0 +1,83 @@
+"""What a trained network says of itself: its shape, its recipe, its data, its scores. No torch."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lesionseg import __version__
+from lesionseg.config import ModelConfig, Recipe
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a network was trained on.
+
+    Attributes:
+        name: of the set, or of its folder.
+        folder, photos_folder, truth_folder: where it was found; "" where not given.
+        drawn: whether the pictures were drawn by a program.
+        licence: of the photos, "" where unknown.
+        train_ids, val_ids: of the photos.
+        fingerprint: of both parts' photos and masks.
+    """
+
+    name: str
+    folder: str
+    photos_folder: str
+    truth_folder: str
+    drawn: bool
+    licence: str
+    train_ids: tuple[str, ...]
+    val_ids: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """A network and where it comes from.
+
+    Attributes:
+        model: the network's shape.
+        recipe: how it is trained.
+        data: what it is trained on.
+        epoch: full epochs behind it.
+        scores: means over the validation photos: dice, jaccard and more, and how many photos.
+        version: of lesionseg.
+        command: that made it, "" where unknown.
+        commit: of lesionseg's source, "" where unknown.
+    """
+
+    model: ModelConfig
+    recipe: Recipe
+    data: TrainingData
+    epoch: int
+    scores: dict[str, float]
+    version: str = __version__
+    command: str = ""
+    commit: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """These fields, and no others of a subclass, as values that JSON can hold."""
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(Provenance)}
+        for name in ("model", "recipe", "data"):
+            fields[name] = dataclasses.asdict(fields[name])
+        return fields
+
+
+def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Provenance.plain` gave, and anything beside it, as arguments for the dataclass.
+
+    Raises:
+        LesionsegError, KeyError, TypeError: a value that does not fit.
+    """
+    data: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in plain["data"].items()
+    }
+    return {
+        **plain,
+        "model": ModelConfig(**plain["model"]),
+        "recipe": Recipe(**plain["recipe"]),
+        "data": TrainingData(**data),
+    }
