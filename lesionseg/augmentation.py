@@ -23,7 +23,14 @@ HUE = 0.06  # radians
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def augment(photos: Tensor, masks: Tensor, size: int, seed: Sequence[int]) -> tuple[Tensor, Tensor]:
+def augment(
+    photos: Tensor,
+    masks: Tensor,
+    size: int,
+    seed: Sequence[int],
+    batch: int | None = None,
+    share: slice = slice(None),
+) -> tuple[Tensor, Tensor]:
     """Each photo and its mask moved alike, and the photo recoloured.
 
     Args:
@@ -31,21 +38,22 @@ def augment(photos: Tensor, masks: Tensor, size: int, seed: Sequence[int]) -> tu
         masks: (B, 1, H, W) uint8 or float, 0 to 1.
         size: side of the squares that come back.
         seed: what the changes are drawn from.
+        batch: photos that the changes are drawn for; left out, B.
+        share: which of these the B photos are.
 
     Returns:
         (B, 3, size, size) float32 in 0 to 255, and (B, 1, size, size) float32 in 0 to 1, in between
         where a border was interpolated.
     """
     random = np.random.default_rng(seed)
-    count = len(photos)
-    grid = affine_grid(
-        _movements(random, count).to(photos.device), [count, 3, size, size], align_corners=False
-    )
+    count = batch or len(photos)
+    movements = _movements(random, count)[share].to(photos.device)
+    grid = affine_grid(movements, [len(photos), 3, size, size], align_corners=False)
     moved, truth = (
         grid_sample(each.float(), grid, padding_mode="reflection", align_corners=False)
         for each in (photos, masks)
     )
-    matrices, offsets = (each.to(photos.device) for each in _colours(random, count))
+    matrices, offsets = (each[share].to(photos.device) for each in _colours(random, count))
     mean = moved.mean((2, 3)).unsqueeze(2)  # (B, 3, 1): colours turn about it
     offsets = offsets + mean - matrices @ mean
     coloured = torch.einsum("bij,bjhw->bihw", matrices, moved) + offsets.unsqueeze(3)

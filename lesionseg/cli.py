@@ -65,11 +65,11 @@ def main() -> None:
             terminal.note(f"{command}: {message}; see '{command} --help'")
         status = error.exit_code
     except LesionsegError as error:
-        terminal.note(f"error: {error}")
+        terminal.error(str(error))
         status = 1
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
         where = f"{error.filename}: " if error.filename else ""
-        terminal.note(f"error: {where}{error.strerror or one_line(error)}")
+        terminal.error(f"{where}{error.strerror or one_line(error)}")
         status = 1
     if status == 130:  # by Ctrl-C
         terminal.note("interrupted; the same command, typed again, begins again or goes on")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from lesionseg.distributed import local_rank
 from lesionseg.errors import LesionsegError, one_line
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def find_device(name: str | None = None) -> "torch.device":
     import torch
 
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return (
+            torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+        )
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionseg import dataset, store
+from lesionseg import dataset, distributed, store
 from lesionseg.dataset import Dataset
 from lesionseg.errors import LesionsegError
 from lesionseg.prepared import Prepared, prepare
@@ -60,8 +60,12 @@ def gather(
     found = source.find()
     first, second = found.split("train"), found.split("val")
     total = len(first) + len(second)
+    if distributed.local_rank() > 0:  # on each host one process prepares, the others only map
+        distributed.barrier()
     training = prepare(first, size, workers, lambda done, _: on_photo(done, total))
     validation = prepare(second, size, workers, lambda done, _: on_photo(len(first) + done, total))
+    if distributed.local_rank() == 0:
+        distributed.barrier()
     about = found.description
     folders = (source.folder, source.photos, source.truth)
     folder, photos, truth = (str(path.absolute()) if path else "" for path in folders)

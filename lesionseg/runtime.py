@@ -6,6 +6,7 @@ was exported; torch is the reference, and a test compares the two. Both take and
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -160,9 +161,10 @@ def open_network(
         return OnnxNetwork(path, threads, few=few)
     exported = path.with_suffix(EXPORTED)
     if on_processor and exported.is_file() and path.is_file():
-        network = OnnxNetwork(exported, threads, few=few)
-        if network.source == checksum(path):
-            return network
+        with suppress(LesionsegError):  # one that is of no use here is in nobody's way
+            network = OnnxNetwork(exported, threads, few=few)
+            if network.source == checksum(path):
+                return network
     from lesionseg import checkpoint as checkpoints
 
     checkpoint, unet = checkpoints.load_network(path)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from lesionseg import distributed
 from lesionseg.errors import printable
 
 if TYPE_CHECKING:
@@ -25,12 +26,21 @@ Bar = Callable[..., None]
 _console: "Console | None" = None  # while a bar is on the screen; notes then go above it
 
 
-def note(text: str) -> None:
-    """One line for the person, on standard error."""
+def note(text: str, *, every_process: bool = False) -> None:
+    """One line for the person, on standard error; of several processes only the first one speaks,
+    where it is not about something that a process alone knows."""
+    if distributed.rank() > 0 and not every_process:
+        return
     if _console is not None:
         _console.print(printable(text))
     elif sys.stderr is not None:
         print(printable(text), file=sys.stderr, flush=True)
+
+
+def error(text: str) -> None:
+    """What went wrong, on standard error; of several processes each says which it is."""
+    process = f"process {distributed.rank()}: " if distributed.world() > 1 else ""
+    note(f"{process}error: {text}", every_process=True)
 
 
 def show(renderable: Any) -> None:
@@ -44,7 +54,7 @@ def show(renderable: Any) -> None:
 def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
     """A progress bar; gone when the block ends. Nothing where it is hidden or no terminal."""
     global _console
-    if hidden or sys.stderr is None or not sys.stderr.isatty():
+    if hidden or distributed.rank() or sys.stderr is None or not sys.stderr.isatty():
         yield lambda *done, **more: None
         return
     from rich import progress

@@ -3,23 +3,28 @@
 The order of the photos and how each is augmented depend on the seed and the place in the run, and
 `last.pt` holds everything else that a run is made of, also in the middle of an epoch; so a run that
 was stopped and resumed on the same processor ends with the same weights as one that was not.
+
+Several processes (see `distributed`) share the photos of each batch and end, up to rounding, with
+the weights of one; rank 0 alone writes.
 """
 
 import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torch.nn.parallel import DistributedDataParallel
 
-from lesionseg import __version__, store
+from lesionseg import __version__, distributed, store
 from lesionseg import checkpoint as checkpoints
 from lesionseg.augmentation import augment
 from lesionseg.checkpoint import Checkpoint
@@ -29,8 +34,10 @@ from lesionseg.errors import LesionsegError
 from lesionseg.losses import loss_of
 from lesionseg.metrics import confusion
 from lesionseg.model import UNet
+from lesionseg.normalisation import share_batches
 from lesionseg.prepared import Prepared
 from lesionseg.provenance import TrainingData
+from lesionseg.threads import map_ahead
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
 WARM_UP = 0.1  # share of the training in which the cosine schedule's rate rises
@@ -113,7 +120,8 @@ def train(
     `last.pt` that was loaded. On Linux it keeps freed memory (see `device.keep_freed_memory`).
 
     Raises:
-        LesionsegError: the loss is no longer finite, memory is out, or the disk is full.
+        LesionsegError: the loss is no longer finite, memory is out, the disk is full, or another
+            of several processes has ended.
     """
     keep_freed_memory()
     with out_of_memory_says(_TOO_MUCH_MEMORY):
@@ -136,7 +144,11 @@ class _Run:
         self.recipe = start.recipe
         self.training, self.validation = training, validation
         self.layout = memory_format(device)
+        self.rank, self.world = distributed.rank(), distributed.world()
         self.network = self._placed(start)
+        self.trained: torch.nn.Module = self.network
+        if self.world > 1:
+            self.trained = DistributedDataParallel(share_batches(self.network))
         # The moving average of the weights, where there is one, is what is validated and kept.
         self.judged = self._placed(start) if self.recipe.average else self.network
         self.optimiser = torch.optim.AdamW(_groups(self.network, self.recipe.weight_decay))
@@ -191,7 +203,8 @@ class _Run:
 
     def _save_last(self) -> Checkpoint:
         last = self._checkpoint(resumable=True)
-        checkpoints.save(last, self.folder / store.LAST)
+        if self.rank == 0:
+            checkpoints.save(last, self.folder / store.LAST)
         return last
 
     def _diverged(self, what: str) -> LesionsegError:
@@ -210,27 +223,44 @@ class _Run:
         should_stop: Callable[[], bool],
     ) -> Outcome:
         """See the function `train`."""
-        saved = time.monotonic()
+        try:
+            return self._epochs(on_step, on_epoch, should_stop)
+        except RuntimeError as error:
+            if not distributed.lost(error):
+                raise
+            self._save_last()
+            raise LesionsegError(
+                f"another of the {self.world} processes has ended; the run is kept in "
+                f"{self.folder}; go on with it by --resume"
+            ) from error
+
+    def _epochs(
+        self,
+        on_step: Callable[[Step], None],
+        on_epoch: Callable[[dict[str, float]], None],
+        should_stop: Callable[[], bool],
+    ) -> Outcome:
+        saved, stop = time.monotonic(), False
         while self.epoch < self.recipe.epochs:
             order = np.random.default_rng([self.recipe.seed, self.epoch]).permutation(
                 len(self.training)
             )
             self.network.train()
-            while self.photos < len(order):
-                if should_stop():
+            began = time.perf_counter()
+            for batch, photos, masks in self._batches(order):
+                if stop or (self.world == 1 and should_stop()):
                     return Outcome(self._save_last(), self.history, stopped=True)
                 if time.monotonic() - saved > SAVE_EVERY:
                     self._save_last()
                     saved = time.monotonic()
-                began = time.perf_counter()
-                rows = order[self.photos : self.photos + self.recipe.batch_size]
-                loss = self._step(*self._training_batch(rows), self._done(len(rows)))
+                loss, stop = self._step(batch, photos, masks, should_stop)
                 if not math.isfinite(loss):
                     raise self._diverged("the loss")
-                self.photos += len(rows)
-                self.loss_sum += loss * len(rows)
+                self.photos += batch
+                self.loss_sum += loss * batch
                 self.seconds += time.perf_counter() - began
                 on_step(self._at(self.photos, len(order)))
+                began = time.perf_counter()
             validated = self._validate(on_step, should_stop)
             if validated is None:
                 return Outcome(self._save_last(), self.history, stopped=True)
@@ -243,19 +273,49 @@ class _Run:
         """The share of the whole training behind, with `photos` more of this epoch."""
         return (self.epoch + (self.photos + photos) / len(self.training)) / self.recipe.epochs
 
-    def _step(self, photos: Tensor, masks: Tensor, done: float) -> float:
+    def _batches(self, order: NDArray[np.int64]) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """What is left of the epoch: photos in the batch, and this process's share of it."""
+
+        def load(first: int) -> tuple[int, Tensor, Tensor]:
+            rows = order[first : first + self.recipe.batch_size]
+            return len(rows), *self._loaded(self.training, rows[self._share(len(rows))])
+
+        starts = range(self.photos, len(order), self.recipe.batch_size)
+        for batch, photos, masks in map_ahead(load, starts, workers=1):
+            yield batch, *self._augmented(batch, *self._placed_batch(photos, masks))
+
+    def _share(self, batch: int) -> slice:
+        """Which photos of a batch this process takes; all take all of one too small to share."""
+        return slice(self.rank, None, self.world) if batch >= self.world else slice(None)
+
+    def _step(
+        self, batch: int, photos: Tensor, masks: Tensor, should_stop: Callable[[], bool]
+    ) -> tuple[float, bool]:
+        """One step of all processes: the mean loss of the batch, and whether any wants to stop."""
         for group in self.optimiser.param_groups:
-            group["lr"] = rate(self.recipe, done)
+            group["lr"] = rate(self.recipe, self._done(batch))
         self.optimiser.zero_grad(set_to_none=True)
-        with self._autocast():
-            logits = self.network(photos)
-        loss = loss_of(logits.float(), masks, self.recipe.loss)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        before = [each.clone() for each in self.network.buffers()] if self.world > 1 else []
+        try:
+            with self._autocast():
+                logits = self.trained(photos)
+            loss = loss_of(logits.float(), masks, self.recipe.loss)
+            # The gradients' mean over the processes is then that of the whole batch.
+            loss = loss * (len(photos) * self.world / batch if batch >= self.world else 1.0)
+            told = loss.detach().new_tensor([0.0, float(self.world > 1 and should_stop())])
+            told[0] = loss.detach() / self.world
+            distributed.summed(told)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        except RuntimeError:  # where a process was lost, no part of this step may be kept
+            for each, value in zip(self.network.buffers(), before, strict=False):
+                each.copy_(value)
+            raise
         self.scaler.step(self.optimiser)
         self.scaler.update()
         if self.recipe.average:
             self._average()
-        return loss.item()
+        mean, stop = told.tolist()
+        return mean, stop > 0
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -273,13 +333,12 @@ class _Run:
         mixed = self.recipe.precision != "float32"
         return torch.autocast(self.device.type, self.autocast_type, enabled=mixed)
 
-    def _training_batch(self, rows: Any) -> tuple[Tensor, Tensor]:
-        """As `_batch`, augmented and at half the side where the recipe says so."""
-        photos, masks = self._batch(self.training, rows)
+    def _augmented(self, batch: int, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Photos and masks augmented and at half the side where the recipe says so."""
         size = self._side()
         if self.recipe.augmentation == "full":
             seed = [self.recipe.seed, self.epoch, self.photos]
-            photos, masks = augment(photos, masks, size, seed)
+            photos, masks = augment(photos, masks, size, seed, batch, self._share(batch))
         elif size != photos.shape[-1]:
             photos, masks = (
                 interpolate(each.float(), size=(size, size), mode="area")
@@ -293,14 +352,18 @@ class _Run:
         small = round(self.recipe.small_share * self.recipe.epochs)
         return size // 2 if self.epoch < small else size
 
-    def _batch(self, data: Prepared, rows: Any) -> tuple[Tensor, Tensor]:
-        """(B, 3, size, size) uint8 photos and (B, 1, size, size) float32 masks, on the device."""
-        photos = torch.from_numpy(np.array(data.photos[rows])).permute(0, 3, 1, 2)
-        masks = torch.from_numpy(np.array(data.masks[rows])).unsqueeze(1)
-        return (
-            photos.to(self.device).contiguous(memory_format=self.layout),
-            masks.to(self.device).float(),
-        )
+    def _loaded(self, data: Prepared, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """(B, 3, size, size) and (B, 1, size, size) uint8, in memory that CUDA can copy from."""
+        photos = torch.from_numpy(data.photos[rows]).permute(0, 3, 1, 2)
+        masks = torch.from_numpy(data.masks[rows]).unsqueeze(1)
+        if self.device.type == "cuda":
+            return photos.pin_memory(), masks.pin_memory()
+        return photos, masks
+
+    def _placed_batch(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """The same on the device, photos uint8 and masks float32."""
+        photos = photos.to(self.device, non_blocking=True).contiguous(memory_format=self.layout)
+        return photos, masks.to(self.device, non_blocking=True).float()
 
     def _at(self, photos: int, total: int, validating: bool = False) -> Step:
         return Step(self.epoch + 1, photos, total, self.loss_sum / self.photos, validating)
@@ -310,13 +373,16 @@ class _Run:
     ) -> dict[str, float] | None:
         """Means over the validation photos, each scored alone; None when told to stop."""
         size = self.recipe.validation_batch_size
-        losses, dice, jaccard = 0.0, [], []
+        losses, stop = 0.0, False
+        dice: list[float] = []
+        jaccard: list[float] = []
+        ours = np.arange(len(self.validation))[self.rank :: self.world]
         self.judged.eval()
-        for first in range(0, len(self.validation), size):
-            if should_stop():
-                return None
-            rows = slice(first, first + size)
-            photos, masks = self._batch(self.validation, rows)
+        for first in range(0, len(ours), size):
+            if stop := should_stop():
+                break
+            rows = ours[first : first + size]
+            photos, masks = self._placed_batch(*self._loaded(self.validation, rows))
             with torch.inference_mode(), self._autocast():
                 logits = self.judged(photos).float()
             losses += loss_of(logits, masks, self.recipe.loss).item() * len(photos)
@@ -325,12 +391,17 @@ class _Run:
                 counts = confusion(prediction, truth.astype(bool))
                 dice.append(counts.dice)
                 jaccard.append(counts.jaccard)
-            on_step(self._at(len(dice), len(self.validation), validating=True))
+            done = min(len(dice) * self.world, len(self.validation))
+            on_step(self._at(done, len(self.validation), validating=True))
+        shares = distributed.gathered((losses, dice, jaccard, stop))
+        if any(stop for *_, stop in shares):
+            return None
+        count = len(self.validation)
         return {
-            "val_loss": losses / len(dice),
-            "dice": float(np.mean(dice)),
-            "jaccard": float(np.mean(jaccard)),
-            "val_photos": len(dice),
+            "val_loss": sum(losses for losses, *_ in shares) / count,
+            "dice": float(np.mean([each for _, dice, _, _ in shares for each in dice])),
+            "jaccard": float(np.mean([each for _, _, jaccard, _ in shares for each in jaccard])),
+            "val_photos": count,
         }
 
     def _end_epoch(self, validated: dict[str, float]) -> None:
@@ -355,7 +426,10 @@ class _Run:
         self.photos, self.loss_sum, self.seconds = 0, 0.0, 0.0
         if validated["dice"] > self.best:
             self.best = validated["dice"]
-            checkpoints.save(self._checkpoint(resumable=False), self.folder / store.BEST)
+            if self.rank == 0:
+                checkpoints.save(self._checkpoint(resumable=False), self.folder / store.BEST)
+        if self.rank > 0:
+            return
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
         with store.replacing(self.folder / store.HISTORY) as temporary:
             temporary.write_text(lines, encoding="utf-8")

@@ -320,10 +320,12 @@ def watched(
     """Looks at the run, its photos and masks after each step."""
     sound = trainer._Run._step
 
-    def step(self: Any, photos: torch.Tensor, masks: torch.Tensor, done: float) -> float:
-        loss = sound(self, photos, masks, done)
+    def step(
+        self: Any, batch: int, photos: torch.Tensor, masks: torch.Tensor, should_stop: Any
+    ) -> tuple[float, bool]:
+        told = sound(self, batch, photos, masks, should_stop)
         look(self, photos, masks)
-        return loss
+        return told
 
     monkeypatch.setattr(trainer._Run, "_step", step)
 
@@ -434,9 +436,9 @@ def test_small_photos_are_means_of_four_pixels(
 def test_every_step_is_augmented_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds = []
 
-    def spied(photos: Any, masks: Any, size: int, seed: Any) -> Any:
+    def spied(photos: Any, masks: Any, size: int, seed: Any, *share: Any) -> Any:
         seeds.append(tuple(seed))
-        return augment(photos, masks, size, seed)
+        return augment(photos, masks, size, seed, *share)
 
     monkeypatch.setattr("lesionseg.trainer.augment", spied)
     for seed in (0, 1):
@@ -466,13 +468,13 @@ def test_mixed_precision(tmp_path: Path, whole: Outcome, precision: str) -> None
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     """From this batch on, of training and validation together, photos are not numbers."""
-    sound, batches = trainer._Run._batch, itertools.count(1)
+    sound, batches = trainer._Run._placed_batch, itertools.count(1)
 
-    def poison(self: Any, data: Any, rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        photos, masks = sound(self, data, rows)
+    def poison(self: Any, *loaded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        photos, masks = sound(self, *loaded)
         return (photos * math.nan if next(batches) >= batch else photos), masks
 
-    monkeypatch.setattr(trainer._Run, "_batch", poison)
+    monkeypatch.setattr(trainer._Run, "_placed_batch", poison)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionseg import store, terminal
+from lesionseg import distributed, store, terminal
 from lesionseg.catalog import find_data
 from lesionseg.config import RECIPES
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from lesionseg.inference import Segmenter
     from lesionseg.runs import Source
 
-_CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-WORKERS = min(8, len(_CORES))  # each may hold a photo at its full size
+_HOST = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+_CORES = max(1, len(_HOST) // distributed.local_world())  # for this process
+WORKERS = min(8, _CORES)  # each may hold a photo at its full size
 
 
 def _keep_in(folder: Path | None) -> None:
@@ -120,7 +121,7 @@ def named_segmenter(
 
     if not few:
         keep_freed_memory()
-    threads = max(1, len(_CORES) // max(1, at_once))
+    threads = max(1, _CORES // max(1, at_once))
     segmenter = load(
         checkpoint, device, threshold, all_regions=all_regions, threads=threads, few=few
     )

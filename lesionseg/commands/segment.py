@@ -4,12 +4,13 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionseg import terminal
+from lesionseg import distributed, terminal
 from lesionseg.commands.options import (
     CLASSIC,
     WORKERS,
@@ -27,6 +28,9 @@ from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
     from lesionseg.batch import Job, Result
+
+
+_PATIENCE = timedelta(days=30)  # for the slowest of several processes to end its share
 
 
 def segment(
@@ -98,23 +102,26 @@ def segment(
     names = _names(photos or [], files_from)
     outputs = batch.Outputs(_mask_output(names, output, as_json), overlay, probabilities)
     jobs = batch.plan(names, outputs, skip_existing=skip_existing)
-    skipped = {job for job in jobs if skip_existing and job.done}
-    todo = [job for job in jobs if job not in skipped]
-    at_once, few = min(workers, len(todo)), len(todo) < 4
-    segmenter = named_segmenter(checkpoint, device, threshold, all_regions, at_once, few=few)
-    results = batch.run(segmenter, todo, batch_size=batch_size, workers=workers)
-    failed = doubtful = 0
-    with terminal.bar("segmenting", hidden=as_json and sys.stdout.isatty()) as bar:
-        for done, job in enumerate(jobs, start=1):
-            result = None if job in skipped else next(results)[1]
-            failed += isinstance(result, LesionsegError)
-            doubtful += _tell(job, result, doubtful_below, as_json)
-            bar(done, len(jobs))
+    with distributed.joined(_PATIENCE):
+        distributed.barrier()  # no process may plan after another has begun to write
+        share = jobs[distributed.rank() :: distributed.world()]
+        skipped = {job for job in share if skip_existing and job.done}
+        todo = [job for job in share if job not in skipped]
+        at_once, few = min(workers, len(todo)), len(todo) < 4
+        segmenter = named_segmenter(checkpoint, device, threshold, all_regions, at_once, few=few)
+        results = batch.run(segmenter, todo, batch_size=batch_size, workers=workers)
+        failed = doubtful = 0
+        with terminal.bar("segmenting", hidden=as_json and sys.stdout.isatty()) as bar:
+            for done, job in enumerate(share, start=1):
+                result = None if job in skipped else next(results)[1]
+                failed += isinstance(result, LesionsegError)
+                doubtful += _tell(job, result, doubtful_below, as_json)
+                bar(done, len(share))
+        counts = distributed.gathered((len(todo) - failed, failed, len(skipped), doubtful))
+    done, failed, left, doubtful = map(sum, zip(*counts, strict=True))
     if len(jobs) > 1:
-        counts = f"{len(todo) - failed} done, {failed} failed, {len(skipped)} skipped"
-        terminal.note(
-            f"photos: {counts}{'' if doubtful_below is None else f', {doubtful} doubtful'}"
-        )
+        doubts = "" if doubtful_below is None else f", {doubtful} doubtful"
+        terminal.note(f"photos: {done} done, {failed} failed, {left} skipped{doubts}")
     if failed:
         raise typer.Exit(1)
 
@@ -159,7 +166,7 @@ def _tell(
     line: dict[str, object] = {"file": str(job.photo), "mask": str(job.outputs.mask)}
     doubtful = False
     if isinstance(result, LesionsegError):
-        terminal.note(f"error: {result}")
+        terminal.error(str(result))
         line = {"file": str(job.photo), "error": str(result)}
     elif result is None:
         line["skipped"] = True
@@ -168,7 +175,8 @@ def _tell(
         if level is not None:
             doubtful = line["doubtful"] = result.quality < level
         if doubtful:
-            terminal.note(f"doubtful: {job.photo}: quality {result.quality:.3f}")
+            doubt = f"doubtful: {job.photo}: quality {result.quality:.3f}"
+            terminal.note(doubt, every_process=True)
     if as_json:
         print(json.dumps(line), flush=True)
     return doubtful

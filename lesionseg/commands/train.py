@@ -3,12 +3,13 @@
 import dataclasses
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionseg import store, terminal
+from lesionseg import distributed, store, terminal
 from lesionseg.catalog import find_data
 from lesionseg.commands.options import (
     CLASSIC,
@@ -29,6 +30,8 @@ from lesionseg.config import Normalisation, Precision, RecipeName, configure
 from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
+    import torch
+
     from lesionseg.checkpoint import Checkpoint
     from lesionseg.runs import Material, Source
     from lesionseg.trainer import Outcome
@@ -85,7 +88,6 @@ def train(
     Without --data it takes the set that was downloaded. Ctrl-C stops with a checkpoint that
     --resume goes on from. Prints the best checkpoint's path.
     """
-    from lesionseg import trainer
     from lesionseg.device import find_device
 
     given = {
@@ -101,26 +103,46 @@ def train(
         "seed": seed,
     }
     given = {name: value for name, value in given.items() if value is not None}
+    if run and output:
+        raise typer.BadParameter(
+            "--run names a run in the cache folder, --output a folder: give one"
+        )
+    source = data_source(data, photos, truth)
     chosen = find_device(device)
-    where, start, material = _prepared_run(
-        given, data_source(data, photos, truth), run, output, resume, workers
-    )
+    with distributed.joined():
+        where, start, material = _prepared_run(given, source, run, output, resume, workers)
+        outcome = _train(where, start, material, chosen, resume)
+    _conclude(outcome, where)
+
+
+def _train(
+    where: Path, start: "Checkpoint", material: "Material", device: "torch.device", resume: bool
+) -> "Outcome":
+    """Trains, shows the progress, and keeps other runs out of the folder."""
+    from lesionseg import trainer
+
+    processes = f", {distributed.world()} processes" if distributed.world() > 1 else ""
     terminal.note(
-        f"{'going on with' if resume else 'training'} {where} on {chosen}: {start.data.name}, "
+        f"{'going on with' if resume else 'training'} {where} on {device}{processes}: "
+        f"{start.data.name}, "
         f"{len(material.training)} photos, {len(material.validation)} for validation, "
         f"recipe {start.recipe.name}, width {start.model.width}, "
         f"normalisation {start.model.normalisation}"
     )
-    where.mkdir(parents=True, exist_ok=True)
-    with store.alone(where), terminal.stoppable() as should_stop, terminal.bar("epoch") as bar:
-        if not resume:
-            store.unused_run(where)  # another process may have been quicker
-        outcome = trainer.train(
+    with ExitStack() as block:
+        if distributed.rank() == 0:
+            where.mkdir(parents=True, exist_ok=True)
+            block.enter_context(store.alone(where))
+            if not resume:
+                store.unused_run(where)  # another run may have been quicker
+        should_stop = block.enter_context(terminal.stoppable())
+        bar = block.enter_context(terminal.bar("epoch"))
+        return trainer.train(
             start,
             material.training,
             material.validation,
             where,
-            chosen,
+            device,
             on_step=lambda at: bar(
                 at.photos,
                 at.total,
@@ -130,7 +152,6 @@ def train(
             on_epoch=_note_epoch,
             should_stop=should_stop,
         )
-    _conclude(outcome, where)
 
 
 def _prepared_run(
@@ -144,27 +165,27 @@ def _prepared_run(
     """The folder of a run, where it starts from, and its photos ready to be trained on."""
     from lesionseg import runs, trainer
 
-    if run and output:
-        raise typer.BadParameter(
-            "--run names a run in the cache folder, --output a folder: give one"
-        )
+    start: Checkpoint | None = None
     if resume:
-        where = store.find_run(output or run)
-        start = runs.resumed(where, given)
+        where = distributed.from_first(lambda: store.find_run(output or run))
+        start = distributed.from_first(lambda: runs.resumed(where, given))
         source = source or runs.Source.of(start.data) or runs.Source(find_data())
-        size = start.model.image_size
+        model = start.model
     else:
         try:
             model, recipe = configure(given)
         except LesionsegError as error:
             raise typer.BadParameter(str(error)) from error
-        where = store.unused_run(output) if output else store.new_run(run)
+        where = distributed.from_first(
+            lambda: store.unused_run(output) if output else store.new_run(run)
+        )
         source = source or runs.Source(find_data())
-        size = model.image_size
     with terminal.bar("preparing") as bar:
-        material = runs.gather(source, size, workers, bar)
+        material = runs.gather(source, model.image_size, workers, bar)
     note_problems(material.problems, "left out")
-    if not resume:
+    if len(set(distributed.gathered(material.data.fingerprint))) > 1:
+        raise LesionsegError("the processes see different photos or masks; give all the same data")
+    if start is None:
         start = trainer.begin(model, recipe, material.data, command_line())
     elif material.data.fingerprint != start.data.fingerprint:
         raise LesionsegError(
@@ -194,6 +215,8 @@ def _conclude(outcome: "Outcome", where: Path) -> None:
         terminal.note(f"stopped in epoch {outcome.last.epoch + 1}; the run is kept in {where}")
         terminal.note(f"next: lesionseg train --resume {go_on}")
         sys.exit(130)
+    if distributed.rank() > 0:
+        return
     best = max(outcome.history, key=lambda scores: scores["dice"])
     size = outcome.last.model.image_size
     terminal.note(

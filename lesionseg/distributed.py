@@ -1,0 +1,126 @@
+"""One process among several that torchrun, or a batch system, has started.
+
+Who a process is stands in the environment: RANK, WORLD_SIZE, LOCAL_RANK, and MASTER_ADDR and
+MASTER_PORT, where they meet. Without them it is alone, and nothing here does anything.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lesionseg.errors import LesionsegError, one_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+
+# How torch says, in a RuntimeError, that another process is gone; its own classes are DistError's.
+_LOST = ("connection closed", "connection reset", "broken pipe", "timed out", "nccl", "gloo")
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdigit() else default
+
+
+def world() -> int:
+    """How many processes there are."""
+    return max(1, _number("WORLD_SIZE", 1))
+
+
+def rank() -> int:
+    """Which of them this is, from 0; rank 0 writes the files and shows the progress."""
+    return _number("RANK", 0) if world() > 1 else 0
+
+
+def local_rank() -> int:
+    """Which of those on this host this is, from 0; it takes the CUDA device of that number."""
+    return _number("LOCAL_RANK", 0) if world() > 1 else 0
+
+
+def local_world() -> int:
+    """How many processes there are on this host."""
+    return max(1, _number("LOCAL_WORLD_SIZE", 1)) if world() > 1 else 1
+
+
+@contextmanager
+def joined(patience: timedelta = timedelta(hours=1)) -> Iterator[None]:
+    """The processes meet before the block and part after it.
+
+    Args:
+        patience: how long one waits for another.
+
+    Raises:
+        LesionsegError: they do not meet, or another process ended in between.
+    """
+    if world() == 1:
+        yield
+        return
+    import torch
+    from torch import distributed
+
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(local_rank())
+    try:
+        distributed.init_process_group(backend, timeout=patience)
+        yield
+    except RuntimeError as error:
+        if not lost(error):
+            raise
+        raise LesionsegError(
+            f"another of the {world()} processes has ended, or cannot be reached "
+            f"({one_line(error)[:80]}); run the same command again"
+        ) from error
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def lost(error: RuntimeError) -> bool:
+    """Whether an error of torch says that another process is gone."""
+    said = one_line(error).lower()
+    return world() > 1 and (
+        type(error).__name__.startswith("Dist") or any(words in said for words in _LOST)
+    )
+
+
+def gathered(value: T) -> list[T]:
+    """What each process gives, by rank; every process must call it."""
+    if world() == 1:
+        return [value]
+    from torch import distributed
+
+    values: list[Any] = [None] * world()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What `make` gives on rank 0, on every process; every process must call it."""
+    if world() == 1:
+        return make()
+    from torch import distributed
+
+    values: list[Any] = [make() if rank() == 0 else None]
+    distributed.broadcast_object_list(values)
+    made: T = values[0]
+    return made
+
+
+def barrier() -> None:
+    """Waits until every process has come here."""
+    gathered(None)
+
+
+def summed(values: "Tensor") -> "Tensor":
+    """The sums over the processes of a tensor, in place; every process must call it."""
+    if world() > 1:
+        from torch import distributed
+
+        distributed.all_reduce(values)
+    return values

@@ -1,0 +1,98 @@
+"""Batch normalisation over the photos of several processes; torch has it for CUDA alone.
+
+Ioffe & Szegedy 2015 (arXiv:1502.03167), its means taken over all processes: a training on two
+processes with half a batch each is that of one process with the whole batch, up to rounding.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn.functional import batch_norm
+
+from lesionseg.distributed import summed
+
+
+def share_batches(network: nn.Module) -> nn.Module:
+    """The network with batch normalisation over the photos of all processes.
+
+    Names and weights stay as they are.
+    """
+    if next(network.parameters()).device.type == "cuda":
+        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return synchronised
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, SharedBatchNorm.of(child))
+    return network
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """Takes the place of a batch normalisation, with the same weights and names."""
+
+    @classmethod
+    def of(cls, plain: nn.BatchNorm2d) -> "SharedBatchNorm":
+        """Shares its parameters and buffers with `plain`."""
+        shared = cls(plain.num_features, plain.eps, plain.momentum)
+        for name, value in plain.named_parameters():
+            shared.register_parameter(name, value)
+        for name, buffer in plain.named_buffers():
+            shared.register_buffer(name, buffer)
+        return shared.train(plain.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) float -> the same; B may differ between the processes."""
+        if not self.training:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        with torch.no_grad():
+            # About the running mean, so that no digits are lost where a mean is far from 0.
+            centred = x.float() - self.running_mean.view(1, -1, 1, 1)
+            size = x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float32)
+            sums = torch.cat([centred.sum((0, 2, 3)), (centred**2).sum((0, 2, 3)), size])
+            summed(sums)
+            first, second, count = sums[: x.shape[1]], sums[x.shape[1] : -1], sums[-1]
+            mean = first / count
+            variance = second / count - mean**2
+            mean = mean + self.running_mean
+            self.running_mean.lerp_(mean, self.momentum or 0.0)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
+            self.num_batches_tracked.add_(1)
+        given = (x, self.weight, self.bias, mean, variance, count, self.eps)
+        result: Tensor = _Normalise.apply(*given)  # type: ignore[no-untyped-call]
+        return result
+
+
+class _Normalise(Function):
+    """(x - mean) / sqrt(variance + eps) * weight + bias, where mean and variance depend on the x of
+    every process."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        x, weight, bias, mean, variance, count, eps = given
+        ctx.save_for_backward(x, weight, mean, variance, count)
+        ctx.eps = eps
+        return batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        """Ioffe & Szegedy, section 3, the two sums over all processes."""
+        x, weight, mean, variance, count = ctx.saved_tensors
+        (slope,) = slopes
+        scale = (variance + ctx.eps).rsqrt()
+
+        def wide(each: Tensor) -> Tensor:
+            return each.view(1, -1, 1, 1)
+
+        normal = (x.float() - wide(mean)) * wide(scale)
+        slope = slope.float()
+        for_bias, for_weight = slope.sum((0, 2, 3)), (slope * normal).sum((0, 2, 3))
+        both = summed(torch.cat([for_bias, for_weight])) / count
+        mean_slope, mean_product = both.chunk(2)
+        inner = slope - wide(mean_slope) - normal * wide(mean_product)
+        for_x = (inner * wide(weight * scale)).to(x.dtype)
+        return for_x, for_weight, for_bias, None, None, None, None
