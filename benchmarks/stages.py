@@ -1,0 +1,50 @@
+"""One stage of segmenting a folder alone, in a process of its own, on all processors.
+
+    python benchmarks/stages.py read|network|write FOLDER PHOTO...
+
+It does to each photo what `lesionseg segment` does in that stage, and nothing of the others.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lesionseg import images, inference, store
+from lesionseg.device import keep_freed_memory
+from lesionseg.runtime import OnnxNetwork
+from lesionseg.threads import map_ahead
+
+
+def main() -> None:
+    """Runs the stage."""
+    stage, folder, *names = sys.argv[1:]
+    photos = [Path(name) for name in names]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
+    network = OnnxNetwork(store.BUNDLED_FILE.with_suffix(".onnx"), threads=1)
+    segmenter = inference.Segmenter(network)
+    shrunk, _ = images.read_photo_shrunk(photos[0], segmenter.size)
+    (soft,) = segmenter.predict([shrunk])
+
+    def read(photo: Path) -> None:
+        images.read_photo_shrunk(photo, segmenter.size)
+
+    def predict(photo: Path) -> None:
+        segmenter.predict([np.asarray(shrunk)])
+
+    def write(photo: Path) -> None:
+        with Image.open(photo) as opened:  # its header alone
+            width, height = opened.size
+        drawn = segmenter.at_size(soft, height, width)
+        (Path(folder) / f"{photo.stem}.png").write_bytes(images.mask_png(drawn.mask))
+
+    do = {"read": read, "network": predict, "write": write}[stage]
+    for _ in map_ahead(do, photos, len(os.sched_getaffinity(0))):
+        pass
+
+
+if __name__ == "__main__":
+    main()
