@@ -4,6 +4,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from lesionseg.distributed import local_rank
@@ -18,17 +19,15 @@ _OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "_ALL
 
 
 def has_cuda() -> bool:
-    """Whether NVIDIA's driver is here and has a device; asked of the driver, without torch."""
+    """Whether a CUDA device is here that torch can use; asked of the driver, without torch."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
         return False
     count = ctypes.c_int(0)
-    return (
-        not driver.cuInit(0)
-        and not driver.cuDeviceGetCount(ctypes.byref(count))
-        and count.value > 0
-    )
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return False
+    return not version("torch").endswith("+cpu")
 
 
 def find_device(name: str | None = None) -> "torch.device":

@@ -87,7 +87,7 @@ class OnnxNetwork:
         LesionsegError: no such file, or none that was exported by lesionseg.
     """
 
-    device = "cpu"
+    device = "cpu (ONNX Runtime)"
     one_by_one = True
 
     def __init__(self, path: Path, threads: int = 0, *, few: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from lesionseg import checkpoint as checkpoints
 from lesionseg import images, phantoms, trainer
 from lesionseg.checkpoint import Checkpoint
 from lesionseg.config import ModelConfig, Recipe
+from lesionseg.export import export
 from lesionseg.images import Mask, Photo
 from lesionseg.inference import Segmenter
 from lesionseg.prepared import Prepared
 from lesionseg.provenance import TrainingData
-from lesionseg.runtime import TorchNetwork
+from lesionseg.runtime import EXPORTED, TorchNetwork
 
 torch.set_num_threads(1)  # the networks here are too small to share out
 
@@ -52,6 +54,25 @@ def saved(path: Path, **choices: Any) -> Path:
     """A checkpoint file of a tiny network."""
     checkpoints.save(begun(**choices), path)
     return path
+
+
+@cache
+def _exported() -> tuple[bytes, bytes]:
+    with TemporaryDirectory() as folder:
+        checkpoint = saved(Path(folder) / "a.pt", width=2, seed=3)
+        network = checkpoint.with_suffix(EXPORTED)
+        export(checkpoint, network)
+        return checkpoint.read_bytes(), network.read_bytes()
+
+
+def exported(checkpoint: Path) -> Path:
+    """A checkpoint file of the network of `segmenter`, and beside it the network as ONNX."""
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    for path, content in zip(
+        (checkpoint, checkpoint.with_suffix(EXPORTED)), _exported(), strict=True
+    ):
+        path.write_bytes(content)
+    return checkpoint
 
 
 def torch_network(checkpoint: Checkpoint, device: str = "cpu") -> TorchNetwork:

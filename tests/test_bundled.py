@@ -6,20 +6,27 @@ import os
 import re
 import runpy
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import torch
-from helpers import DATA, begun, saved, write_pairs
+from helpers import DATA, SIZE, begun, drawing, saved, torch_network, write_pairs
 
 from lesionseg import checkpoint as checkpoints
-from lesionseg import dataset, evaluation, store
+from lesionseg import dataset, evaluation, images, store
 from lesionseg.checkpoint import Checkpoint
+from lesionseg.export import OPSET
 from lesionseg.inference import load
+from lesionseg.runtime import EXPORTED, METADATA, SOURCE, OnnxNetwork, checksum
 
+GRAPH = store.BUNDLED_FILE.with_suffix(EXPORTED)
+CARD = Path(__file__).parent.parent / "MODEL_CARD.md"
 ABSOLUTE = re.compile(r"(?:^|[\s='\"])(?:[/~\\]|[A-Za-z]:[/\\])")
 SCRIPT = Path(__file__).parent.parent / "scripts" / "bundle.py"
 REAL = os.environ.get("LESIONSEG_TEST_DATA")
@@ -46,8 +53,50 @@ def kernels(checkpoint: Checkpoint) -> set[torch.dtype]:
     return {value.dtype for name, value in weights if name.endswith("weight") and value.ndim == 4}
 
 
-def test_it_is_small() -> None:
-    assert store.BUNDLED_FILE.stat().st_size <= 10e6
+def deflated(path: Path) -> int:
+    """The bytes that a file takes in a wheel, which is a zip."""
+    packed = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return len(packed.compress(path.read_bytes()) + packed.flush())
+
+
+def test_the_wheel_is_small() -> None:
+    package = store.BUNDLED_FILE.parent.parent
+    files = [path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert {store.BUNDLED_FILE, GRAPH} <= {*files}
+    assert sum(deflated(path) + 500 for path in files) <= 10e6  # with names and the like of each
+
+
+def test_the_graph_refers_to_the_kernels_of_the_checkpoint() -> None:
+    model = onnx.load(GRAPH, load_external_data=False)
+    outside = {
+        each.name: {entry.key: entry.value for entry in each.external_data}
+        for each in model.graph.initializer
+        if each.external_data
+    }
+    assert {entry["location"] for entry in outside.values()} == {store.BUNDLED_FILE.name}
+    content = store.BUNDLED_FILE.read_bytes()
+    for name, value in bundled().weights.items():
+        if value.dtype == torch.float16:
+            entry = outside.pop(f"network.{name}_half")
+            first, length = int(entry["offset"]), int(entry["length"])
+            assert content[first : first + length] == value.numpy().tobytes(), name
+    assert not outside
+    assert not any(node.metadata_props for node in model.graph.node)  # of another machine's folders
+
+
+def test_the_graph_is_that_of_this_very_checkpoint() -> None:
+    assert OnnxNetwork(GRAPH).source == checksum(store.BUNDLED_FILE)
+    assert onnx.load(GRAPH, load_external_data=False).opset_import[0].version == OPSET
+
+
+@pytest.mark.skipif(not CARD.is_file(), reason="the card is not beside the tests")
+def test_the_card_names_both_files() -> None:
+    rows = re.findall(
+        r"^\| `([^`]+)` \| ([\d,]+) bytes.*`([0-9a-f]{64})` \|$", CARD.read_text(), re.M
+    )
+    assert {(name, int(size.replace(",", "")), digest) for name, size, digest in rows} == {
+        (path.name, path.stat().st_size, checksum(path)) for path in (store.BUNDLED_FILE, GRAPH)
+    }
 
 
 def test_kernels_alone_are_in_half_precision() -> None:
@@ -75,6 +124,11 @@ def test_it_tells_nothing_of_another_machine() -> None:
     assert made.training is None
     content = torch.load(store.BUNDLED_FILE, weights_only=True)
     assert [text for text in texts(content) if ABSOLUTE.search(text)] == []
+    assert OnnxNetwork(GRAPH).provenance.plain() == made.plain()
+    model = onnx.load(GRAPH, load_external_data=False)
+    assert {each.key for each in model.metadata_props} == {METADATA, SOURCE}
+    assert not model.doc_string
+    assert not model.graph.doc_string
 
 
 @pytest.mark.parametrize(
@@ -131,7 +185,15 @@ def test_how_it_is_made(
     dice = [score.confusion.dice for score in scored.scores]
     assert made.scores["dice"] == told["dice"] == pytest.approx(sum(dice) / 2)
     assert made.scores["val_photos"] == told["val_photos"] == 2
-    assert told["bytes"] == target.stat().st_size
+    graph = target.with_suffix(EXPORTED)
+    for path in (target, graph):
+        assert told[path.name] == [path.stat().st_size, checksum(path)]
+    assert sorted(path.name for path in tmp_path.glob("new*")) == ["new.onnx", "new.pt"]
+    network = OnnxNetwork(graph)
+    assert network.source == checksum(target)
+    assert network.provenance.plain() == made.plain()
+    photo = np.stack([images.shrink(drawing(0)[0], SIZE)])
+    assert np.abs(network(photo) - torch_network(made)(photo)).max() < 1e-5
 
 
 def test_a_whole_network_is_not_halved_by_itself(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import lesionseg
 from lesionseg import cli, store
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("download", "train", "eval", "segment")
+COMMANDS = ("download", "train", "eval", "segment", "export")
 
 LOADED = """
 import sys
