@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,8 @@ from pathlib import Path
 from lesionseg import images, store
 from lesionseg.dataset import MASK, OVERLAY, PROBABILITIES, is_mask_name, list_images
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Probabilities, Source
+from lesionseg.findings import Findings
+from lesionseg.images import Mask, Probabilities, Source
 from lesionseg.inference import Segmenter, stream
 
 STANDARD = Path("-")  # standard input or standard output
@@ -40,6 +41,9 @@ class Job:
         return self.outputs.mask != STANDARD and all(path.exists() for path in _files(self.outputs))
 
 
+Examiner = Callable[[Mask, float | None], Findings]  # given the quality where it is known
+
+
 @dataclass(frozen=True)
 class Result:
     """What became of a photo.
@@ -49,6 +53,7 @@ class Result:
         lesion_share: of the pixels, 0 to 1.
         quality: 0 to 1, how sure the network is of the mask.
         seconds: from opening the photo to its mask written, waiting for its batch included.
+        findings: what the examiner said of the mask.
     """
 
     height: int
@@ -56,6 +61,7 @@ class Result:
     lesion_share: float
     quality: float
     seconds: float
+    findings: Findings
 
 
 def plan(names: Sequence[Path], outputs: Outputs, *, skip_existing: bool = False) -> list[Job]:
@@ -198,9 +204,16 @@ def _refuse_truth(jobs: Sequence[Job]) -> None:
 
 
 def run(
-    segmenter: Segmenter, jobs: Iterable[Job], *, batch_size: int, workers: int
+    segmenter: Segmenter,
+    jobs: Iterable[Job],
+    *,
+    batch_size: int,
+    workers: int,
+    examine: Examiner = lambda mask, quality: Findings(),
 ) -> Iterator[tuple[Job, Result | LesionsegError]]:
     """Segments the photos and writes the files of each; results come in the order of the jobs.
+
+    `examine` is called with each mask and its quality, in a thread.
 
     Every file appears whole or not at all. A job that fails comes with its error in place of a
     result and does not stop the rest. Memory does not grow with the number of jobs.
@@ -219,6 +232,7 @@ def run(
 
     def finish(job: Job, soft: Probabilities, size: tuple[int, int]) -> Result:
         drawn = segmenter.at_size(soft, *size)
+        findings = examine(drawn.mask, drawn.quality)
         if job.outputs.overlay is not None:
             photo = images.read_photo(opened(job))
             _write(job.outputs.overlay, images.overlay_png(photo, drawn.mask))
@@ -226,12 +240,21 @@ def run(
             _write(job.outputs.probabilities, images.probability_png(drawn.probabilities))
         _write(job.outputs.mask, images.mask_png(drawn.mask))  # last: it marks the job as done
         seconds = time.perf_counter() - began[job]
-        return Result(*size, float(drawn.mask.mean()), drawn.quality, seconds)
+        return Result(*size, float(drawn.mask.mean()), drawn.quality, seconds, findings)
 
     results = stream(segmenter, jobs, source, finish, batch_size=batch_size, workers=workers)
     for job, result in results:
         del began[job]
         yield job, result
+
+
+def reexamined(job: Job, examine: Examiner) -> Findings | LesionsegError:
+    """What `examine` says of the mask that an earlier run left, or why it cannot be read."""
+    try:
+        mask, _ = images.read_mask(job.outputs.mask, truth=False)
+        return examine(mask, None)
+    except LesionsegError as error:
+        return error
 
 
 @cache

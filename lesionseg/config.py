@@ -15,6 +15,7 @@ Schedule = Literal["constant", "cosine"]
 Augmentation = Literal["none", "full"]
 DEPTH = 4  # poolings in the U-Net, so that its input must be a multiple of 2**DEPTH
 VALIDATION_SHARE = 0.1  # of a set that brings no split of its own
+TOLERANCE = 1.0  # pixels that an outline in labels may leave the mask's border by
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:

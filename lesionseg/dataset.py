@@ -8,8 +8,12 @@ A folder may be laid out in four ways, looked for in this order; names match in 
 3. `images/` (or `photos/`) and `masks/`;
 4. one folder: masks are the files with `_segmentation`, else the PNG, BMP or TIFF of two namesakes.
 
-A mask is called like its photo, with or without `_segmentation`. Lists of ids, `train.txt`,
-`val.txt` and `test.txt`, beside the folders decide the split where they stand.
+A mask is called like its photo, with or without `_segmentation`. Except in official folders, there
+may be labels in place of masks, as a labelling tool left them: `labels.json`, `labels.xml`,
+`annotations.json` or `annotations.xml` beside the folders or the photos, else LabelMe's files
+beside the photos or in `labels/`. They are taken even where masks are, as these may be the drafts
+that they correct. Lists of ids, `train.txt`, `val.txt` and `test.txt`, beside the folders decide
+the split where they stand.
 """
 
 import hashlib
@@ -18,10 +22,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesionseg import images
+from lesionseg import images, labels
 from lesionseg.catalog import Description, read_description
 from lesionseg.config import VALIDATION_SHARE
 from lesionseg.errors import LesionsegError, one_line
+from lesionseg.labels import Labelled, Labels
 
 SPLITS = ("train", "val", "test")
 
@@ -34,11 +39,15 @@ _LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
 
 @dataclass(frozen=True, order=True)
 class Pair:
-    """A photo, its mask, and the id of both: the photo's name without suffix, in its own case."""
+    """A photo, its mask, and the id of both: the photo's name without suffix, in its own case.
+
+    Where the mask is told by labels, `mask` is the file that holds them.
+    """
 
     id: str
     photo: Path
     mask: Path
+    labelled: Labelled | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -109,19 +118,17 @@ def is_mask_name(path: Path) -> bool:
 def find(folder: Path | None, photos: Path | None = None, truth: Path | None = None) -> Dataset:
     """The pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
 
-    Where `truth` stands alone, its masks are looked for without photos: each pair's photo is its
-    mask.
+    `truth` is a folder of masks or of LabelMe's files, or a file of labels. Where it stands alone,
+    photos are not looked for: each pair's photo is its mask, or where its label says.
 
     Raises:
-        LesionsegError: no such folder, no pair in it, or a list that names nothing there.
+        LesionsegError: no such folder or file, no pair in it, or a list that names nothing there.
     """
     problems: list[str] = []
     by_split: dict[str, list[Pair]] = {split: [] for split in SPLITS}
     if truth is not None:
         root = folder or truth.parent
-        masks = list_images(truth)
-        found = masks if photos is None else list_images(photos)
-        by_split["train"] = _match(found, masks, problems)
+        by_split["train"] = _find_truth(photos, truth, problems)
         source = "seeded"
     elif folder is not None:
         root = folder
@@ -132,7 +139,7 @@ def find(folder: Path | None, photos: Path | None = None, truth: Path | None = N
         shown = f" ({'; '.join(problems[:3])})" if problems else ""
         raise LesionsegError(
             f"{root}: no photo with a mask found{shown}; expected the official ISIC folders, "
-            "images/ and masks/, or photos beside NAME_segmentation.png"
+            "images/ and masks/, or photos beside NAME_segmentation.png or labels"
         )
     _name_repeated(by_split, problems)
     if _apply_lists(root, by_split, problems):
@@ -142,6 +149,23 @@ def find(folder: Path | None, photos: Path | None = None, truth: Path | None = N
         source = "seeded"
     pairs = {split: tuple(sorted(found)) for split, found in by_split.items() if found}
     return Dataset(root, pairs, tuple(problems), source, read_description(root))
+
+
+def _find_truth(photos: Path | None, truth: Path, problems: list[str]) -> list[Pair]:
+    """The pairs of photos with the masks or labels that `truth` names."""
+    named = None if photos is None else list_images(photos)
+    found = labels.read(truth) if truth.is_file() else None
+    if found is None:
+        masks = list_images(truth)  # says so where the folder is missing
+        found = labels.beside(truth)
+        if found is None and not masks and (broken := labels.read(truth)).unusable:
+            found = broken  # which says why
+        if found is None:
+            return _match(masks if named is None else named, masks, problems)
+        _name_ignored(masks, found, problems)
+    if named is None:
+        named = [each.photo for each in found.photos]
+    return _match_labels([path for path in named if not is_mask_name(path)], found, problems)
 
 
 def _find_in(folder: Path, by_split: dict[str, list[Pair]], problems: list[str]) -> str:
@@ -158,15 +182,28 @@ def _find_in(folder: Path, by_split: dict[str, list[Pair]], problems: list[str])
             photos, masks = official.get((split, False), []), official.get((split, True), [])
             by_split[split] = _match(photos, masks, problems)
         return "official folders"
-    masks_folder = children.get("masks")
+    masks_folder, labels_folder = children.get("masks"), children.get("labels")
     photos_folder = children.get("images") or children.get("photos")
-    if masks_folder and photos_folder:
+    places = [each for each in (folder, photos_folder, labels_folder) if each]
+    found = next((each for place in places if (each := labels.beside(place))), None)
+    if photos_folder and (masks_folder or found):
         photos = [path for path in list_images(photos_folder) if not is_mask_name(path)]
-        masks = list_images(masks_folder)
+        masks = list_images(masks_folder) if masks_folder else []
     else:
         photos, masks = _told_apart(files)
-    by_split["train"] = _match(photos, masks, problems)
+    if found:
+        _name_ignored(masks, found, problems)
+        by_split["train"] = _match_labels(photos, found, problems)
+    else:
+        by_split["train"] = _match(photos, masks, problems)
     return "seeded"
+
+
+def _name_ignored(masks: list[Path], found: Labels, problems: list[str]) -> None:
+    """A line that says so where masks lie beside labels."""
+    ignored = sum(map(is_mask_name, masks))
+    if ignored:
+        problems.append(f"{ignored} masks, in place of which {found.path} is taken")
 
 
 def _told_apart(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -195,6 +232,29 @@ def _match(photos: list[Path], masks: list[Path], problems: list[str]) -> list[P
     both = photo_of.keys() & mask_of.keys()
     # the slice drops `_segmentation`, where masks stand for their photos
     return [Pair(photo_of[key].stem[: len(key)], photo_of[key], mask_of[key]) for key in both]
+
+
+def _match_labels(photos: list[Path], found: Labels, problems: list[str]) -> list[Pair]:
+    """Pairs of photos and their labels; what has no partner, or more than one, is a problem."""
+    photo_of = _by_id(photos, "photo", problems)
+    problems += [each.why for each in found.unusable]
+    told = {labels.stem(each.name).lower() for each in found.unusable}
+    labelled: dict[str, list[Labelled]] = {}
+    for each in found.photos:
+        labelled.setdefault(labels.stem(each.name).lower(), []).append(each)
+    pairs = []
+    for key, (each, *more) in sorted(labelled.items()):
+        where = f"{each.file}: {each.name}"
+        if more:
+            problems.append(f"{where}: {more[0].name} has the same name; both left out")
+        elif key not in photo_of:
+            problems.append(f"{where}: no photo of that name")
+        else:
+            photo = photo_of[key]
+            pairs.append(Pair(photo.stem, photo, each.file, each))
+    unnamed = photo_of.keys() - labelled.keys() - told
+    problems += [f"{photo_of[key]}: not in {found.path}" for key in sorted(unnamed)]
+    return pairs
 
 
 def _by_id(files: list[Path], what: str, problems: list[str]) -> dict[str, Path]:
@@ -297,14 +357,24 @@ def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask]:
     return photo, images.shrink_mask(mask, size)
 
 
-def read_truth(pair: Pair, size: tuple[int, int]) -> tuple[images.Mask, bool]:
+def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.Mask, bool]:
     """The mask as `images.read_mask` gives it, of the (height, width) that its photo has.
+
+    Where no size is given, the mask's own is taken.
 
     Raises:
         LesionsegError: it cannot be read, or has another size.
     """
+    if pair.labelled is not None:
+        drawn = pair.labelled
+        if size is not None and size != (drawn.height, drawn.width):
+            raise LesionsegError(
+                f"{pair.mask}: {drawn.name}: expected labels of {size[1]}x{size[0]} pixels as its "
+                f"photo, got {drawn.width}x{drawn.height}"
+            )
+        return drawn.mask(), False
     mask, zero_one = images.read_mask(pair.mask)
-    if mask.shape != size:
+    if size is not None and mask.shape != size:
         raise LesionsegError(
             f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "
             f"got {mask.shape[1]}x{mask.shape[0]}"

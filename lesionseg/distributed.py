@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+TO_THE_SLOWEST = timedelta(days=30)  # patience where each works through a share of its own
 
 # How torch says, in a RuntimeError, that another process is gone; its own classes are DistError's.
 _LOST = ("connection closed", "connection reset", "broken pipe", "timed out", "nccl", "gloo")

@@ -216,25 +216,21 @@ def probability_png(probabilities: Probabilities) -> bytes:
 def overlay_png(photo: Photo, mask: Mask) -> bytes:
     """The photo (H, W, 3) uint8 with the outline of the mask (H, W) bool drawn around the lesion.
 
-    The line lies just outside the lesion, cyan between black, as wide as 1/250 of the photo.
+    The line lies just outside the lesion, so that its border stays seen: cyan between black, as
+    wide as 1/250 of the photo's longer side, at least 4 pixels.
     """
     edge = max(1, round(max(mask.shape) / 1000))
     picture = photo.copy()
-    for width, colour in ((edge, (0, 0, 0)), (2 * edge, (0, 255, 255)), (edge, (0, 0, 0))):
-        wider = _grown(mask, width)
-        picture[wider & ~mask] = colour
-        mask = wider
+    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+    box = tuple(
+        slice(max(0, first - 4 * edge), first + side + 4 * edge)
+        for first, side in ((top, height), (left, width))
+    )
+    outside = np.logical_not(mask[box]).view(np.uint8)
+    away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5)  # 1 beside the lesion
+    for first, last, colour in ((0, 4, (0, 0, 0)), (1, 3, (0, 255, 255))):
+        picture[box][(away > first * edge + 0.5) & (away < last * edge + 0.5)] = colour
     return _png(Image.fromarray(picture))
-
-
-def _grown(mask: Mask, by: int) -> Mask:
-    """The True region grown by `by` pixels to each side."""
-    grown = mask.copy()
-    for lines in (grown, grown.T):
-        for _ in range(by):
-            lines[1:] |= lines[:-1]
-            lines[:-1] |= lines[1:]
-    return grown
 
 
 def _png(image: Image.Image) -> bytes:
@@ -248,6 +244,20 @@ def photo_jpeg(photo: Photo) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(photo).save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()
+
+
+def thumbnail(source: Source, side: int) -> bytes:
+    """The photo with its longer side at most `side` pixels, its aspect kept, as a small WebP.
+
+    Nothing but pixels is kept. Raises as `read_photo`.
+    """
+    with _opened(source, "photo") as image:
+        image.draft(None, (2 * side, 2 * side))
+        small = _to_rgb(image)
+        small.thumbnail((side, side), _BILINEAR)
+        buffer = io.BytesIO()
+        Image.fromarray(np.asarray(small)).save(buffer, "WEBP", quality=60)
+        return buffer.getvalue()
 
 
 def shrink_photo_file(data: bytes, side: int) -> bytes:

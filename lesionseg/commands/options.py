@@ -53,13 +53,21 @@ CacheDir = Annotated[
     ),
 ]
 Photos = Annotated[Path | None, folder("The photos; goes with --truth, in place of --data.")]
-Truth = Annotated[Path | None, folder("The truth masks; goes with --photos.")]
+Truth = Annotated[
+    Path | None,
+    typer.Option(
+        show_default=False,
+        metavar="DIR|FILE",
+        help="The truth masks, or labels that a tool has corrected (a COCO .json, a CVAT .xml, a "
+        "folder of LabelMe's .json); goes with --photos.",
+    ),
+]
 Data = Annotated[
     str | None,
     typer.Option(
         show_default=False,
         metavar="DIR|NAME",
-        help="A folder of photos and masks, or the name of a downloaded set.",
+        help="A folder of photos and masks (or labels), or the name of a downloaded set.",
     ),
 ]
 Device = Annotated[

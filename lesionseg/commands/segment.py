@@ -1,10 +1,12 @@
 """`lesionseg segment`."""
 
 import json
+import math
 import os
 import sys
 from dataclasses import asdict
-from datetime import timedelta
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +26,12 @@ from lesionseg.commands.options import (
     field,
     named_segmenter,
 )
+from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
     from lesionseg.batch import Job, Result
-
-
-_PATIENCE = timedelta(days=30)  # for the slowest of several processes to end its share
+    from lesionseg.findings import Findings, Wanted
 
 
 def segment(
@@ -71,6 +72,44 @@ def segment(
         Path | None,
         field("Also write the probabilities, as PNG of 0 to 255.", "none", metavar="FILE|DIR"),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        field(
+            "Also write the outlines for a labelling tool: a .json is one COCO file for all "
+            "photos, a .xml one CVAT file, a folder takes a LabelMe .json for each photo. Nothing "
+            "that is there is replaced.",
+            "none",
+            metavar="FILE|DIR",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        field(
+            "Pixels that polygons in --labels may leave the mask's border by; small lesions keep "
+            "closer.",
+            f"{TOLERANCE:g}",
+            min=0,
+        ),
+    ] = None,
+    run_lengths: Annotated[
+        bool,
+        typer.Option(
+            "--run-lengths",
+            help="Write run lengths to --labels, exact to the pixel, not polygons (COCO, CVAT).",
+        ),
+    ] = False,
+    measurements: Annotated[
+        Path | None,
+        field("Also write a table of what is measured on the masks.", "none", metavar="FILE.csv"),
+    ] = None,
+    mm_per_pixel: Annotated[
+        float | None,
+        typer.Option(
+            show_default=False,
+            metavar="MM",
+            help="The photos' scale, for measurements in millimetres.",
+        ),
+    ] = None,
     doubtful_below: Annotated[
         float | None,
         typer.Option(
@@ -83,13 +122,19 @@ def segment(
         ),
     ] = None,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave out photos whose results are all there.")
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Leave out photos whose pictures are all there; for --labels and --measurements "
+            "their masks are read.",
+        ),
     ] = False,
     batch_size: BatchSize = CLASSIC.batch_size,
     device: Device = None,
     workers: Workers = WORKERS,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a line of JSON for each photo.")
+        bool,
+        typer.Option("--json", help="Print a line of JSON for each photo, with measurements."),
     ] = False,
     cache_dir: CacheDir = None,
 ) -> None:
@@ -98,32 +143,90 @@ def segment(
     A bad photo is named and the rest goes on; the exit status is then 1.
     """
     from lesionseg import batch
+    from lesionseg.findings import Findings, recording
 
     names = _names(photos or [], files_from)
     outputs = batch.Outputs(_mask_output(names, output, as_json), overlay, probabilities)
+    wanted = _wanted(labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json)
+    if labels is not None and batch.STANDARD in names:
+        raise typer.BadParameter("--labels tells photos by name; one from standard input has none")
     jobs = batch.plan(names, outputs, skip_existing=skip_existing)
-    with distributed.joined(_PATIENCE):
+    with (
+        distributed.joined(distributed.TO_THE_SLOWEST),
+        recording(wanted, [job.photo for job in jobs], keep=skip_existing) as recorder,
+    ):
         distributed.barrier()  # no process may plan after another has begun to write
-        share = jobs[distributed.rank() :: distributed.world()]
-        skipped = {job for job in share if skip_existing and job.done}
-        todo = [job for job in share if job not in skipped]
+        share = list(enumerate(jobs))[distributed.rank() :: distributed.world()]
+        skipped = {job for _, job in share if skip_existing and job.done}
+        todo = [job for _, job in share if job not in skipped]
         at_once, few = min(workers, len(todo)), len(todo) < 4
         segmenter = named_segmenter(checkpoint, device, threshold, all_regions, at_once, few=few)
-        results = batch.run(segmenter, todo, batch_size=batch_size, workers=workers)
-        failed = doubtful = 0
+        results = batch.run(
+            segmenter, todo, batch_size=batch_size, workers=workers, examine=recorder.examine
+        )
+        failed = kept = doubtful = 0
+        found: list[tuple[int, Findings]] = []
         with terminal.bar("segmenting", hidden=as_json and sys.stdout.isatty()) as bar:
-            for done, job in enumerate(share, start=1):
-                result = None if job in skipped else next(results)[1]
-                failed += isinstance(result, LesionsegError)
+            for done, (place, job) in enumerate(share, start=1):
+                result: Result | Findings | LesionsegError
+                if job not in skipped:
+                    result = next(results)[1]
+                elif wanted.labels or wanted.table:
+                    result = batch.reexamined(job, recorder.examine)
+                else:
+                    result = Findings()
+                if isinstance(result, LesionsegError):
+                    failed += 1
+                else:
+                    kept += job in skipped
+                    findings = result.findings if isinstance(result, batch.Result) else result
+                    if distributed.world() == 1:
+                        recorder.add(job.photo, job.outputs.mask, findings)
+                    elif wanted.labels or wanted.table:
+                        found.append((place, findings))
                 doubtful += _tell(job, result, doubtful_below, as_json)
                 bar(done, len(share))
-        counts = distributed.gathered((len(todo) - failed, failed, len(skipped), doubtful))
-    done, failed, left, doubtful = map(sum, zip(*counts, strict=True))
+        shares = distributed.gathered((found, failed, kept, doubtful))
+        if distributed.rank() == 0:
+            for place, findings in sorted(chain(*(each for each, *_ in shares)), key=itemgetter(0)):
+                recorder.add(jobs[place].photo, jobs[place].outputs.mask, findings)
+    failed, kept, doubtful = (sum(column) for column in list(zip(*shares, strict=True))[1:])
     if len(jobs) > 1:
         doubts = "" if doubtful_below is None else f", {doubtful} doubtful"
-        terminal.note(f"photos: {done} done, {failed} failed, {left} skipped{doubts}")
+        counts = f"{len(jobs) - failed - kept} done, {failed} failed, {kept} skipped"
+        terminal.note(f"photos: {counts}{doubts}")
     if failed:
         raise typer.Exit(1)
+
+
+def _wanted(
+    labels: Path | None,
+    tolerance: float | None,
+    run_lengths: bool,
+    measurements: Path | None,
+    mm_per_pixel: float | None,
+    as_json: bool,
+) -> "Wanted":
+    """What is asked for beside masks; options that would do nothing are refused."""
+    from lesionseg.findings import Wanted
+
+    if labels is None and (tolerance is not None or run_lengths):
+        raise typer.BadParameter("--tolerance and --run-lengths are for --labels")
+    if tolerance is not None and run_lengths:
+        raise typer.BadParameter("--tolerance is for polygons: it goes without --run-lengths")
+    if mm_per_pixel is not None:
+        if not 0 < mm_per_pixel < math.inf:
+            raise typer.BadParameter(f"--mm-per-pixel: expected more than 0, got {mm_per_pixel:g}")
+        if measurements is None and not as_json:
+            raise typer.BadParameter("--mm-per-pixel is for --measurements and --json")
+    return Wanted(
+        labels,
+        TOLERANCE if tolerance is None else tolerance,
+        run_lengths,
+        measurements,
+        as_json,
+        mm_per_pixel,
+    )
 
 
 def _names(photos: list[Path], files_from: Path | None) -> list[Path]:
@@ -160,23 +263,30 @@ def _mask_output(names: list[Path], output: Path | None, as_json: bool) -> Path:
 
 
 def _tell(
-    job: "Job", result: "Result | LesionsegError | None", level: float | None, as_json: bool
+    job: "Job", result: "Result | Findings | LesionsegError", level: float | None, as_json: bool
 ) -> bool:
-    """Says what became of a photo, None where it was skipped; returns whether it is doubtful."""
+    """Says what became of a photo, mere findings where it was skipped; returns whether doubtful."""
+    from lesionseg.batch import Result
+
     line: dict[str, object] = {"file": str(job.photo), "mask": str(job.outputs.mask)}
     doubtful = False
     if isinstance(result, LesionsegError):
         terminal.error(str(result))
         line = {"file": str(job.photo), "error": str(result)}
-    elif result is None:
-        line["skipped"] = True
-    else:
-        line |= asdict(result)
+        findings = None
+    elif isinstance(result, Result):
+        findings = result.findings
+        line |= {name: value for name, value in vars(result).items() if name != "findings"}
         if level is not None:
             doubtful = line["doubtful"] = result.quality < level
         if doubtful:
             doubt = f"doubtful: {job.photo}: quality {result.quality:.3f}"
             terminal.note(doubt, every_process=True)
+    else:
+        findings = result
+        line["skipped"] = True
+    if findings and findings.measurements:
+        line["measurements"] = asdict(findings.measurements)
     if as_json:
         print(json.dumps(line), flush=True)
     return doubtful

@@ -1,0 +1,129 @@
+"""Labels as one COCO file: https://cocodataset.org/#format-data.
+
+A region of the mask is an annotation of category "lesion", as a polygon; one with holes is a
+polygon that is joined to them (`outline.polygon`), as COCO's polygons know no holes. With run
+lengths, the whole mask is one annotation, packed as COCO's own tools pack it, exact to the pixel.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lesionseg import __version__
+from lesionseg.growing import GrowingFile
+from lesionseg.images import Mask
+from lesionseg.labels import runlength
+from lesionseg.labels.labelled import (
+    LESION,
+    Labelled,
+    Shape,
+    Unusable,
+    labelled,
+    refuse_others,
+    ring,
+)
+from lesionseg.labels.outline import polygon, regions
+from lesionseg.labels.runlength import Box
+
+_HEAD = {
+    "info": {"description": f"outlines of lesions, drawn by lesionseg {__version__}"},
+    "categories": [{"id": 1, "name": LESION, "supercategory": ""}],
+}
+
+
+def shapes(mask: Mask, tolerance: float | None) -> list[dict[str, Any]]:
+    """The annotations of a mask (H, W) bool, without ids; run lengths without a tolerance."""
+    height, width = mask.shape
+    found = []
+    if tolerance is not None:
+        for region in regions(mask, tolerance):
+            corners = polygon(region)
+            left, top = region.outer.min(axis=0)
+            right, bottom = region.outer.max(axis=0)
+            x, y = corners.T
+            found.append(
+                {
+                    "segmentation": [corners.ravel().tolist()],
+                    "area": round(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2, 2),
+                    "bbox": [round(float(v), 2) for v in (left, top, right - left, bottom - top)],
+                }
+            )
+    elif mask.any():
+        lengths = runlength.of(mask, by_column=True)
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        sides = (columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0])
+        found.append(
+            {
+                "segmentation": {"size": [height, width], "counts": runlength.packed(lengths)},
+                "area": int(lengths[1::2].sum()),
+                "bbox": [int(v) for v in (columns[0], rows[0], *sides)],
+            }
+        )
+    return found
+
+
+class Writer:
+    """Writes a COCO file; only the photos' names and sizes are kept in memory."""
+
+    def __init__(self, file: GrowingFile) -> None:
+        self._file = file
+        self._images: list[str] = []
+        self._annotations = 0
+        file.write(json.dumps(_HEAD)[:-1] + ', "annotations": [')
+
+    def add(self, name: str, height: int, width: int, shapes: list[dict[str, Any]]) -> None:
+        image = len(self._images) + 1
+        about = {"id": image, "file_name": name, "width": width, "height": height}
+        self._images.append(json.dumps(about))
+        for shape in shapes:
+            head = {"id": self._annotations + 1, "image_id": image, "category_id": 1, "iscrowd": 0}
+            self._file.write(f"{',' if self._annotations else ''}\n{json.dumps(head | shape)}")
+            self._annotations += 1
+
+    def close(self) -> None:
+        images = ",\n".join(self._images)
+        self._file.write(f'\n], "images": [\n{images}\n]}}\n')
+
+
+def read(file: Path, content: dict[str, Any]) -> Iterator[Labelled | Unusable]:
+    """The photos of a COCO file, each with its outlines, or why they cannot be used.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it is none.
+    """
+    names = {category["id"]: category["name"] for category in content.get("categories", ())}
+    of_image: dict[object, list[dict[str, Any]]] = {}
+    for annotation in content["annotations"]:
+        of_image.setdefault(annotation["image_id"], []).append(annotation)
+
+    for image in content["images"]:
+
+        def drawn(height: int, width: int, image: Any = image) -> Iterator[Shape]:
+            for annotation in of_image.get(image["id"], ()):
+                refuse_others(names.get(annotation["category_id"]))
+                yield from _shapes(annotation["segmentation"], height, width)
+
+        yield labelled(
+            file, image.get("file_name"), (image.get("height"), image.get("width")), drawn
+        )
+
+
+def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape]:
+    if isinstance(segmentation, dict):
+        if segmentation["size"] != [height, width]:
+            raise ValueError(
+                f"expected run lengths of {width}x{height} pixels, got {segmentation['size']!r}"
+            )
+        counts = segmentation["counts"]
+        lengths = (
+            runlength.unpacked(counts) if isinstance(counts, str) else np.array(counts, np.int64)
+        )
+        yield runlength.checked(Box(0, 0, width, height), lengths, by_column=True)
+        return
+    if not segmentation:
+        raise ValueError("an annotation without an outline")
+    for flat in segmentation:
+        yield ring(list(zip(flat[::2], flat[1::2], strict=True)))

@@ -1,0 +1,128 @@
+"""Labels as one XML file, "CVAT for images 1.1": https://docs.cvat.ai/docs/dataset_management.
+
+A region of the mask is a polygon of the label "lesion", joined to its holes (`outline.polygon`);
+with run lengths, the whole mask is one `mask`, exact to the pixel. Both are read.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from lesionseg.errors import LesionsegError
+from lesionseg.growing import GrowingFile
+from lesionseg.images import Mask
+from lesionseg.labels import runlength
+from lesionseg.labels.labelled import (
+    LESION,
+    Labelled,
+    Shape,
+    Unusable,
+    labelled,
+    refuse_others,
+    ring,
+)
+from lesionseg.labels.outline import polygon, regions
+from lesionseg.labels.runlength import Box
+
+_HEAD = f"""<?xml version="1.0" encoding="utf-8"?>
+<annotations>
+<version>1.1</version>
+<meta><task><labels><label><name>{LESION}</name><attributes></attributes></label></labels></task>\
+</meta>
+"""
+_COMMON = {"label": LESION, "source": "auto", "occluded": "0", "z_order": "0"}
+_NOT_OUTLINES = ("box", "ellipse", "polyline", "points", "cuboid", "skeleton")
+
+
+def shapes(mask: Mask, tolerance: float | None) -> list[dict[str, str]]:
+    """The attributes of the shapes of a mask (H, W) bool; run lengths without a tolerance."""
+    if tolerance is not None:
+        corners = (polygon(region).tolist() for region in regions(mask, tolerance))
+        return [_COMMON | {"points": ";".join(f"{x:g},{y:g}" for x, y in each)} for each in corners]
+    if not mask.any():
+        return []
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    inside = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    lengths = runlength.of(inside, by_column=False).tolist()
+    box = Box(columns[0], rows[0], inside.shape[1], inside.shape[0])
+    sides = {name: str(value) for name, value in box._asdict().items()}
+    return [_COMMON | sides | {"rle": ", ".join(map(str, lengths))}]
+
+
+def refuse_names(photos: Iterable[Path]) -> None:
+    """Raises LesionsegError where XML cannot hold the name of a photo."""
+    for photo in photos:
+        if not str(photo).isprintable():  # control characters, and bytes that are no text
+            raise LesionsegError(f"{str(photo)!r}: XML holds no such name; rename the photo")
+
+
+class Writer:
+    """Writes a CVAT file, photo by photo."""
+
+    def __init__(self, file: GrowingFile) -> None:
+        self._file = file
+        self._images = 0
+        file.write(_HEAD)
+
+    def add(self, name: str, height: int, width: int, shapes: list[dict[str, str]]) -> None:
+        about = {"id": str(self._images), "name": name, "width": str(width), "height": str(height)}
+        image = ET.Element("image", about)
+        for shape in shapes:
+            ET.SubElement(image, "mask" if "rle" in shape else "polygon", shape)
+        self._file.write(ET.tostring(image, encoding="unicode") + "\n")
+        self._images += 1
+
+    def close(self) -> None:
+        self._file.write("</annotations>\n")
+
+
+def read(file: Path) -> Iterator[Labelled | Unusable]:
+    """The photos of a CVAT file, each with its outlines, or why they cannot be used.
+
+    Raises:
+        OSError, ValueError, ElementTree.ParseError: it is none.
+    """
+    root = None
+    for event, element in ET.iterparse(file, events=("start", "end")):
+        if root is None:
+            root = element
+            if root.tag != "annotations":
+                raise ValueError(f"expected <annotations> of 'CVAT for images', got <{root.tag}>")
+        elif element.tag == "track":
+            raise ValueError("expected 'CVAT for images 1.1', got 'CVAT for video'")
+        elif event == "end" and element.tag == "image":
+
+            def drawn(height: int, width: int, image: ET.Element = element) -> Iterator[Shape]:
+                for shape in image:
+                    yield from _shapes(shape, height, width)
+
+            size = (_integer(element.get(side)) for side in ("height", "width"))
+            yield labelled(file, element.get("name"), tuple(size), drawn)  # type: ignore[arg-type]
+            root.clear()
+
+
+def _shapes(shape: ET.Element, height: int, width: int) -> Iterator[Shape]:
+    if shape.tag in _NOT_OUTLINES:
+        raise ValueError(f"expected a polygon or a mask, got a {shape.tag}; draw it as polygon")
+    if shape.tag not in ("polygon", "mask"):
+        return  # a tag of the whole photo
+    refuse_others(shape.get("label"))
+    if shape.tag == "polygon":
+        yield ring([point.split(",") for point in shape.attrib["points"].split(";")])
+        return
+    box = Box(*(int(shape.attrib[side]) for side in Box._fields))
+    if not (
+        0 <= box.left <= width - box.width
+        and 0 <= box.top <= height - box.height
+        and min(box.width, box.height) > 0
+    ):
+        raise ValueError(f"expected a mask within {width}x{height} pixels, got {box}")
+    lengths = np.array(shape.attrib["rle"].split(","), np.int64)
+    yield runlength.checked(box, lengths, by_column=False)
+
+
+def _integer(text: Any) -> object:
+    return int(text) if text and text.isdecimal() else text

@@ -1,0 +1,101 @@
+"""A mask as the lengths of its runs, as COCO and CVAT write it: of background first, then in turn.
+
+COCO runs down the columns of the whole photo and may pack the lengths into text; CVAT runs along
+the rows of a box. Both give every pixel back.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionseg.images import Mask
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class Runs(NamedTuple):
+    """The runs of a mask within a box, of background first, down the columns or along the rows."""
+
+    box: Box
+    lengths: NDArray[np.int64]
+    by_column: bool
+
+    def fill(self, mask: Mask) -> None:
+        """Sets the lesion's pixels of a mask (H, W) bool that the box lies in."""
+        left, top, width, height = self.box
+        lesion = np.arange(len(self.lengths)) % 2 == 1
+        pixels = np.repeat(lesion, self.lengths)
+        shaped = pixels.reshape(width, height).T if self.by_column else pixels.reshape(height, -1)
+        mask[top : top + height, left : left + width] |= shaped
+
+
+def of(mask: Mask, *, by_column: bool) -> NDArray[np.int64]:
+    """The lengths of the runs of a mask (H, W) bool, of background first, which may be 0."""
+    whole = np.ascontiguousarray(mask).view(np.uint8)
+    pixels = (cv2.transpose(whole) if by_column else whole).ravel()
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    lengths = np.diff(changes, prepend=0, append=pixels.size)
+    return np.insert(lengths, 0, 0) if pixels[:1].any() else lengths
+
+
+def packed(lengths: NDArray[np.int64]) -> str:
+    """Lengths as COCO's text (`rleToString` of its maskApi.c).
+
+    From the fourth on, each is told as its difference to the last but one; of a number, five bits
+    a character from the lowest up, a sixth says that more follow, and 48 is added.
+    """
+    numbers = lengths.copy()
+    numbers[3:] -= lengths[1:-2]
+    text = bytearray()
+    for number in numbers.tolist():
+        while True:
+            bits, number = number & 31, number >> 5
+            more = number != (-1 if bits & 16 else 0)
+            text.append((bits | more << 5) + 48)
+            if not more:
+                break
+    return text.decode("ascii")
+
+
+def unpacked(text: str) -> NDArray[np.int64]:
+    """The lengths in COCO's text.
+
+    Raises:
+        ValueError: it is not such a text.
+    """
+    lengths: list[int] = []
+    number = shift = 0
+    for character in text.encode("ascii"):
+        bits = character - 48
+        if not 0 <= bits < 64 or shift > 60:
+            raise ValueError("no packed run lengths")
+        number |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                number -= 1 << shift
+            lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
+            number = shift = 0
+    if shift:
+        raise ValueError("packed run lengths that break off")
+    return np.array(lengths, np.int64)
+
+
+def checked(box: Box, lengths: NDArray[np.int64], *, by_column: bool) -> Runs:
+    """Runs that fill their box.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if (lengths < 0).any() or int(lengths.sum()) != box.width * box.height:
+        raise ValueError(f"expected run lengths of {box.width * box.height} pixels in all")
+    return Runs(box, lengths, by_column)
