@@ -26,13 +26,16 @@ Bar = Callable[..., None]
 _console: "Console | None" = None  # while a bar is on the screen; notes then go above it
 
 
-def note(text: str, *, every_process: bool = False) -> None:
-    """One line for the person, on standard error; of several processes only the first one speaks,
-    where it is not about something that a process alone knows."""
+def note(text: str, style: str | None = None, *, every_process: bool = False) -> None:
+    """One line for the person, on standard error; above a bar in a style of rich's.
+
+    Of several processes only the first one speaks, where it is not about something that a process
+    alone knows.
+    """
     if distributed.rank() > 0 and not every_process:
         return
     if _console is not None:
-        _console.print(printable(text))
+        _console.print(printable(text), style=style)
     elif sys.stderr is not None:
         print(printable(text), file=sys.stderr, flush=True)
 
@@ -50,11 +53,16 @@ def show(renderable: Any) -> None:
     Console(markup=False, highlight=False, emoji=False).print(renderable)
 
 
+def draws() -> bool:
+    """Whether bars and tables are drawn: standard error is a terminal."""
+    return distributed.rank() == 0 and sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
     """A progress bar; gone when the block ends. Nothing where it is hidden or no terminal."""
     global _console
-    if hidden or distributed.rank() or sys.stderr is None or not sys.stderr.isatty():
+    if hidden or not draws():
         yield lambda *done, **more: None
         return
     from rich import progress

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,10 @@ from lesionseg.threads import map_ahead
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
 WARM_UP = 0.1  # share of the training in which the cosine schedule's rate rises
+
+History = list[dict[str, float]]  # one dict an epoch, as in `history.jsonl`
+# What the network now says of validation photos: their rows -> (N, size, size) float32, 0 to 1.
+Predict = Callable[[Sequence[int]], NDArray[np.float32]]
 
 _TOO_MUCH_MEMORY = "lower --batch-size (and --val-batch-size), --width or --image-size"
 
@@ -110,7 +114,7 @@ def train(
     device: torch.device,
     *,
     on_step: Callable[[Step], None] = lambda step: None,
-    on_epoch: Callable[[dict[str, float]], None] = lambda scores: None,
+    on_epoch: Callable[[History, Predict], None] = lambda history, predict: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Trains until `start.recipe.epochs` epochs are done, or `should_stop()` says so.
@@ -118,6 +122,7 @@ def train(
     Writes `best.pt` (highest mean Dice of the validation photos), `last.pt` and `history.jsonl`
     into `folder`. Every file is whole at every moment. `start` comes from `begin`, or is a
     `last.pt` that was loaded. On Linux it keeps freed memory (see `device.keep_freed_memory`).
+    After that, `on_epoch` is called with the history so far, and may look at the network's work.
 
     Raises:
         LesionsegError: the loss is no longer finite, memory is out, the disk is full, or another
@@ -219,7 +224,7 @@ class _Run:
     def train(
         self,
         on_step: Callable[[Step], None],
-        on_epoch: Callable[[dict[str, float]], None],
+        on_epoch: Callable[[History, Predict], None],
         should_stop: Callable[[], bool],
     ) -> Outcome:
         """See the function `train`."""
@@ -237,7 +242,7 @@ class _Run:
     def _epochs(
         self,
         on_step: Callable[[Step], None],
-        on_epoch: Callable[[dict[str, float]], None],
+        on_epoch: Callable[[History, Predict], None],
         should_stop: Callable[[], bool],
     ) -> Outcome:
         saved, stop = time.monotonic(), False
@@ -266,7 +271,7 @@ class _Run:
                 return Outcome(self._save_last(), self.history, stopped=True)
             self._end_epoch(validated)
             saved = time.monotonic()
-            on_epoch(self.history[-1])
+            on_epoch(self.history, self._predict)
         return Outcome(self._checkpoint(resumable=True), self.history, stopped=False)
 
     def _done(self, photos: int = 0) -> float:
@@ -403,6 +408,18 @@ class _Run:
             "jaccard": float(np.mean([each for _, _, jaccard, _ in shares for each in jaccard])),
             "val_photos": count,
         }
+
+    def _predict(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """Probabilities for validation photos, one at a time: a few, to be looked at."""
+        self.judged.eval()
+        with torch.inference_mode(), self._autocast():
+            photos = (
+                self._placed_batch(*self._loaded(self.validation, np.array([row])))[0]
+                for row in rows
+            )
+            logits = [self.judged(photo) for photo in photos]
+        soft: NDArray[np.float32] = torch.cat(logits).float().sigmoid().squeeze(1).cpu().numpy()
+        return soft
 
     def _end_epoch(self, validated: dict[str, float]) -> None:
         """Writes best, history and last; all of it again when killed in between and resumed."""

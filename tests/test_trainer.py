@@ -207,7 +207,9 @@ def test_killed_while_the_last_epoch_is_written(
 def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     steps: list[Step] = []
     epochs: list[dict[str, float]] = []
-    outcome = train(tmp_path, on_step=steps.append, on_epoch=epochs.append)
+    outcome = train(
+        tmp_path, on_step=steps.append, on_epoch=lambda history, _: epochs.append(history[-1])
+    )
     an_epoch = [(2, 5, False), (4, 5, False), (5, 5, False), (2, 3, True), (3, 3, True)]
     assert [(step.photos, step.total, step.validating) for step in steps] == 2 * an_epoch
     assert [step.epoch for step in steps] == [1] * 5 + [2] * 5
@@ -239,7 +241,7 @@ def test_best_is_the_first_epoch_of_the_highest_dice(
         prepared(5),
         tmp_path,
         CPU,
-        on_epoch=lambda _: weights.append(checkpoints.load(tmp_path / "last.pt")),
+        on_epoch=lambda *_: weights.append(checkpoints.load(tmp_path / "last.pt")),
     )
     best = checkpoints.load(tmp_path / "best.pt")
     assert (best.epoch, best.scores["dice"]) == (2, 0.5)

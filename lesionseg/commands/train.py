@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import sys
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     import torch
 
     from lesionseg.checkpoint import Checkpoint
+    from lesionseg.events import EventFile
     from lesionseg.runs import Material, Source
-    from lesionseg.trainer import Outcome
+    from lesionseg.trainer import History, Outcome, Predict
 
 
 def train(
@@ -81,14 +82,22 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with --run or --output, else the latest run.")
     ] = False,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard", help="Also write TensorBoard files into the run's folder (an extra)."
+        ),
+    ] = False,
     cache_dir: CacheDir = None,
 ) -> None:
     """Train a U-Net on photos and masks.
 
     Without --data it takes the set that was downloaded. Ctrl-C stops with a checkpoint that
-    --resume goes on from. Prints the best checkpoint's path.
+    --resume goes on from. After each epoch curves.png and samples.png in the run's folder show how
+    it is going. Prints the best checkpoint's path.
     """
     from lesionseg.device import find_device
+    from lesionseg.events import EventFile
 
     given = {
         "name": recipe,
@@ -108,18 +117,25 @@ def train(
             "--run names a run in the cache folder, --output a folder: give one"
         )
     source = data_source(data, photos, truth)
+    event_file = EventFile() if tensorboard else nullcontext()
     chosen = find_device(device)
     with distributed.joined():
         where, start, material = _prepared_run(given, source, run, output, resume, workers)
-        outcome = _train(where, start, material, chosen, resume)
+        outcome = _train(where, start, material, chosen, resume, event_file)
     _conclude(outcome, where)
 
 
 def _train(
-    where: Path, start: "Checkpoint", material: "Material", device: "torch.device", resume: bool
+    where: Path,
+    start: "Checkpoint",
+    material: "Material",
+    device: "torch.device",
+    resume: bool,
+    event_file: "AbstractContextManager[EventFile | None]",
 ) -> "Outcome":
     """Trains, shows the progress, and keeps other runs out of the folder."""
     from lesionseg import trainer
+    from lesionseg.pictures import Album
 
     processes = f", {distributed.world()} processes" if distributed.world() > 1 else ""
     terminal.note(
@@ -135,8 +151,21 @@ def _train(
             block.enter_context(store.alone(where))
             if not resume:
                 store.unused_run(where)  # another run may have been quicker
+        album = Album(
+            where,
+            material.validation,
+            start.recipe.epochs,
+            terminal.note,
+            block.enter_context(event_file),
+        )
         should_stop = block.enter_context(terminal.stoppable())
         bar = block.enter_context(terminal.bar("epoch"))
+
+        def on_epoch(history: "History", predict: "Predict") -> None:
+            if distributed.rank() == 0:
+                _note_epoch(history, first=len(history) == start.epoch + 1)
+                album(history, predict)
+
         return trainer.train(
             start,
             material.training,
@@ -149,7 +178,7 @@ def _train(
                 f"epoch {at.epoch}/{start.recipe.epochs}{' validation' * at.validating}",
                 f"loss {at.loss:.4f}",
             ),
-            on_epoch=_note_epoch,
+            on_epoch=on_epoch,
             should_stop=should_stop,
         )
 
@@ -197,13 +226,32 @@ def _prepared_run(
     return where, start, material
 
 
-def _note_epoch(scores: dict[str, float]) -> None:
-    terminal.note(
-        "epoch {epoch}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, Dice {dice:.4f}, "
-        "Jaccard {jaccard:.4f} on {val_photos} photos, {photos_per_second:.1f} photos/s".format(
-            **scores
+_COLUMNS = {  # of the table of epochs: what is shown under a heading of the same width
+    "epoch": "{epoch:>5}",
+    "    loss": "{train_loss:8.4f}",
+    "val. loss": "{val_loss:9.4f}",
+    "  Dice": "{dice:6.4f}",
+    "Jaccard": "{jaccard:7.4f}",
+    "learning rate": "{learning_rate:13.2e}",
+    "photos/s": "{photos_per_second:8.1f}",
+}
+
+
+def _note_epoch(history: "History", *, first: bool) -> None:
+    """The last epoch: in a log a sentence, on a terminal a line of a table that grows."""
+    scores = history[-1]
+    if not terminal.draws():
+        terminal.note(
+            "epoch {epoch}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, "
+            "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {val_photos} photos, "
+            "{photos_per_second:.1f} photos/s".format(**scores)
         )
-    )
+        return
+    if first:
+        terminal.note("  ".join(_COLUMNS), "bold underline")
+    best = all(scores["dice"] > before["dice"] for before in history[:-1])
+    line = "  ".join(_COLUMNS.values()).format(**scores)
+    terminal.note(line + "  best" * best, "bold" if best else None)
 
 
 def _conclude(outcome: "Outcome", where: Path) -> None:
