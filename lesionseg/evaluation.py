@@ -14,6 +14,7 @@ from lesionseg.metrics import PhotoScore, confusion
 from lesionseg.provenance import TrainingData
 from lesionseg.report import Evaluation
 from lesionseg.threads import map_ahead
+from lesionseg.thumbnails import outline
 
 _ISIC_NUMBER = re.compile(r"(?<!\d)\d{7}(?!\d)")
 
@@ -34,12 +35,14 @@ def evaluate(
     batch_size: int,
     workers: int,
     masks: Path | None = None,
+    outlines: bool = False,
     on_photo: Callable[[int], None] = lambda done: None,
 ) -> Scored:
     """Scores a network on photos, each at its truth mask's own resolution.
 
-    `masks` is a folder for the network's masks, `<id>_segmentation.png`. `on_photo` is told how
-    many photos are done.
+    `masks` is a folder for the network's masks, `<id>_segmentation.png`. `outlines` keeps those of
+    the masks with the scores, for a report with pictures. `on_photo` is told how many photos are
+    done.
 
     Raises:
         LesionsegError: memory is out, or `masks` is the truth's own folder.
@@ -53,7 +56,7 @@ def evaluate(
         if masks is not None:
             with store.replacing(masks / f"{pair.id}{MASK}.png") as temporary:
                 temporary.write_bytes(images.mask_png(drawn.mask))
-        return _score(pair.id, drawn.mask, truth, drawn.quality), zero_one
+        return _score(pair.id, drawn.mask, truth, drawn.quality, outlines), zero_one
 
     scored = Scored()
     results = stream(
@@ -70,18 +73,19 @@ def compare(
     pairs: Sequence[Pair],
     *,
     workers: int,
+    outlines: bool = False,
     on_photo: Callable[[int], None] = lambda done: None,
 ) -> Scored:
     """Scores the finished masks in the folder `predictions` against the truth masks of `pairs`.
 
     A mask is found by the name of its photo, with or without `_segmentation`, else by the seven
-    digits of an ISIC name.
+    digits of an ISIC name. `outlines` and `on_photo` are those of `evaluate`.
 
     Raises:
         LesionsegError: no such folder, or no mask in it fits.
     """
     files = _by_name(predictions)
-    if not any(_named(pair, files) for pair in pairs):
+    if pairs and not any(_named(pair, files) for pair in pairs):
         raise LesionsegError(
             f"{predictions}: no mask in it belongs to any of {len(pairs)} truth masks; "
             f"expected names such as {pairs[0].id}_segmentation.png"
@@ -92,7 +96,7 @@ def compare(
             prediction, zero_one = images.read_mask(
                 _prediction(pair, files, predictions), truth=False
             )
-            truth, truth_zero_one = images.read_mask(pair.mask)
+            truth, truth_zero_one = read_truth(pair)
             if prediction.shape != truth.shape:
                 raise LesionsegError(
                     f"{pair.id}: expected a mask of {truth.shape[1]}x{truth.shape[0]} pixels as "
@@ -100,7 +104,7 @@ def compare(
                 )
         except LesionsegError as error:
             return error
-        return _score(pair.id, prediction, truth), zero_one or truth_zero_one
+        return _score(pair.id, prediction, truth, None, outlines), zero_one or truth_zero_one
 
     scored = Scored()
     for done, result in enumerate(map_ahead(score, pairs, workers), start=1):
@@ -109,17 +113,31 @@ def compare(
     return scored
 
 
-def held_out(found: Dataset, trained: TrainingData | None) -> str:
+def united(shares: Sequence[Scored]) -> Scored:
+    """What several processes scored, sorted by id; of one, as it is."""
+    if len(shares) == 1:
+        return shares[0]
+    return Scored(
+        sorted((score for each in shares for score in each.scores), key=lambda score: score.id),
+        sorted(line for each in shares for line in each.skipped),
+        sum(each.zero_one for each in shares),
+    )
+
+
+def held_out(found: Dataset, *trained: TrainingData | None) -> str:
     """The split to score where none is named: "val" where one is set apart, else "all".
 
-    A split that is drawn here, by hash, counts only where the network was trained on the rest.
+    A split that is drawn here, by hash, counts only where a network was trained on the rest.
     """
-    drawn_here = found.split_source == "seeded"
     if "val" not in found.pairs:
         return "all"
-    known = trained is not None and _overlap(found.split("all"), trained) > 0
-    fair = trained is not None and _overlap(found.split("val"), trained) == 0
-    return "val" if (known and fair) or not drawn_here else "all"
+
+    def set_apart(data: TrainingData) -> bool:
+        known, seen = (_overlap(found.split(split), data) for split in ("all", "val"))
+        return known > 0 and seen == 0
+
+    drawn_here = found.split_source == "seeded"
+    return "val" if not drawn_here or any(set_apart(data) for data in trained if data) else "all"
 
 
 def _overlap(pairs: Sequence[Pair], trained: TrainingData) -> int:
@@ -129,9 +147,14 @@ def _overlap(pairs: Sequence[Pair], trained: TrainingData) -> int:
 
 
 def summed_up(
-    scored: Scored, found: Dataset, split: str, segmenter: Segmenter | None, command: str
+    scored: Scored,
+    found: Dataset,
+    split: str,
+    segmenter: Segmenter | None,
+    command: str,
+    name: str = "",
 ) -> Evaluation:
-    """The scores with what a reader must know before quoting them."""
+    """The scores with what a reader must know before quoting them; `name` tells who drew."""
     about = found.description
     pairs = found.split(split)
     notes = []
@@ -171,6 +194,7 @@ def summed_up(
         threshold=segmenter.threshold if segmenter else None,
         all_regions=segmenter.all_regions if segmenter else None,
         notes=notes,
+        name=name,
     )
 
 
@@ -212,8 +236,12 @@ def _prediction(pair: Pair, files: dict[str, list[Path]], folder: Path) -> Path:
     return found[0]
 
 
-def _score(name: str, prediction: Mask, truth: Mask, quality: float | None = None) -> PhotoScore:
-    return PhotoScore(name, confusion(prediction, truth), truth.shape[0], truth.shape[1], quality)
+def _score(
+    name: str, prediction: Mask, truth: Mask, quality: float | None, outlines: bool
+) -> PhotoScore:
+    drawn = outline(prediction) if outlines else ""
+    counts = confusion(prediction, truth)
+    return PhotoScore(name, counts, truth.shape[0], truth.shape[1], quality, drawn)
 
 
 def _collect(scored: Scored, result: tuple[PhotoScore, bool] | LesionsegError) -> None:

@@ -98,6 +98,7 @@ class PhotoScore:
     """The counts of one photo, named by its id, at the size (pixels) of its truth mask.
 
     `quality` is the network's own estimate, 0 to 1; None for a mask that came from elsewhere.
+    `outline` is the predicted mask as `thumbnails.outline` gives it, "" where none was asked for.
     """
 
     id: str
@@ -105,6 +106,7 @@ class PhotoScore:
     height: int
     width: int
     quality: float | None = None
+    outline: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,57 @@ def reliability(scores: Sequence[PhotoScore]) -> Reliability | None:
         in_lowest_tenth=int(failed[:tenth].sum()),
         in_lowest_fifth=int(failed[:fifth].sum()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A second score minus a first, photo by photo.
+
+    Attributes:
+        mean: over the photos, -1 to 1; above 0 where the second is better.
+        low, high: the 95 % bootstrap interval of the mean.
+        better, worse: on how many photos the second has the higher, and the lower score.
+    """
+
+    mean: float
+    low: float
+    high: float
+    better: int
+    worse: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """What a second set of masks gained over a first on the `photos` that both were scored on."""
+
+    photos: int
+    dice: Difference
+    jaccard: Difference
+
+
+def paired(first: Sequence[PhotoScore], second: Sequence[PhotoScore]) -> Paired:
+    """The differences on the photos that both have, told by their ids; their order is no matter.
+
+    The interval is the percentile bootstrap over photos, as in `summarise`: a photo is drawn with
+    both of its scores, so that what makes it hard or easy for both cancels out.
+
+    Raises:
+        LesionsegError: no photo has a score from both.
+    """
+    known = {score.id: score.confusion for score in first}
+    both = [(known[score.id], score.confusion) for score in second if score.id in known]
+    if not both:
+        raise LesionsegError("expected a photo that both were scored on, got none")
+    columns = [
+        np.sort([getattr(new, name) - getattr(old, name) for old, new in both])
+        for name in ("dice", "jaccard")
+    ]
+    found = []
+    for values, (low, high) in zip(columns, _bootstrap(np.stack(columns)), strict=True):
+        mean = math.fsum(values) / len(values)
+        better, worse = int((values > 0).sum()), int((values < 0).sum())
+        found.append(Difference(mean, min(float(low), mean), max(float(high), mean), better, worse))
+    return Paired(len(both), *found)
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

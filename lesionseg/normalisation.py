@@ -57,7 +57,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
             summed(sums)
             first, second, count = sums[: x.shape[1]], sums[x.shape[1] : -1], sums[-1]
             mean = first / count
-            variance = second / count - mean**2
+            variance = (second / count - mean**2).clamp(min=0)  # rounding may leave less
             mean = mean + self.running_mean
             self.running_mean.lerp_(mean, self.momentum or 0.0)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from lesionseg.metrics import (
     METRICS,
     PhotoScore,
     Reliability,
+    Statistic,
     Summary,
     reliability,
     summarise,
@@ -54,6 +55,7 @@ class Evaluation:
     all_regions: bool | None  # not only the largest
     notes: list[str]  # what a reader must know before quoting a number
     left_out: list[str] = field(default_factory=list)  # one line for each file without a partner
+    name: str = ""  # what a reader calls the checkpoint, or the folder of masks
 
     @cached_property
     def summary(self) -> Summary:
@@ -114,7 +116,21 @@ def write(evaluation: Evaluation, folder: Path) -> None:
     Raises:
         LesionsegError: no photo was scored, or the files cannot be written.
     """
-    text = json.dumps(as_json(evaluation), indent=2, allow_nan=False) + "\n"
+    write_files(folder, as_json(evaluation), COLUMNS, rows(evaluation))
+
+
+def write_files(
+    folder: Path,
+    summary: dict[str, object],
+    columns: Iterable[str],
+    scores: Iterable[Iterable[object]],
+) -> None:
+    """Write `summary.json`, and `scores.csv` with a line of `columns` and one for each row.
+
+    Raises:
+        LesionsegError: the files cannot be written.
+    """
+    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
     with store.replacing(folder / SUMMARY) as path:
         path.write_text(text, encoding="utf-8", newline="\n")
     # A file name of undecodable bytes is no UTF-8 either: its odd bytes are written as \udcff.
@@ -123,8 +139,13 @@ def write(evaluation: Evaluation, folder: Path) -> None:
         path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        table.writerows(_row(score) for score in sorted(evaluation.scores, key=lambda s: s.id))
+        table.writerow(columns)
+        table.writerows(scores)
+
+
+def rows(evaluation: Evaluation) -> list[list[object]]:
+    """The values of `COLUMNS` for each photo, by id."""
+    return [_row(score) for score in sorted(evaluation.scores, key=lambda score: score.id)]
 
 
 def _row(score: PhotoScore) -> list[object]:
@@ -150,8 +171,7 @@ def table(evaluation: Evaluation) -> "Group":
     grid = Table("metric", "mean (95 % interval)", "median")
     for name in METRICS:
         value = getattr(summary, name)
-        interval = f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
-        grid.add_row(name.replace("_", " "), interval, f"{value.median:.3f}")
+        grid.add_row(name.replace("_", " "), with_interval(value), f"{value.median:.3f}")
     failed = round(summary.failures * summary.photos)
     lines = [
         f"data: {evaluation.data.get('name')}, split: {evaluation.data.get('split')}",
@@ -164,6 +184,11 @@ def table(evaluation: Evaluation) -> "Group":
     ]
     # Text takes names as they are: no markup, no emoji codes; control characters become escapes.
     return Group(grid, *(Text(printable(line), no_wrap=True, overflow="ignore") for line in lines))
+
+
+def with_interval(value: Statistic) -> str:
+    """A mean with its 95 % interval, such as `0.920 (0.909 to 0.929)`."""
+    return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
 
 
 def _reliability_line(told: Reliability | None) -> list[str]:

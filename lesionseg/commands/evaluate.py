@@ -1,14 +1,14 @@
 """`lesionseg eval`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lesionseg import terminal
+from lesionseg import distributed, store, terminal
 from lesionseg.catalog import find_data
 from lesionseg.commands.options import (
     CLASSIC,
@@ -16,7 +16,6 @@ from lesionseg.commands.options import (
     AllRegions,
     BatchSize,
     CacheDir,
-    CheckpointName,
     Data,
     Device,
     Photos,
@@ -31,6 +30,14 @@ from lesionseg.commands.options import (
     note_problems,
 )
 
+if TYPE_CHECKING:
+    from lesionseg.dataset import Pair
+    from lesionseg.evaluation import Scored
+    from lesionseg.inference import Segmenter
+    from lesionseg.report import Evaluation
+
+Scorer = Callable[..., "Scored"]
+
 
 def evaluate(
     data: Data = None,
@@ -40,11 +47,30 @@ def evaluate(
         Literal["train", "val", "test", "all"] | None,
         field("Which photos.", "val where the set says which those are, else all"),
     ] = None,
-    checkpoint: CheckpointName = None,
-    predictions: Annotated[
-        Path | None, folder("Score the finished masks in this folder; no network is used.")
+    checkpoint: Annotated[
+        list[str] | None,
+        field(
+            f"A checkpoint file, the name or folder of a run, or '{store.BUNDLED}'; several times "
+            "to see several side by side.",
+            f"${store.CHECKPOINT_VARIABLE}, else the latest run, else the bundled weights",
+            "--checkpoint",
+            "-c",
+            metavar="FILE|RUN",
+        ),
     ] = None,
-    report: Annotated[Path | None, folder("Write summary.json and scores.csv here.")] = None,
+    predictions: Annotated[
+        list[Path] | None,
+        folder("Score the finished masks in this folder; several times, or beside checkpoints."),
+    ] = None,
+    report: Annotated[
+        Path | None, folder("Write report.html, summary.json and scores.csv here.")
+    ] = None,
+    anonymous: Annotated[
+        bool,
+        typer.Option(
+            "--anonymous", help="Numbers for the photos' names, and no folders, in all results."
+        ),
+    ] = False,
     masks: Annotated[Path | None, folder("Write the network's masks here.")] = None,
     threshold: Threshold = 0.5,
     all_regions: AllRegions = False,
@@ -54,44 +80,95 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     cache_dir: CacheDir = None,
 ) -> None:
-    """Score a checkpoint, or a folder of masks, against truth masks by the challenge's rules.
+    """Score checkpoints, or folders of masks, against truth masks by the challenge's rules.
 
     Every photo is scored alone, at its truth mask's own resolution; the score of the set is the
     mean over photos. Without --data it takes the set that the checkpoint was trained on; for the
-    bundled weights, the one that was downloaded.
+    bundled weights, the one that was downloaded. Of several checkpoints and folders of masks, the
+    paired difference of each from the first is told; checkpoints come before folders.
     """
     from lesionseg import evaluation
-    from lesionseg import report as reports
+    from lesionseg.comparison import short_names
     from lesionseg.runs import Source
 
-    if predictions and (masks or all_regions):
+    folders = predictions or []
+    if folders and not checkpoint and (masks or all_regions):
         raise typer.BadParameter(
             "--masks and --all-regions are for a network's masks: they go without --predictions"
         )
-    source = data_source(data, photos, truth, masks_alone=predictions is not None)
-    score: Callable[..., evaluation.Scored]
-    if predictions is not None:
-        segmenter = None
-        score = partial(evaluation.compare, predictions)
-    else:
-        segmenter = named_segmenter(checkpoint, device, threshold, all_regions, workers)
-        score = partial(evaluation.evaluate, segmenter, batch_size=batch_size, masks=masks)
-    trained = segmenter.checkpoint.data if segmenter else None
+    if masks and len(checkpoint or []) + len(folders) > 1:
+        raise typer.BadParameter("--masks takes those of one checkpoint; leave the others out")
+    source = data_source(data, photos, truth, masks_alone=bool(folders))
+    named: Sequence[str | None] = checkpoint or ([] if folders else [None])
+    nets = [named_segmenter(name, device, threshold, all_regions, workers) for name in named]
     if source is None:
-        source = (Source.of(trained) if trained else None) or Source(find_data())
+        source = (Source.of(nets[0].checkpoint.data) if nets else None) or Source(find_data())
     found = source.find()
-    chosen = split or evaluation.held_out(found, trained)
+    chosen = split or evaluation.held_out(found, *(net.checkpoint.data for net in nets))
     pairs = found.split(chosen)
     note_problems(found.problems, "left out")
-    with terminal.bar("scoring") as bar:
-        scored = score(pairs, workers=workers, on_photo=lambda done: bar(done, len(pairs)))
-    note_problems(scored.skipped, "error")
-    result = evaluation.summed_up(scored, found, chosen, segmenter, command_line())
-    if report is not None:
-        reports.write(result, report)
-    if as_json:
-        print(json.dumps(reports.as_json(result)))
-    else:
-        terminal.show(reports.table(result))
-    if scored.skipped:
+    scorers: list[Scorer] = [
+        *(partial(evaluation.evaluate, each, batch_size=batch_size, masks=masks) for each in nets),
+        *(partial(evaluation.compare, each) for each in folders),
+    ]
+    names = short_names([*map(_file, nets), *(each.absolute() for each in folders)])
+    results = []
+    with distributed.joined(distributed.TO_THE_SLOWEST):
+        share = pairs[distributed.rank() :: distributed.world()]
+        for name, net, score in zip(names, [*nets, *(None for _ in folders)], scorers, strict=True):
+            with terminal.bar("scoring") as bar:
+                scored = score(
+                    share,
+                    workers=workers,
+                    outlines=report is not None,
+                    on_photo=partial(_move, bar, len(share)),
+                )
+            scored = evaluation.united(distributed.gathered(scored))
+            note_problems(scored.skipped, "error" if len(names) == 1 else f"error: {name}")
+            results.append(evaluation.summed_up(scored, found, chosen, net, command_line(), name))
+    if distributed.rank() == 0:
+        _tell(results, {pair.id: pair for pair in pairs}, report, anonymous, as_json, workers)
+    if any(result.skipped for result in results):
         raise typer.Exit(1)
+
+
+def _move(bar: terminal.Bar, total: int, done: int) -> None:
+    bar(done, total)
+
+
+def _file(net: "Segmenter") -> Path:
+    """What a network is called after."""
+    if net.path is None or net.path == store.BUNDLED_FILE:
+        return Path(store.BUNDLED)
+    return net.path.absolute()
+
+
+def _tell(
+    results: "list[Evaluation]",
+    pairs: "dict[str, Pair]",
+    report: Path | None,
+    anonymous: bool,
+    as_json: bool,
+    workers: int,
+) -> None:
+    """Writes the report where one is asked for, and shows the scores."""
+    from lesionseg import anonymity, comparison, page
+    from lesionseg import report as reports
+
+    if anonymous:
+        results, numbers = anonymity.anonymous(results)
+        pairs = {number: pairs[name] for name, number in numbers.items()}
+    several = comparison.Comparison(results) if len(results) > 1 else None
+    if report is not None:
+        if several:
+            comparison.write(several, report)
+        else:
+            reports.write(results[0], report)
+        with terminal.bar("drawing the report") as bar:
+            on_photo = partial(_move, bar, len(pairs))
+            page.write(results, pairs, report / page.PAGE, workers=workers, on_photo=on_photo)
+        terminal.note(f"report {report / page.PAGE}")
+    if as_json:
+        print(json.dumps(comparison.as_json(several) if several else reports.as_json(results[0])))
+    else:
+        terminal.show(comparison.table(several) if several else reports.table(results[0]))
