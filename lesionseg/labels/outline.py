@@ -17,7 +17,7 @@ from lesionseg.images import Mask
 Ring = NDArray[np.float64]  # (N, 2): x and y of the corners; the last is joined to the first
 
 _DICE = 0.9985  # what simplifying leaves at least of a region
-_SMALL = 1600  # pixels of area; below, every pixel counts, and tools differ in how they fill
+_SMALL = 3000  # pixels of area; below, every pixel counts, and tools differ in how they fill
 _EXACT = 0.25  # a polygon this near to the edges has the same pixels: their centres are 0.35 away
 
 # A corner lies this far inside its pixel, which is none to the eye: tools that cut the decimals
@@ -43,7 +43,7 @@ def regions(mask: Mask, tolerance: float = TOLERANCE) -> tuple[Region, ...]:
     Pixels that touch at a corner alone are of two regions. A polygon runs through the middles of
     pixel edges, and along the frame where that cuts the lesion. Corners are dropped as long as the
     rest stays within `tolerance` of them (Douglas-Peucker); where this would cost more than 0.0015
-    of a region's Dice, within a half of it, a quarter, and so on. A region of less than 1600
+    of a region's Dice, within a half of it, a quarter, and so on. A region of less than 3000
     pixels keeps every one, in any tool. A hole of less than the tolerance may be lost.
 
     Args:
