@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from lesionseg import images, store
 from lesionseg.dataset import MASK, OVERLAY, PROBABILITIES, is_mask_name, list_images
 from lesionseg.errors import LesionsegError
@@ -240,7 +242,9 @@ def run(
             _write(job.outputs.probabilities, images.probability_png(drawn.probabilities))
         _write(job.outputs.mask, images.mask_png(drawn.mask))  # last: it marks the job as done
         seconds = time.perf_counter() - began[job]
-        return Result(*size, float(drawn.mask.mean()), drawn.quality, seconds, findings)
+        return Result(
+            *size, np.count_nonzero(drawn.mask) / drawn.mask.size, drawn.quality, seconds, findings
+        )
 
     results = stream(segmenter, jobs, source, finish, batch_size=batch_size, workers=workers)
     for job, result in results:

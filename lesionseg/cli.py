@@ -62,7 +62,7 @@ def main() -> None:
         if (
             message := error.format_message().replace("Value error, ", "").rstrip(".")
         ):  # none where help was shown instead
-            terminal.note(f"{command}: {message}; see '{command} --help'")
+            terminal.note(f"{command}: {message}; see '{command} --help'", every_process=True)
         status = error.exit_code
     except LesionsegError as error:
         terminal.error(str(error))

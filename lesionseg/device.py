@@ -39,9 +39,14 @@ def find_device(name: str | None = None) -> "torch.device":
     import torch
 
     if name is None:
-        return (
-            torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
-        )
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        if local_rank() >= torch.cuda.device_count():
+            raise LesionsegError(
+                f"expected a CUDA device for each process on this host, got "
+                f"{torch.cuda.device_count()}; start as many, or use --device cpu"
+            )
+        return torch.device("cuda", local_rank())
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
-TO_THE_SLOWEST = timedelta(days=30)  # patience where each works through a share of its own
+# Patience where a step of all of them is waited for, and where each works through its own share.
+A_STEP, TO_THE_SLOWEST = timedelta(hours=1), timedelta(days=30)
 
 # How torch says, in a RuntimeError, that another process is gone; its own classes are DistError's.
 _LOST = ("connection closed", "connection reset", "broken pipe", "timed out", "nccl", "gloo")
@@ -48,11 +49,12 @@ def local_world() -> int:
 
 
 @contextmanager
-def joined(patience: timedelta = timedelta(hours=1)) -> Iterator[None]:
+def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
     """The processes meet before the block and part after it.
 
     Args:
         patience: how long one waits for another.
+        cuda: whether they tell each other what is on CUDA devices, too.
 
     Raises:
         LesionsegError: they do not meet, or another process ended in between.
@@ -63,11 +65,10 @@ def joined(patience: timedelta = timedelta(hours=1)) -> Iterator[None]:
     import torch
     from torch import distributed
 
-    backend = "gloo"
-    if torch.cuda.is_available():
-        backend = "cpu:gloo,cuda:nccl"
+    if cuda:
         torch.cuda.set_device(local_rank())
     try:
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
         distributed.init_process_group(backend, timeout=patience)
         yield
     except RuntimeError as error:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from lesionseg import labels
+from lesionseg import distributed, labels
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError
 from lesionseg.growing import GrowingFile
@@ -49,7 +49,7 @@ class Recorder:
     ) -> None:
         self._wanted, self._writer = wanted, writer
         self._table = csv.writer(table, lineterminator="\n") if table else None
-        if self._table:
+        if self._table and distributed.rank() == 0:  # of several processes the first one writes
             measured = (each.name for each in fields(Measurements))
             self._table.writerow(("file", "mask", *measured))
 

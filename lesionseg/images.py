@@ -26,6 +26,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 LESION_ABOVE = 128  # the challenge's scorer: a pixel is lesion where the mask value is > 128
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_STRIP = 32  # rows; of a wide photo they stay in a processor's cache
 _MASK_PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
@@ -159,6 +160,31 @@ def enlarge(soft: Probabilities, height: int, width: int) -> Probabilities:
     else:
         enlarged = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
     return enlarged.clip(0.0, 1.0, out=enlarged)
+
+
+def enlarged_above(soft: Probabilities, height: int, width: int, threshold: float) -> Mask:
+    """`enlarge(soft, height, width) > threshold`, (height, width) bool, up to rounding.
+
+    A few rows at a time, so that the probabilities of a large photo are never all in memory.
+    """
+    rows = soft.shape[0]
+    if height < rows or width < soft.shape[1]:
+        return enlarge(soft, height, width) > threshold
+    wide = enlarge(soft, rows, width)
+    place = ((np.arange(height, dtype=np.float32) + 0.5) * (rows / height) - 0.5).clip(0, rows - 1)
+    above = place.astype(np.intp)
+    below = np.minimum(above + 1, rows - 1)
+    share = (place - above)[:, np.newaxis]
+    mask = np.empty((height, width), np.bool_)
+    for first in range(0, height, _STRIP):
+        strip = np.s_[first : first + _STRIP]
+        values = wide[below[strip]]
+        start = wide[above[strip]]
+        values -= start
+        values *= share[strip]
+        values += start
+        np.greater(values, threshold, out=mask[strip])
+    return mask
 
 
 def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:

@@ -110,7 +110,7 @@ class Segmenter:
 
     def at_size(self, soft: Probabilities, height: int, width: int) -> Segmentation:
         """What probabilities (size, size) float32 say of a photo of (height, width) pixels."""
-        mask = images.enlarge(soft, height, width) > self.threshold
+        mask = images.enlarged_above(soft, height, width, self.threshold)
         mask = mask if self.all_regions else one_lesion(mask)
         return Segmentation(mask, agreement(soft, self.threshold), soft)
 

@@ -234,9 +234,11 @@ class _Run:
             if not distributed.lost(error):
                 raise
             self._save_last()
+            kept = f"the run is kept in {self.folder}; go on with it by --resume"
+            if not (self.folder / store.LAST).exists():
+                kept = "nothing was saved yet; start anew"
             raise LesionsegError(
-                f"another of the {self.world} processes has ended; the run is kept in "
-                f"{self.folder}; go on with it by --resume"
+                f"another of the {self.world} processes has ended; {kept}"
             ) from error
 
     def _epochs(
@@ -254,7 +256,7 @@ class _Run:
             began = time.perf_counter()
             for batch, photos, masks in self._batches(order):
                 if stop or (self.world == 1 and should_stop()):
-                    return Outcome(self._save_last(), self.history, stopped=True)
+                    return self._stopped()
                 if time.monotonic() - saved > SAVE_EVERY:
                     self._save_last()
                     saved = time.monotonic()
@@ -268,11 +270,16 @@ class _Run:
                 began = time.perf_counter()
             validated = self._validate(on_step, should_stop)
             if validated is None:
-                return Outcome(self._save_last(), self.history, stopped=True)
+                return self._stopped()
             self._end_epoch(validated)
             saved = time.monotonic()
             on_epoch(self.history, self._predict)
         return Outcome(self._checkpoint(resumable=True), self.history, stopped=False)
+
+    def _stopped(self) -> Outcome:
+        last = self._save_last()
+        distributed.barrier()  # the end of a process may end the others at once
+        return Outcome(last, self.history, stopped=True)
 
     def _done(self, photos: int = 0) -> float:
         """The share of the whole training behind, with `photos` more of this epoch."""

@@ -96,6 +96,21 @@ def test_photos_of_a_batch_are_changed_each_in_its_own_way() -> None:
         assert not torch.equal(truth[one], truth[other])
 
 
+@settings(max_examples=30)
+@given(seeds, st.integers(2, 6), st.integers(1, 3), st.sampled_from([24, SIZE]))
+def test_a_share_of_a_batch_is_changed_as_in_the_whole_batch(
+    seed: list[int], count: int, processes: int, size: int
+) -> None:
+    photos, masks = noise(count), torch.cat([disc(0.1 * each) for each in range(count)])
+    moved, truth = augment(photos, masks, size, seed)
+    for rank in range(min(processes, count)):
+        share = slice(rank, None, processes)
+        part = augment(photos[share], masks[share], size, seed, count, share)
+        assert part[0].shape == moved[share].shape
+        assert torch.allclose(part[0], moved[share], atol=1e-3)
+        assert torch.allclose(part[1], truth[share], atol=1e-5)
+
+
 def test_the_input_stays_as_it_is() -> None:
     photos, masks = noise(2), disc().repeat(2, 1, 1, 1)
     before = photos.clone(), masks.clone()

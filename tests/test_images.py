@@ -475,3 +475,16 @@ def test_an_odd_exif_tag_is_in_nobodys_way(tmp_path: Path) -> None:
     stored = np.arange(30 * 20 * 3, dtype=np.uint8).reshape(30, 20, 3)
     Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
     assert (images.read_photo(tmp_path / "a.png") == np.rot90(stored, -1)).all()
+
+
+@given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 2**16), st.floats(0, 1))
+def test_enlarged_above_is_enlarged_and_thresholded(
+    height: int, width: int, seed: int, threshold: float
+) -> None:
+    soft = np.random.default_rng(seed).random((32, 32), np.float32)
+    enlarged = images.enlarge(soft, height, width)
+    mask = images.enlarged_above(soft, height, width, threshold)
+    assert mask.shape == (height, width)
+    certain = np.abs(enlarged - threshold) > 1e-6  # of the others rounding decides
+    assert (mask == (enlarged > threshold))[certain].all()
+    assert not images.enlarged_above(np.ones_like(soft), height, width, 1.0).any()

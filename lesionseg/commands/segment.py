@@ -232,6 +232,8 @@ def _wanted(
 def _names(photos: list[Path], files_from: Path | None) -> list[Path]:
     """The inputs that were named, on the command line and in a file or pipe."""
     names = list(photos)
+    if distributed.world() > 1 and Path("-") in [*names, files_from]:
+        raise typer.BadParameter("several processes share one standard input; name files instead")
     if files_from is not None:
         if str(files_from) == "-":
             if Path("-") in names:

@@ -119,7 +119,7 @@ def train(
     source = data_source(data, photos, truth)
     event_file = EventFile() if tensorboard else nullcontext()
     chosen = find_device(device)
-    with distributed.joined():
+    with distributed.joined(distributed.A_STEP, cuda=chosen.type == "cuda"):
         where, start, material = _prepared_run(given, source, run, output, resume, workers)
         outcome = _train(where, start, material, chosen, resume, event_file)
     _conclude(outcome, where)
