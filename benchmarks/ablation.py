@@ -86,8 +86,10 @@ def hair() -> Any:
     """Also draws dark hairs (thin parabolas) over half of the photos, and dark corners."""
     plain = augmentation.augment
 
-    def augment(photos: Tensor, masks: Tensor, size: int, seed: Any) -> tuple[Tensor, Tensor]:
-        moved, truth = plain(photos, masks, size, seed)
+    def augment(
+        photos: Tensor, masks: Tensor, size: int, seed: Any, *share: Any
+    ) -> tuple[Tensor, Tensor]:
+        moved, truth = plain(photos, masks, size, seed, *share)
         random = torch.Generator().manual_seed(hash(tuple(seed)) % 2**31)
         y, x = torch.meshgrid(*2 * [torch.linspace(-1, 1, size)], indexing="ij")
         for photo in moved:
@@ -151,6 +153,14 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[], Any] | None]] = {
     "24 epochs": ({"epochs": 24}, None),
     "24 epochs, no augmentation": ({"epochs": 24, "augmentation": "none"}, None),
     "24 epochs, twice the bounds": ({"epochs": 24}, bounds(**WIDE)),
+    "40 epochs": ({"epochs": 40}, None),
+    "40 epochs, no augmentation": ({"epochs": 40, "augmentation": "none"}, None),
+    "40 epochs, no average of weights": ({"epochs": 40, "average": 0.0}, None),
+    "40 epochs, no weight decay": ({"epochs": 40, "weight_decay": 0.0}, None),
+    "40 epochs, constant rate 1e-3": (
+        {"epochs": 40, "schedule": "constant", "learning_rate": 1e-3},
+        None,
+    ),
     "256 pixels, 6 epochs": ({"image_size": 256, "epochs": 6}, None),
     "256 pixels, first half of 10 epochs at 128": (
         {"image_size": 256, "epochs": 10, "small_share": 0.5},

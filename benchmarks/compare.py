@@ -99,7 +99,7 @@ def segmenting(photos: Sequence[Path], work: Path) -> dict[str, Callable[[], tup
     names = [str(photo) for photo in photos]
 
     def tool(checkpoint: str) -> tuple[float, float]:
-        target = str(work / "masks") if len(names) > 1 else str(work / "mask.png")
+        target = str(work / "ours") if len(names) > 1 else str(work / "mask.png")
         return timed([*TOOL, "segment", *names, "-o", target, "--checkpoint", checkpoint])
 
     def peer(name: str) -> tuple[float, float]:
@@ -140,13 +140,18 @@ def training(work: Path, photos: Sequence[Path], rounds: int) -> None:
     cache = {store.CACHE_VARIABLE: str(work / "cache")}
     timed([*TOOL, "download", "demo"], **cache)
     step = [sys.executable, str(BESIDE / "training_step.py"), "--only"]
-    rates: dict[str, list[float]] = {"train": [], "random tensors": [], "plain loop": []}
+    share = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    trainings = {"train": TOOL, "train, two processes": [*share, "-m", "lesionseg", "--"]}
     tuned = "keeps freed memory, channels-last" if _wide() else "keeps freed memory"
+    steps = {"random tensors": tuned, "plain loop on random tensors": "plain"}
+    rates: dict[str, list[float]] = {name: [] for name in (*trainings, *steps)}
     for each in range(rounds):
-        timed([*TOOL, "train", "--data", "demo", "--epochs", "2", "--run", f"run{each}"], **cache)
-        history = work / "cache" / "runs" / f"run{each}" / store.HISTORY
-        rates["train"].append(json.loads(history.read_text().splitlines()[1])["photos_per_second"])
-        for name, variant in (("random tensors", tuned), ("plain loop", "plain")):
+        for name, command in trainings.items():
+            run = work / "runs" / f"{name} {each}"
+            timed([*command, "train", "--data", "demo", "--epochs", "2", "-o", str(run)], **cache)
+            second = json.loads((run / store.HISTORY).read_text().splitlines()[1])
+            rates[name].append(second["photos_per_second"])
+        for name, variant in steps.items():
             rates[name].append(json.loads(subprocess.check_output([*step, variant])))
     base = statistics.median(rates["train"])
     print("\n### Training, width 16, batch 8, 256x256\n\n| | photos/s | ratio |\n|---|---|---|")

@@ -296,18 +296,31 @@ def test_segment_shares_the_photos(
     damaged = tmp_path / "photos" / "1a.jpg"
     damaged.write_bytes(b"no photo")
     checkpoint = saved(tmp_path / "net.pt", width=2, seed=3)
-    words = ("segment", tmp_path / "photos", "--checkpoint", checkpoint, "--json", "-o")
-    with two(tmp_path / "said", "-m", "lesionseg", *words, tmp_path / "two") as started:
+
+    def words(name: str) -> tuple[object, ...]:
+        folder = tmp_path / name
+        tables = ("--labels", folder / "labels.json", "--measurements", folder / "table.csv")
+        masks = ("-o", folder / "all", *tables)
+        return ("segment", tmp_path / "photos", "--checkpoint", checkpoint, "--json", *masks)
+
+    with two(tmp_path / "said", "-m", "lesionseg", *words("two")) as started:
         both = ended(tmp_path / "said", started)
-    monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, (*words, tmp_path / "one"))])
+    monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, words("one"))])
     with pytest.raises(SystemExit) as alone:
         cli.main()
     assert alone.value.code == 1
     assert [process.status for process in both] == [1, 1]
 
-    masks = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    masks, others = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "all").iterdir()}
+        for name in ("one", "two")
+    )
     assert len(masks) == len(photos)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()} == masks
+    assert others == masks
+    for name in ("labels.json", "table.csv"):
+        one, other = ((tmp_path / each / name).read_text() for each in ("one", "two"))
+        assert other.replace("two/all", "one/all") == one
+        assert photos[-1].name in one
 
     def lines(out: str) -> list[dict[str, Any]]:
         told = [json.loads(line) for line in out.splitlines()]
@@ -323,6 +336,25 @@ def test_segment_shares_the_photos(
     assert f"process 0: error: {error}" in both[0].err.splitlines()  # whose the third photo is
     assert both[0].err.splitlines()[-1] == "photos: 5 done, 1 failed, 0 skipped"
     assert both[1].err == ""
+
+
+def test_eval_shares_the_photos(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = saved(tmp_path / "net.pt", width=2, seed=3)
+    words = ("eval", "--data", data, "--split", "all", "-c", checkpoint, "--json", "--report")
+    with two(tmp_path / "said", "-m", "lesionseg", *words, tmp_path / "two") as started:
+        both = ended(tmp_path / "said", started)
+    monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, (*words, tmp_path / "one"))])
+    with pytest.raises(SystemExit) as alone:
+        cli.main()
+    assert [process.status for process in both] == [alone.value.code, alone.value.code] == [0, 0]
+    one, two_of_them = json.loads(capfd.readouterr().out), json.loads(both[0].out)
+    del one["command"], two_of_them["command"]
+    assert two_of_them == one
+    assert both[1].out == ""
+    scores = [(tmp_path / each / "scores.csv").read_text() for each in ("one", "two")]
+    assert scores[0] == scores[1]
 
 
 @pytest.fixture
