@@ -275,4 +275,5 @@ def _write(path: Path, content: bytes) -> None:
             with store.replacing(path) as temporary:
                 temporary.write_bytes(content)
     except OSError as error:  # such as a closed pipe
-        raise LesionsegError(f"cannot write {path}: {error.strerror or error}") from error
+        where = "to standard output" if path == STANDARD else path
+        raise LesionsegError(f"cannot write {where}: {error.strerror or error}") from error

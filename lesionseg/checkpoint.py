@@ -51,7 +51,8 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
             with temporary.open("wb") as file:  # given a path, torch writes its name inside
                 torch.save({"format": FORMAT, "format_version": VERSION, **fields}, file)
         except RuntimeError as error:  # how torch reports a full disk
-            raise LesionsegError(f"cannot write {path}: {one_line(error)}") from error
+            reason = getattr(error.__context__, "strerror", None) or one_line(error)
+            raise LesionsegError(f"cannot write {path}: {reason}") from error
 
 
 def load(path: Path) -> Checkpoint:

@@ -137,9 +137,14 @@ def find(folder: Path | None, photos: Path | None = None, truth: Path | None = N
         raise ValueError("expected a folder, or photos and truth")
     if not any(by_split.values()):
         shown = f" ({'; '.join(problems[:3])})" if problems else ""
+        expected = (
+            "the official ISIC folders, images/ and masks/, or photos beside NAME_segmentation.png "
+            "or labels"
+            if truth is None
+            else "masks called like the photos, or labels that name them"
+        )
         raise LesionsegError(
-            f"{root}: no photo with a mask found{shown}; expected the official ISIC folders, "
-            "images/ and masks/, or photos beside NAME_segmentation.png or labels"
+            f"{truth or root}: no photo with a mask found{shown}; expected {expected}"
         )
     _name_repeated(by_split, problems)
     if _apply_lists(root, by_split, problems):
@@ -154,7 +159,8 @@ def find(folder: Path | None, photos: Path | None = None, truth: Path | None = N
 def _find_truth(photos: Path | None, truth: Path, problems: list[str]) -> list[Pair]:
     """The pairs of photos with the masks or labels that `truth` names."""
     named = None if photos is None else list_images(photos)
-    found = labels.read(truth) if truth.is_file() else None
+    is_file = truth.is_file() or (truth.suffix.lower() in labels.SUFFIXES and not truth.exists())
+    found = labels.read(truth) if is_file else None
     if found is None:
         masks = list_images(truth)  # says so where the folder is missing
         found = labels.beside(truth)

@@ -5,6 +5,7 @@ MASTER_PORT, where they meet. Without them it is alone, and nothing here does an
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ A_STEP, TO_THE_SLOWEST = timedelta(hours=1), timedelta(days=30)
 
 # How torch says, in a RuntimeError, that another process is gone; its own classes are DistError's.
 _LOST = ("connection closed", "connection reset", "broken pipe", "timed out", "nccl", "gloo")
+_SOURCE = re.compile(r"^\[\S+:\d+\] ")  # the place in gloo's code that such a message begins with
 
 
 def _number(name: str, default: int) -> int:
@@ -71,12 +73,13 @@ def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
         distributed.init_process_group(backend, timeout=patience)
         yield
+        barrier()  # torchrun ends all where one ends with a status that is not 0
     except RuntimeError as error:
         if not lost(error):
             raise
         raise LesionsegError(
             f"another of the {world()} processes has ended, or cannot be reached "
-            f"({one_line(error)[:80]}); run the same command again"
+            f"({_SOURCE.sub('', one_line(error))[:80]}); run the same command again"
         ) from error
     finally:
         if distributed.is_initialized():

@@ -149,7 +149,8 @@ def replacing(path: Path) -> Iterator[Path]:
     not a regular file (`/dev/null`, a named pipe) is handed out as it is. Folders are made.
 
     Raises:
-        LesionsegError: the operating system refuses (no space, no permission, a folder there).
+        LesionsegError: the operating system refuses (no space, no permission, a folder there, a
+            file in place of its folder).
     """
     temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -158,6 +159,8 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             yield path
             return
+        if path.parent.exists() and not path.parent.is_dir():
+            raise LesionsegError(f"cannot write {path}: {path.parent} is no folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)

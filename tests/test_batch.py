@@ -276,7 +276,7 @@ def test_a_closed_pipe_is_an_error_of_that_photo(monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", io.TextIOWrapper(ClosedPipe()))
         ((_, result),) = run(plan("a.png", "-"))
-    assert str(result) == "cannot write -: Broken pipe"
+    assert str(result) == "cannot write to standard output: Broken pipe"
 
 
 def test_a_device_is_written_into() -> None:

@@ -210,6 +210,12 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_called_so() -> None:
+    with pytest.raises(LesionsegError, match=r"^cannot write /dev/full: No space left on device$"):
+        saved(Path("/dev/full"))
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LesionsegError, match="cannot write"):

@@ -231,8 +231,11 @@ def test_an_empty_mask_is_a_photo_without_outline(lesionseg: Command) -> None:
     assert (len(content["images"]), content["annotations"]) == (3, [])
     ended = lesionseg("train", "--photos", "photos", "--truth", "l.json")
     assert ended.status == 1
-    assert "no photo with a mask found" in ended.err
-    assert "l.json: photos/a.png: no outline" in ended.err
+    assert ended.err.startswith("error: l.json: no photo with a mask found (l.json: photos/a.png: ")
+    assert "no outline; " in ended.err
+    assert ended.err.endswith("masks called like the photos, or labels that name them\n")
+    ended = lesionseg("train", "--photos", "photos", "--truth", "lost.json")
+    assert ended.err == "error: lost.json: cannot read these labels: No such file or directory\n"
 
 
 @pytest.fixture

@@ -525,7 +525,11 @@ def test_cvat_polygons_and_masks(tmp_path: Path) -> None:
         (lambda p: coco_file(p, {"category_id": 9, "segmentation": [SQUARE]}), "got None"),
         (lambda p: coco_file(p, outlined([])), "an annotation without an outline"),
         (lambda p: coco_file(p, outlined([SQUARE[:4]])), "three or more points, got 2"),
-        (lambda p: coco_file(p, outlined([SQUARE[:7]])), "zip"),
+        (
+            lambda p: coco_file(p, outlined([SQUARE[:7]])),
+            "an x and a y for each corner, got 7 numbers",
+        ),
+        (lambda p: coco_file(p, outlined([[10**400, *SQUARE[1:]]])), "too large"),
         (lambda p: coco_file(p, outlined([[*SQUARE, 1e9, 0]])), "nowhere near"),
         (lambda p: coco_file(p, outlined([[*SQUARE, float("nan"), 0]])), "nowhere near"),
         (lambda p: coco_file(p, outlined([["x"] * 8])), "could not convert"),
@@ -536,6 +540,14 @@ def test_cvat_polygons_and_masks(tmp_path: Path) -> None:
         ),
         (
             lambda p: coco_file(p, outlined({"size": [30, 40], "counts": [9]})),
+            "expected run lengths of 1200 pixels in all",
+        ),
+        (
+            lambda p: coco_file(p, outlined({"size": [30, 40], "counts": [2**70, 1]})),
+            "too large",
+        ),
+        (  # their sum, in 64 bits, is 1200
+            lambda p: coco_file(p, outlined({"size": [30, 40], "counts": [2**62] * 4 + [1200]})),
             "expected run lengths of 1200 pixels in all",
         ),
         (lambda p: coco_file(p, outlined({"size": [30, 40], "counts": "~"})), "no packed run"),

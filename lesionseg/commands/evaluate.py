@@ -98,6 +98,8 @@ def evaluate(
         )
     if masks and len(checkpoint or []) + len(folders) > 1:
         raise typer.BadParameter("--masks takes those of one checkpoint; leave the others out")
+    if report is not None and report.exists() and not report.is_dir():
+        raise typer.BadParameter(f"--report: {report} is no folder")
     source = data_source(data, photos, truth, masks_alone=bool(folders))
     named: Sequence[str | None] = checkpoint or ([] if folders else [None])
     nets = [named_segmenter(name, device, threshold, all_regions, workers) for name in named]
@@ -126,8 +128,8 @@ def evaluate(
             scored = evaluation.united(distributed.gathered(scored))
             note_problems(scored.skipped, "error" if len(names) == 1 else f"error: {name}")
             results.append(evaluation.summed_up(scored, found, chosen, net, command_line(), name))
-    if distributed.rank() == 0:
-        _tell(results, {pair.id: pair for pair in pairs}, report, anonymous, as_json, workers)
+        if distributed.rank() == 0:
+            _tell(results, {pair.id: pair for pair in pairs}, report, anonymous, as_json, workers)
     if any(result.skipped for result in results):
         raise typer.Exit(1)
 

@@ -20,11 +20,10 @@ from lesionseg.errors import LesionsegError, one_line
 from lesionseg.growing import GrowingFile
 from lesionseg.images import Mask
 from lesionseg.labels import coco, cvat, labelme
-from lesionseg.labels.labelled import LESION, Labelled, Unusable, stem
+from lesionseg.labels.labelled import Labelled, Unusable, stem
 
 __all__ = [
-    "LESION",
-    "TOLERANCE",
+    "SUFFIXES",
     "Drawn",
     "Labelled",
     "Labels",
@@ -36,6 +35,7 @@ __all__ = [
 ]
 
 _FORMATS = {".json": coco, ".xml": cvat}  # of one file for all photos
+SUFFIXES = frozenset(_FORMATS)
 _NAMES = ("labels.json", "labels.xml", "annotations.json", "annotations.xml")
 
 
@@ -182,7 +182,7 @@ def read(path: Path) -> Labels:
     if path.is_dir():
         recognised, broken = _of_folder(path)
         return _sorted_out(path, [*recognised, *broken])
-    if path.suffix.lower() not in (".json", ".xml"):
+    if path.suffix.lower() not in SUFFIXES:
         raise LesionsegError(f"{path}: expected a folder of masks, or labels as .json or .xml")
     found = _of_file(path)
     if found is None:

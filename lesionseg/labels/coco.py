@@ -126,4 +126,6 @@ def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape]:
     if not segmentation:
         raise ValueError("an annotation without an outline")
     for flat in segmentation:
+        if len(flat) % 2:
+            raise ValueError(f"expected an x and a y for each corner, got {len(flat)} numbers")
         yield ring(list(zip(flat[::2], flat[1::2], strict=True)))

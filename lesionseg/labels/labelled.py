@@ -71,8 +71,8 @@ def labelled(
     Args:
         file, name: as of `Labelled`.
         size: (height, width), integers.
-        shapes: called with both; what it raises (ValueError, TypeError, KeyError, IndexError and
-            AttributeError) is told in the line.
+        shapes: called with both; what it raises (ValueError, TypeError, KeyError, IndexError,
+            OverflowError and AttributeError) is told in the line.
     """
     if not isinstance(name, str) or not stem(name):
         return Unusable("", f"{file}: expected the name of a photo, got {name!r}")
@@ -83,7 +83,7 @@ def labelled(
         found = tuple(shapes(height, width))
     except KeyError as error:
         return Unusable(name, f"{file}: {name}: expected {error}, found none")
-    except (ValueError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError, AttributeError) as error:
         return Unusable(name, f"{file}: {name}: {one_line(error)}")
     if not found:
         return Unusable(name, f"{file}: {name}: no outline")

@@ -96,6 +96,7 @@ def checked(box: Box, lengths: NDArray[np.int64], *, by_column: bool) -> Runs:
     Raises:
         ValueError: they do not.
     """
-    if (lengths < 0).any() or int(lengths.sum()) != box.width * box.height:
-        raise ValueError(f"expected run lengths of {box.width * box.height} pixels in all")
+    pixels = box.width * box.height
+    if (lengths < 0).any() or (lengths > pixels).any() or int(lengths.sum()) != pixels:
+        raise ValueError(f"expected run lengths of {pixels} pixels in all")
     return Runs(box, lengths, by_column)
