@@ -3,33 +3,39 @@
 import inspect
 import sys
 import warnings
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from lesionseg import __version__, terminal
-from lesionseg.commands.download import download
-from lesionseg.commands.evaluate import evaluate
-from lesionseg.commands.export import export
-from lesionseg.commands.segment import segment
-from lesionseg.commands.train import train
 from lesionseg.errors import LesionsegError, one_line
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for name, command in (
-    ("download", download),
-    ("train", train),
-    ("eval", evaluate),
-    ("segment", segment),
-    ("export", export),
-):
-    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
-    # Typer would keep the line breaks of the source
-    app.command(name, help="\n\n".join(" ".join(each.split()) for each in paragraphs))(command)
+COMMANDS = {  # name: room, and the function in it
+    "download": ("download", "download"),
+    "train": ("train", "train"),
+    "eval": ("evaluate", "evaluate"),
+    "segment": ("segment", "segment"),
+    "export": ("export", "export"),
+}
+
+
+def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The app with these commands; no room of another is imported."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(lesionseg)
+    for name in names:
+        room, function = COMMANDS[name]
+        command = getattr(import_module(f"lesionseg.commands.{room}"), function)
+        paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+        # Typer would keep the line breaks of the source
+        app.command(name, help="\n\n".join(" ".join(each.split()) for each in paragraphs))(command)
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -38,7 +44,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def lesionseg(
     version: Annotated[
         bool,
@@ -55,7 +60,9 @@ def main() -> None:
     """Runs the command line; one line on standard error for whatever a user can put right."""
     warnings.filterwarnings("ignore", module="PIL")  # a damaged photo is told of by its error
     try:
-        status = app(standalone_mode=False)
+        named = sys.argv[1:2]
+        names = named if named and named[0] in COMMANDS else COMMANDS
+        status = application(names)(standalone_mode=False)
     except typer.TyperException as error:  # wrong usage
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "lesionseg"

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from lesionseg import distributed, labels
+from lesionseg import labels
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError
 from lesionseg.growing import GrowingFile
@@ -49,9 +49,7 @@ class Recorder:
     ) -> None:
         self._wanted, self._writer = wanted, writer
         self._table = csv.writer(table, lineterminator="\n") if table else None
-        if self._table and distributed.rank() == 0:  # of several processes the first one writes
-            measured = (each.name for each in fields(Measurements))
-            self._table.writerow(("file", "mask", *measured))
+        self._begun = False
 
     def examine(self, mask: Mask, quality: float | None = None) -> Findings:
         """What is to be found on a mask (H, W) bool; threads may call it at once.
@@ -74,6 +72,11 @@ class Recorder:
         if self._writer and findings.outlines:
             self._writer.add(photo, findings.outlines)
         if self._table and findings.measurements:
+            if not self._begun:  # a table without a row replaces none
+                self._table.writerow(
+                    ("file", "mask", *(each.name for each in fields(Measurements)))
+                )
+                self._begun = True
             self._table.writerow((photo, mask, *astuple(findings.measurements)))
 
 

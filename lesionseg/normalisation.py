@@ -49,16 +49,21 @@ class SharedBatchNorm(nn.BatchNorm2d):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
+        channels, size = x.shape[1], x.numel() // x.shape[1]
         with torch.no_grad():
+            # This process's own mean and variance, by torch's own pass; its result is not wanted.
+            _, mean, scale = torch.native_batch_norm(
+                x, self.weight, self.bias, None, None, True, 0.0, self.eps
+            )
             # About the running mean, so that no digits are lost where a mean is far from 0.
-            centred = x.float() - self.running_mean.view(1, -1, 1, 1)
-            size = x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float32)
-            sums = torch.cat([centred.sum((0, 2, 3)), (centred**2).sum((0, 2, 3)), size])
+            shift = mean - self.running_mean
+            squares = scale**-2 - self.eps + shift**2
+            sums = torch.cat([shift, squares, torch.ones_like(shift[:1])]) * size
             summed(sums)
-            first, second, count = sums[: x.shape[1]], sums[x.shape[1] : -1], sums[-1]
-            mean = first / count
-            variance = (second / count - mean**2).clamp(min=0)  # rounding may leave less
-            mean = mean + self.running_mean
+            first, second, count = sums[:channels], sums[channels:-1], sums[-1]
+            shift = first / count
+            variance = (second / count - shift**2).clamp(min=0)
+            mean = self.running_mean + shift
             self.running_mean.lerp_(mean, self.momentum or 0.0)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
             self.num_batches_tracked.add_(1)
@@ -83,16 +88,20 @@ class _Normalise(Function):
         """Ioffe & Szegedy, section 3, the two sums over all processes."""
         x, weight, mean, variance, count = ctx.saved_tensors
         (slope,) = slopes
+        # As if mean and variance were constants: the slopes of x and the two sums of this process.
+        for_x, for_weight, for_bias = torch.ops.aten.native_batch_norm_backward(
+            slope, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        )
+        means = summed(torch.cat([for_bias, for_weight])) / count
+        mean_slope, mean_product = means.chunk(2)
         scale = (variance + ctx.eps).rsqrt()
+        # What mean and variance add: weight * scale * (mean_slope + normal * mean_product), a line
+        # in x.
+        steepness = weight * scale**2 * mean_product
+        height = weight * scale * mean_slope - steepness * mean
 
         def wide(each: Tensor) -> Tensor:
             return each.view(1, -1, 1, 1)
 
-        normal = (x.float() - wide(mean)) * wide(scale)
-        slope = slope.float()
-        for_bias, for_weight = slope.sum((0, 2, 3)), (slope * normal).sum((0, 2, 3))
-        both = summed(torch.cat([for_bias, for_weight])) / count
-        mean_slope, mean_product = both.chunk(2)
-        inner = slope - wide(mean_slope) - normal * wide(mean_product)
-        for_x = (inner * wide(weight * scale)).to(x.dtype)
-        return for_x, for_weight, for_bias, None, None, None, None
+        for_x = for_x.float() - torch.addcmul(wide(height), x.float(), wide(steepness))
+        return for_x.to(x.dtype), for_weight, for_bias, None, None, None, None

@@ -226,7 +226,7 @@ def test_photos_of_low_quality_are_named_and_counted(lesionseg: Command, tmp_pat
     assert [line["doubtful"] for line in lines] == [quality < level for quality in qualities]
     lowest = photos[qualities.index(min(qualities))]
     assert ended.err.count("doubtful:") == 1
-    assert f"doubtful: {lowest}: quality {min(qualities):.3f}\n" in ended.err
+    assert f"doubtful: {lowest}: quality {min(qualities):.4f}\n" in ended.err
     assert "photos: 3 done, 0 failed, 0 skipped, 1 doubtful\n" in ended.err
     lowest.write_bytes(b"no picture")
     failed = lesionseg(*words, "--doubtful-below", level)

@@ -54,6 +54,18 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "epochs": (5, EPOCHS),
     "accurate epochs": (5, EPOCHS | ACCURATE | {"batch_size": 3}),
 }
+SLOW_FIRST = """
+import sys, time
+from datetime import timedelta
+from pathlib import Path
+from lesionseg import distributed
+
+with distributed.joined(timedelta(minutes=1)):
+    if distributed.rank() == 0:
+        time.sleep(1)
+        Path(sys.argv[1]).touch()
+sys.exit(not Path(sys.argv[1]).exists())
+"""
 STOPPED = "stopped"  # the last of the two processes' trainings, by process 1 alone
 LONG = ("train", "--epochs", 5000, "--width", 1, "--image-size", SIZE, "--batch-size", 2)
 
@@ -336,6 +348,11 @@ def test_segment_shares_the_photos(
     assert f"process 0: error: {error}" in both[0].err.splitlines()  # whose the third photo is
     assert both[0].err.splitlines()[-1] == "photos: 5 done, 1 failed, 0 skipped"
     assert both[1].err == ""
+
+
+def test_none_goes_before_the_others_have_done_their_work(tmp_path: Path) -> None:
+    with two(tmp_path / "said", "-c", SLOW_FIRST, tmp_path / "file") as started:
+        assert ended(tmp_path / "said", started) == [Ended(0, "", "")] * 2
 
 
 def test_eval_shares_the_photos(

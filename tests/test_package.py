@@ -75,7 +75,7 @@ def test_python_m() -> None:
 
 def test_every_command_has_help_and_stands_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    group = get_command(cli.app)
+    group = get_command(cli.application())
     commands = getattr(group, "commands")  # noqa: B009
     assert set(commands) == set(COMMANDS)
     for name, command in commands.items():

@@ -96,7 +96,7 @@ AllRegions = Annotated[
         "Default: the largest region, without holes.",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Photos in one step of the network.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Photos in one step of the network, in torch.")]
 
 
 def data_source(

@@ -284,7 +284,7 @@ def _tell(
         if level is not None:
             doubtful = line["doubtful"] = result.quality < level
         if doubtful:
-            doubt = f"doubtful: {job.photo}: quality {result.quality:.3f}"
+            doubt = f"doubtful: {job.photo}: quality {result.quality:.4f}"
             terminal.note(doubt, every_process=True)
     else:
         findings = result
