@@ -91,6 +91,16 @@ def table(
         )
 
 
+def rate_table(title: str, unit: str, rates: Mapping[str, Sequence[float]], digits: str) -> None:
+    """Prints rates, and their ratios to the first."""
+    base = statistics.median(next(iter(rates.values())))
+    print(f"\n### {title}\n\n| | {unit} | ratio |\n|---|---|---|")
+    for name, found in rates.items():
+        middle = statistics.median(found)
+        spread = f"{min(found):{digits}} to {max(found):{digits}}"
+        print(f"| {name} | {middle:{digits}} ({spread}) | {middle / base:.2f} |")
+
+
 def segmenting(photos: Sequence[Path], work: Path) -> dict[str, Callable[[], tuple[float, float]]]:
     """The tool, the tool with torch, and the peers, on the same photos."""
     alone = work / "alone" / store.BUNDLED_FILE.name  # no exported network beside it
@@ -153,12 +163,7 @@ def training(work: Path, photos: Sequence[Path], rounds: int) -> None:
             rates[name].append(second["photos_per_second"])
         for name, variant in steps.items():
             rates[name].append(json.loads(subprocess.check_output([*step, variant])))
-    base = statistics.median(rates["train"])
-    print("\n### Training, width 16, batch 8, 256x256\n\n| | photos/s | ratio |\n|---|---|---|")
-    for name, found in rates.items():
-        middle = statistics.median(found)
-        spread = f"{min(found):.2f} to {max(found):.2f}"
-        print(f"| {name} | {middle:.2f} ({spread}) | {middle / base:.2f} |")
+    rate_table("Training, width 16, batch 8, 256x256", "photos/s", rates, ".2f")
 
 
 def _wide() -> bool:
@@ -211,12 +216,7 @@ def arithmetic(work: Path, photos: Sequence[Path], rounds: int) -> None:
     for _ in range(rounds):
         for name, (call, operations) in networks.items():
             found[name].append(rate(call) * operations / 1e9)
-    base = statistics.median(found["matrix product"])
-    print("\n### Forward pass, one photo, float32\n\n| | GFLOP/s | of the product |\n|---|---|---|")
-    for name, values in found.items():
-        middle = statistics.median(values)
-        spread = f"{min(values):.0f} to {max(values):.0f}"
-        print(f"| {name} | {middle:.0f} ({spread}) | {middle / base:.0%} |")
+    rate_table("Forward pass, one photo, float32", "GFLOP/s", found, ".0f")
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
 """What every test starts from."""
 
+import sys
 from pathlib import Path
 
 import pytest
+from helpers import Command, Ended
 from hypothesis import settings
 
-from lesionseg import store
+from lesionseg import cli, store
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine fails no test
 settings.load_profile("unhurried")
@@ -18,3 +20,17 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(store.CACHE_VARIABLE, str(folder))
     monkeypatch.delenv(store.CHECKPOINT_VARIABLE, raising=False)
     return folder
+
+
+@pytest.fixture
+def lesionseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line within this process."""
+
+    def run(*words: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, *capsys.readouterr())
+
+    return run

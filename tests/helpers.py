@@ -1,9 +1,10 @@
 """Small networks, small drawings, and files of them, for the tests."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,17 @@ torch.set_num_threads(1)  # the networks here are too small to share out
 
 SIZE = 32  # the smallest side that a network takes
 DATA = TrainingData("drawings", "", "", "", True, "CC0-1.0", ("a", "b"), ("c",), "0-1")
+
+
+class Ended(NamedTuple):
+    """What a command ended with, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]  # the words of the command line in, see `lesionseg` in conftest
 
 
 @cache

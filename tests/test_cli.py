@@ -6,44 +6,19 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-from helpers import SIZE, begun, saved, torch_network, write_mask, write_pairs, write_photo
+from helpers import SIZE, Command, begun, saved, torch_network, write_mask, write_pairs, write_photo
 from PIL import Image
 
 from lesionseg import checkpoint as checkpoints
-from lesionseg import cli, images, store
+from lesionseg import images, store
 from lesionseg.catalog import Description, write_description
 from lesionseg.inference import Segmenter
 
 SMALL = ("--width", "1", "--image-size", str(SIZE), "--workers", "1")
-
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
-
-
-@pytest.fixture
-def lesionseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line within this process."""
-
-    def run(*words: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

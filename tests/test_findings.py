@@ -4,42 +4,19 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-from helpers import SIZE, saved, write_photo
+from helpers import SIZE, Command, saved, write_photo
 from PIL import Image
 
-from lesionseg import batch, cli, images, labels, store
+from lesionseg import batch, images, labels, store
 from lesionseg.images import Mask
 from lesionseg.measurements import measure
-
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
-
-
-@pytest.fixture
-def lesionseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line within this process."""
-
-    def run(*words: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(autouse=True)
