@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lesionseg import __version__, terminal
+from lesionseg import __version__, distributed, terminal
 from lesionseg.errors import LesionsegError, one_line
 
 COMMANDS = {  # name: room, and the function in it
@@ -80,4 +80,4 @@ def main() -> None:
         status = 1
     if status == 130:  # by Ctrl-C
         terminal.note("interrupted; the same command, typed again, begins again or goes on")
-    sys.exit(status if isinstance(status, int) else 0)
+    distributed.leave(status if isinstance(status, int) else 0)

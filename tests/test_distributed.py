@@ -64,7 +64,7 @@ with distributed.joined(timedelta(minutes=1)):
     if distributed.rank() == 0:
         time.sleep(1)
         Path(sys.argv[1]).touch()
-sys.exit(not Path(sys.argv[1]).exists())
+distributed.leave(not Path(sys.argv[1]).exists())
 """
 STOPPED = "stopped"  # the last of the two processes' trainings, by process 1 alone
 LONG = ("train", "--epochs", 5000, "--width", 1, "--image-size", SIZE, "--batch-size", 2)
@@ -508,3 +508,4 @@ def test_processes_of_a_host_share_its_cores(processes: int, here: int, workers:
 
 if __name__ == "__main__":
     train_all(Path(sys.argv[1]))
+    distributed.leave(0)

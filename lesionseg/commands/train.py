@@ -2,7 +2,6 @@
 
 import dataclasses
 import shlex
-import sys
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -262,7 +261,7 @@ def _conclude(outcome: "Outcome", where: Path) -> None:
         go_on = f"--run {named}" if in_cache else f"--output {named}"
         terminal.note(f"stopped in epoch {outcome.last.epoch + 1}; the run is kept in {where}")
         terminal.note(f"next: lesionseg train --resume {go_on}")
-        sys.exit(130)
+        distributed.leave(130)
     if distributed.rank() > 0:
         return
     best = max(outcome.history, key=lambda scores: scores["dice"])
