@@ -105,7 +105,7 @@ def curves_png(history: "History", epochs: int) -> bytes:
     def line(axes: "Axes", name: str, label: str, **look: Any) -> None:
         axes.plot(done, [scores[name] for scores in history], label=label, marker=".", **look)
 
-    figure.subplots_adjust(left=0.04, right=0.99, top=0.83, bottom=0.13, wspace=0.15)
+    figure.subplots_adjust(left=0.06, right=0.99, top=0.83, bottom=0.13, wspace=0.2)
     losses, overlaps, rate = figure.subplots(1, 3)
     best = max(history, key=lambda scores: scores["dice"])
     line(losses, "train_loss", "training", color=BLUE)
@@ -122,7 +122,7 @@ def curves_png(history: "History", epochs: int) -> bytes:
     for axes in (losses, overlaps, rate):
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, max(epochs, len(history)) + 0.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
     losses.legend()
     overlaps.legend()
