@@ -41,7 +41,7 @@ def by_photo(evaluations: Sequence[Evaluation]) -> list[list[Drawn]]:
 
 def failed(drawn: Sequence[Drawn]) -> bool:
     """Whether any prediction on the photo has a Jaccard below 0.65."""
-    return any(each.score.confusion.jaccard < FAILURE_BELOW for each in drawn)
+    return any(each.score.confusion.failed for each in drawn)
 
 
 def groups(photos: Sequence[Sequence[Drawn]], *, several: bool) -> Iterator[Group]:

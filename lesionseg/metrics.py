@@ -51,9 +51,14 @@ class Confusion:
         return _share(self.true_positive, union)
 
     @property
+    def failed(self) -> bool:
+        """Whether the Jaccard is below 0.65."""
+        return self.jaccard < FAILURE_BELOW
+
+    @property
     def threshold_jaccard(self) -> float:
         """The Jaccard where it is 0.65 or more, else 0: what the 2018 challenge ranked on."""
-        return self.jaccard if self.jaccard >= FAILURE_BELOW else 0.0
+        return 0.0 if self.failed else self.jaccard
 
     @property
     def accuracy(self) -> float:
@@ -154,7 +159,7 @@ def summarise(scores: Sequence[Confusion]) -> Summary:
         statistics[name] = Statistic(
             mean, float(np.median(values)), min(float(low), mean), max(float(high), mean)
         )
-    failures = sum(score.jaccard < FAILURE_BELOW for score in scores) / len(scores)
+    failures = sum(score.failed for score in scores) / len(scores)
     return Summary(photos=len(scores), failures=failures, **statistics)
 
 
@@ -180,7 +185,7 @@ def reliability(scores: Sequence[PhotoScore]) -> Reliability | None:
     quality = np.array([score.quality for score in scores], dtype=np.float64)
     first, second = _ranks(quality), _ranks(np.array([each.confusion.dice for each in scores]))
     varied = first.std() > 0 and second.std() > 0
-    failed = np.array([score.confusion.jaccard < FAILURE_BELOW for score in scores])
+    failed = np.array([score.confusion.failed for score in scores])
     failed = failed[np.argsort(quality, kind="stable")]
     tenth, fifth = math.ceil(len(scores) / 10), math.ceil(len(scores) / 5)
     return Reliability(

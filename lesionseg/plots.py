@@ -109,6 +109,11 @@ def lesion_share(score: PhotoScore) -> float:
     return lesion / (score.height * score.width)
 
 
+def _dot(score: PhotoScore, across: float) -> Dot:
+    """A photo at its Dice, at a share of the way across."""
+    return Dot(score.id, _across(across), _up(score.confusion.dice), score.confusion.failed)
+
+
 def dice_by_size(scores: Sequence[PhotoScore]) -> Scatter:
     """Dice against the lesion's share of the photo, on a logarithmic axis.
 
@@ -118,12 +123,7 @@ def dice_by_size(scores: Sequence[PhotoScore]) -> Scatter:
     least = min((share for share in shares if share > 0), default=0.1)
     first = max(-4, min(-1, math.floor(math.log10(least))))
     dots = [
-        Dot(
-            score.id,
-            _across(1 - math.log10(max(share, 10**first)) / first),
-            _up(score.confusion.dice),
-            score.confusion.jaccard < FAILURE_BELOW,
-        )
+        _dot(score, 1 - math.log10(max(share, 10**first)) / first)
         for score, share in zip(scores, shares, strict=True)
     ]
     ticks = [
@@ -135,16 +135,7 @@ def dice_by_size(scores: Sequence[PhotoScore]) -> Scatter:
 def dice_by_dice(first: Sequence[PhotoScore], second: Sequence[PhotoScore]) -> Scatter:
     """The second's Dice, upwards, against the first's, for the photos that both have."""
     known = {score.id: score.confusion.dice for score in first}
-    dots = [
-        Dot(
-            score.id,
-            _across(known[score.id]),
-            _up(score.confusion.dice),
-            score.confusion.jaccard < FAILURE_BELOW,
-        )
-        for score in second
-        if score.id in known
-    ]
+    dots = [_dot(score, known[score.id]) for score in second if score.id in known]
     return Scatter(dots, _X_FIFTHS, _Y_FIFTHS, _up(FAILURE_DICE))
 
 
@@ -175,7 +166,7 @@ def size_groups(scores: Sequence[PhotoScore]) -> list[SizeGroup]:
                     lesion_share(part[0]),
                     lesion_share(part[-1]),
                     math.fsum(count.dice for count in counts) / len(part),
-                    sum(count.jaccard < FAILURE_BELOW for count in counts),
+                    sum(count.failed for count in counts),
                 )
             )
     return groups

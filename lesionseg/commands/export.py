@@ -28,11 +28,13 @@ def export(
     The file takes photos of any size, (N, H, W, 3) uint8, and gives masks of that size, (N, H, W)
     uint8 of 0 and 255. It is compared with torch before it appears. Prints its path.
     """
+    from lesionseg.runtime import EXPORTED
+
     source = store.find_checkpoint(checkpoint)
-    target = source.with_suffix(".onnx") if output is None else output
+    target = source.with_suffix(EXPORTED) if output is None else output
     if source == store.BUNDLED_FILE and output is None:
         raise LesionsegError("the bundled weights run so already; name a file by -o to get a copy")
-    if target.suffix != ".onnx":
+    if target.suffix != EXPORTED:
         raise LesionsegError(f"{target}: networks are .onnx files; name it {target.stem}.onnx")
     from lesionseg.export import export as write
 
