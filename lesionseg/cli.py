@@ -5,11 +5,11 @@ import sys
 import warnings
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from lesionseg import __version__, distributed, terminal
+from lesionseg import __version__, terminal
 from lesionseg.errors import LesionsegError, one_line
 
 COMMANDS = {  # name: room, and the function in it
@@ -56,13 +56,15 @@ def lesionseg(
     """
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Runs the command line; one line on standard error for whatever a user can put right."""
     warnings.filterwarnings("ignore", module="PIL")  # a damaged photo is told of by its error
     try:
         named = sys.argv[1:2]
         names = named if named and named[0] in COMMANDS else COMMANDS
         status = application(names)(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk can still be told of
     except typer.TyperException as error:  # wrong usage
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "lesionseg"
@@ -80,4 +82,4 @@ def main() -> None:
         status = 1
     if status == 130:  # by Ctrl-C
         terminal.note("interrupted; the same command, typed again, begins again or goes on")
-    distributed.leave(status if isinstance(status, int) else 0)
+    sys.exit(status if isinstance(status, int) else 0)

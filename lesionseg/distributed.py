@@ -6,11 +6,10 @@ MASTER_PORT, where they meet. Without them it is alone, and nothing here does an
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lesionseg.errors import LesionsegError, one_line
 
@@ -24,8 +23,6 @@ A_STEP, TO_THE_SLOWEST = timedelta(hours=1), timedelta(days=30)
 # How torch says, in a RuntimeError, that another process is gone; its own classes are DistError's.
 _LOST = ("connection closed", "connection reset", "broken pipe", "timed out", "nccl", "gloo")
 _SOURCE = re.compile(r"^\[\S+:\d+\] ")  # the place in gloo's code that such a message begins with
-
-_met = False  # whether this process has met others
 
 
 def _number(name: str, default: int) -> int:
@@ -67,7 +64,6 @@ def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
     if world() == 1:
         yield
         return
-    global _met
     import torch
     from torch import distributed
 
@@ -76,7 +72,6 @@ def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
     try:
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
         distributed.init_process_group(backend, timeout=patience)
-        _met = True
         yield
         barrier()  # torchrun ends all where one ends with a status that is not 0
     except RuntimeError as error:
@@ -89,19 +84,6 @@ def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
-
-
-def leave(status: int) -> NoReturn:
-    """Ends this process.
-
-    One that has met others ends at once: at the interpreter's own end, threads that torch has left
-    behind now and then abort it ("terminate called without an active exception").
-    """
-    if _met:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
 
 
 def lost(error: RuntimeError) -> bool:

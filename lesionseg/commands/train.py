@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import sys
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -261,7 +262,7 @@ def _conclude(outcome: "Outcome", where: Path) -> None:
         go_on = f"--run {named}" if in_cache else f"--output {named}"
         terminal.note(f"stopped in epoch {outcome.last.epoch + 1}; the run is kept in {where}")
         terminal.note(f"next: lesionseg train --resume {go_on}")
-        distributed.leave(130)
+        sys.exit(130)
     if distributed.rank() > 0:
         return
     best = max(outcome.history, key=lambda scores: scores["dice"])
