@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from lesionseg import images, store
-from lesionseg.dataset import MASK, OVERLAY, PROBABILITIES, is_mask_name, list_images
 from lesionseg.errors import LesionsegError
+from lesionseg.filenames import MASK, OVERLAY, PROBABILITIES, is_mask_name, list_images
 from lesionseg.findings import Findings
 from lesionseg.images import Mask, Probabilities, Source
 from lesionseg.inference import Segmenter, stream

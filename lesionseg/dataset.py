@@ -26,14 +26,13 @@ from lesionseg import images, labels
 from lesionseg.catalog import Description, read_description
 from lesionseg.config import VALIDATION_SHARE
 from lesionseg.errors import LesionsegError, one_line
+from lesionseg.filenames import file_id, is_mask_name, list_images
 from lesionseg.labels import Labelled, Labels
 
 SPLITS = ("train", "val", "test")
 
 _OFFICIAL = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
 _OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
-MASK, OVERLAY, PROBABILITIES = "_segmentation", "_overlay", "_probabilities"  # ends of names
-_NEITHER = ("_superpixels", OVERLAY, PROBABILITIES)  # photo nor mask
 _LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
 
 
@@ -82,37 +81,6 @@ class Dataset:
                 f"{self.folder}: no photos with masks in split {name!r}; there are: {counts}"
             )
         return chosen
-
-
-def file_id(path: Path) -> str:
-    """The id a photo or mask goes by: its name without suffix and `_segmentation`, lower case."""
-    return path.stem.lower().removesuffix(MASK)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The image files right in `folder`, sorted by name.
-
-    Left out are superpixels of ISIC 2017, and overlays and probabilities that `segment` wrote.
-
-    Raises:
-        LesionsegError: no such folder.
-    """
-    try:
-        return sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in images.SUFFIXES
-            and not path.name.startswith(".")
-            and not path.stem.lower().endswith(_NEITHER)
-            and path.is_file()
-        )
-    except OSError as error:
-        raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
-
-
-def is_mask_name(path: Path) -> bool:
-    """Whether a file is called as a mask: `..._segmentation.png`, in any case."""
-    return path.stem.lower().endswith(MASK)
 
 
 def find(folder: Path | None, photos: Path | None = None, truth: Path | None = None) -> Dataset:

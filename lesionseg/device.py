@@ -4,7 +4,6 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from lesionseg.distributed import local_rank
@@ -27,6 +26,8 @@ def has_cuda() -> bool:
     count = ctypes.c_int(0)
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return False
+    from importlib.metadata import version
+
     return not version("torch").endswith("+cpu")
 
 

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lesionseg import __version__, images, store
-from lesionseg.dataset import MASK, Dataset, Pair, file_id, list_images, read_truth
+from lesionseg.dataset import Dataset, Pair, read_truth
 from lesionseg.errors import LesionsegError
+from lesionseg.filenames import MASK, file_id, list_images
 from lesionseg.images import Mask, Probabilities
 from lesionseg.inference import Segmenter, stream
 from lesionseg.metrics import PhotoScore, confusion

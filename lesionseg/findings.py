@@ -5,13 +5,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lesionseg import labels
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError
 from lesionseg.growing import GrowingFile
 from lesionseg.images import Mask
 from lesionseg.measurements import Measurements, measure
+
+if TYPE_CHECKING:
+    from lesionseg import labels
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Findings:
     """What was found on a mask; None where nobody asked for it."""
 
     measurements: Measurements | None = None
-    outlines: labels.Drawn | None = None
+    outlines: "labels.Drawn | None" = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Recorder:
     """What `recording` gives."""
 
     def __init__(
-        self, wanted: Wanted, writer: labels.Writer | None, table: GrowingFile | None
+        self, wanted: Wanted, writer: "labels.Writer | None", table: GrowingFile | None
     ) -> None:
         self._wanted, self._writer = wanted, writer
         self._table = csv.writer(table, lineterminator="\n") if table else None
@@ -96,6 +99,8 @@ def recording(wanted: Wanted, photos: Sequence[Path], *, keep: bool = False) -> 
     with ExitStack() as stack:
         writer = file = None
         if wanted.labels is not None:
+            from lesionseg import labels
+
             writer = stack.enter_context(
                 labels.writing(
                     wanted.labels,

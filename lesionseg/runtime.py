@@ -97,9 +97,9 @@ class OnnxNetwork:
             raise LesionsegError(f"cannot read network {path}: no such file")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        if few:  # for the others, kernels are laid out anew for the processor's vector width
-            extended = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-            options.graph_optimization_level = extended
+        if few:
+            as_it_is = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = as_it_is
         options.log_severity_level = 3  # errors; its warnings are for those who write graphs
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

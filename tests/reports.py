@@ -10,8 +10,9 @@ from helpers import write_mask
 from PIL import Image
 
 from lesionseg import cli
-from lesionseg.dataset import Pair, file_id
+from lesionseg.dataset import Pair
 from lesionseg.evaluation import compare
+from lesionseg.filenames import file_id
 from lesionseg.images import Mask
 from lesionseg.metrics import Confusion, PhotoScore
 from lesionseg.report import Evaluation

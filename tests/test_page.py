@@ -15,8 +15,9 @@ from PIL import Image
 from reports import HEIGHT, WIDTH, disc, evaluation, write_photos, write_predictions
 
 from lesionseg import images, page, phantoms
-from lesionseg.dataset import Pair, file_id
+from lesionseg.dataset import Pair
 from lesionseg.errors import LesionsegError
+from lesionseg.filenames import file_id
 from lesionseg.report import Evaluation
 
 ODD = (

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionseg import distributed, store, terminal
-from lesionseg.catalog import find_data
 from lesionseg.config import RECIPES
 
 if TYPE_CHECKING:
@@ -103,6 +102,7 @@ def data_source(
     data: str | None, photos: Path | None, truth: Path | None, *, masks_alone: bool = False
 ) -> "Source | None":
     """Where the user says that photos and masks are; None where nothing was said."""
+    from lesionseg.catalog import find_data
     from lesionseg.runs import Source
 
     if (photos is None) != (truth is None) and not (masks_alone and photos is None):

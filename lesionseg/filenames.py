@@ -1,0 +1,40 @@
+"""What the names of files say: which are photos, which masks, and which belong together."""
+
+from pathlib import Path
+
+from lesionseg import images
+from lesionseg.errors import LesionsegError
+
+MASK, OVERLAY, PROBABILITIES = "_segmentation", "_overlay", "_probabilities"  # ends of names
+_NEITHER = ("_superpixels", OVERLAY, PROBABILITIES)  # photo nor mask
+
+
+def file_id(path: Path) -> str:
+    """The id a photo or mask goes by: its name without suffix and `_segmentation`, lower case."""
+    return path.stem.lower().removesuffix(MASK)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files right in `folder`, sorted by name.
+
+    Left out are superpixels of ISIC 2017, and overlays and probabilities that `segment` wrote.
+
+    Raises:
+        LesionsegError: no such folder.
+    """
+    try:
+        return sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in images.SUFFIXES
+            and not path.name.startswith(".")
+            and not path.stem.lower().endswith(_NEITHER)
+            and path.is_file()
+        )
+    except OSError as error:
+        raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
+
+
+def is_mask_name(path: Path) -> bool:
+    """Whether a file is called as a mask: `..._segmentation.png`, in any case."""
+    return path.stem.lower().endswith(MASK)
