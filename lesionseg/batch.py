@@ -214,11 +214,13 @@ def run(
     *,
     batch_size: int,
     workers: int,
+    one_bit: bool = False,
     examine: Examiner = lambda mask, quality: Findings(),
 ) -> Iterator[tuple[Job, Result | LesionsegError]]:
     """Segments the photos and writes the files of each; results come in the order of the jobs.
 
-    `examine` is called with each mask and its quality, in a thread.
+    Masks have eight bits a pixel, 0 or 255, or one bit. `examine` is called with each mask and its
+    quality, in a thread.
 
     Every file appears whole or not at all. A job that fails comes with its error in place of a
     result and does not stop the rest. Memory does not grow with the number of jobs.
@@ -248,7 +250,8 @@ def run(
             _write(job.outputs.overlay, images.overlay_png(photo, drawn.mask))
         if job.outputs.probabilities is not None:
             _write(job.outputs.probabilities, images.probability_png(drawn.probabilities))
-        _write(job.outputs.mask, images.mask_png(drawn.mask))  # last: it marks the job as done
+        mask = images.mask_png(drawn.mask, one_bit=one_bit)
+        _write(job.outputs.mask, mask)  # last: it marks the job as done
         seconds = time.perf_counter() - began[job]
         return Result(
             *size, np.count_nonzero(drawn.mask) / drawn.mask.size, drawn.quality, seconds, findings

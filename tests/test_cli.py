@@ -170,6 +170,14 @@ def test_all_regions_or_the_largest(lesionseg: Command, photo: Path, tmp_path: P
     assert written[0] != written[1]
 
 
+@pytest.mark.usefixtures("regions")
+def test_masks_of_one_bit(lesionseg: Command, photo: Path, tmp_path: Path) -> None:
+    eight, one = tmp_path / "eight.png", tmp_path / "one.png"
+    assert lesionseg("segment", photo, "-o", eight).status == 0
+    assert lesionseg("segment", photo, "-o", one, "--one-bit").status == 0
+    assert one.read_bytes() == images.mask_png(images.read_mask(eight)[0], one_bit=True)
+
+
 def test_the_accurate_recipe(lesionseg: Command, data: Path) -> None:
     words = ("--width", 1, "--image-size", 128, "--epochs", 2, "--batch-size", 4)
     ended = lesionseg("train", "--data", data, "--recipe", "accurate", *words, "--run", "mine")

@@ -182,11 +182,11 @@ def test_an_interrupted_batch_leaves_no_file_for_all(
 ) -> None:
     png, left = images.mask_png, [1]
 
-    def interrupted(mask: Mask) -> bytes:
+    def interrupted(mask: Mask, **how: bool) -> bytes:
         if not left:
             raise KeyboardInterrupt
         left.pop()
-        return png(mask)
+        return png(mask, **how)
 
     monkeypatch.setattr(images, "mask_png", interrupted)
     words = ("--labels", "l.json", "--measurements", "m.csv", "--workers", 1, "--batch-size", 1)

@@ -376,13 +376,14 @@ def chunks(data: bytes) -> set[bytes]:
     return kinds
 
 
-@given(masks())
-def test_a_mask_comes_back_as_it_was_written(mask: Mask) -> None:
-    data = images.mask_png(mask)
+@given(masks(), st.booleans())
+def test_a_mask_comes_back_as_it_was_written(mask: Mask, one_bit: bool) -> None:
+    data = images.mask_png(mask, one_bit=one_bit)
     assert chunks(data) == {b"IHDR", b"IDAT", b"IEND"}
+    assert data[24] == (1 if one_bit else 8)  # bits a pixel
     with Image.open(io.BytesIO(data)) as image:
-        assert (image.format, image.mode) == ("PNG", "L")
-        assert set(np.unique(np.asarray(image)).tolist()) <= {0, 255}
+        assert (image.format, image.mode) == ("PNG", "1" if one_bit else "L")
+        assert (np.asarray(image.convert("L")) == mask * 255).all()
     again, zero_one = images.read_mask(io.BytesIO(data))
     assert again.shape == mask.shape
     assert (again == mask).all()

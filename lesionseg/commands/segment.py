@@ -121,6 +121,14 @@ def segment(
             "tells it), to be looked at.",
         ),
     ] = None,
+    one_bit: Annotated[
+        bool,
+        typer.Option(
+            "--one-bit",
+            help="Write masks of one bit a pixel, at most half the size. Default: eight bits, 0 "
+            "and 255.",
+        ),
+    ] = False,
     skip_existing: Annotated[
         bool,
         typer.Option(
@@ -164,7 +172,12 @@ def segment(
         at_once, few = min(workers, len(todo)), len(todo) < 4
         segmenter = named_segmenter(checkpoint, device, threshold, all_regions, at_once, few=few)
         results = batch.run(
-            segmenter, todo, batch_size=batch_size, workers=workers, examine=recorder.examine
+            segmenter,
+            todo,
+            batch_size=batch_size,
+            workers=workers,
+            one_bit=one_bit,
+            examine=recorder.examine,
         )
         failed = kept = doubtful = 0
         found: list[tuple[int, Findings]] = []
