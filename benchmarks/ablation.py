@@ -18,19 +18,23 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import (
+    adaptive_avg_pool2d,
+    avg_pool2d,
+    binary_cross_entropy_with_logits,
+)
 
 from lesionseg import augmentation, runs, trainer
 from lesionseg.config import configure
-from lesionseg.losses import soft_dice_loss
-from lesionseg.model import UNet
+from lesionseg.losses import loss_of, soft_dice_loss
+from lesionseg.model import Convolutions, UNet
 
 BASE: dict[str, Any] = {
     "name": "accurate",
@@ -121,6 +125,62 @@ def dropout() -> Any:
     return patch.object(UNet, "__init__", start)
 
 
+def residual() -> Any:
+    """Adds to each block's output its input, as far as the channels go (He et al. 2016,
+    arXiv:1512.03385, the shortcut without weights)."""
+
+    def forward(self: Convolutions, x: Tensor) -> Tensor:
+        result: Tensor = nn.Sequential.forward(self, x)
+        if result.shape[2:] != x.shape[2:]:  # the stem
+            return result
+        shared = min(x.shape[1], result.shape[1])
+        return torch.cat([result[:, :shared] + x[:, :shared], result[:, shared:]], dim=1)
+
+    return patch.object(Convolutions, "forward", forward)
+
+
+def deep_supervision() -> Any:
+    """The loss, at half its weight, also of logits told from two coarser decoder blocks (Lee et al.
+    2015, arXiv:1409.5185)."""
+    plain = UNet.__init__
+    told: list[Tensor] = []  # of the step at hand
+
+    def start(self: UNet, config: Any) -> None:
+        plain(self, config)
+        for block in list(self.decoder)[1:3]:
+            head = nn.Conv2d(block[-3].out_channels, 1, 1)  # type: ignore[index]
+            block.add_module("coarse", head)  # to be trained and saved with the rest
+
+            def forward(x: Tensor, block: Any = block, head: nn.Module = head) -> Tensor:
+                for layer in block:
+                    if layer is not head:
+                        x = layer(x)
+                if block.training:
+                    told.append(head(x))
+                return x
+
+            block.forward = forward  # type: ignore[method-assign]
+
+    def deep(logits: Tensor, truth: Tensor, name: Any) -> Tensor:
+        whole = loss_of(logits, truth, name)
+        for coarse in told:
+            whole = whole + 0.5 * loss_of(
+                coarse.float(), adaptive_avg_pool2d(truth, coarse.shape[2:]), name
+            )
+        told.clear()
+        return whole
+
+    stack = ExitStack()
+    stack.enter_context(patch.object(UNet, "__init__", start))
+    stack.enter_context(patch.object(trainer, "loss_of", deep))
+    return stack
+
+
+def soft_borders(logits: Tensor, truth: Tensor, name: Any) -> Tensor:
+    """The same loss, the truth's border spread over five pixels."""
+    return loss_of(logits, avg_pool2d(truth, 5, 1, 2, count_include_pad=False), name)
+
+
 def loss(function: Callable[..., Tensor]) -> Callable[[], Any]:
     """Another loss."""
     return lambda: patch.object(trainer, "loss_of", function)
@@ -134,6 +194,8 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[], Any] | None]] = {
     "Dice loss alone": ({}, loss(dice_alone)),
     "cross-entropy + focal Tversky": ({}, loss(tversky)),
     "cross-entropy + Lovasz": ({}, loss(lovasz)),
+    "soft borders in the truth": ({}, loss(soft_borders)),
+    "deep supervision": ({}, deep_supervision),
     "constant rate 1e-3": ({"schedule": "constant", "learning_rate": 1e-3}, None),
     "rate up to 1e-3": ({"learning_rate": 1e-3}, None),
     "rate up to 4e-3": ({"learning_rate": 4e-3}, None),
@@ -147,6 +209,7 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[], Any] | None]] = {
     "dropout in the bottleneck": ({}, dropout),
     "batch 8": ({"batch_size": 8}, None),
     "no normalisation": ({"normalisation": "none", "learning_rate": 5e-4}, None),
+    "residual blocks": ({}, residual),
     "width 8": ({"width": 8}, None),
     "width 32": ({"width": 32}, None),
     "no stem (full side in the first block)": ({"stem": "none"}, None),
