@@ -2,9 +2,11 @@
 
 import gc
 import os
+import signal
 import sys
 from typing import NoReturn
 
+from lesionseg import distributed
 from lesionseg.cli import main
 
 _RARELY = (100_000, 10, 10)  # new objects between two searches for unused ones, and so on
@@ -19,6 +21,10 @@ def run() -> NoReturn:
     unused objects as often as Python does takes a tenth of the time, and finds none.
     """
     gc.set_threshold(*_RARELY)
+    # As Ctrl-C, so that unfinished files are cleared away; not under torchrun, whose processes
+    # would not hear it while they wait for one that was lost.
+    if distributed.world() == 1:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     status: object = 0
     try:
         main()

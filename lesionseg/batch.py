@@ -283,8 +283,7 @@ def _write(path: Path, content: bytes) -> None:
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
         else:
-            with store.replacing(path) as temporary:
-                temporary.write_bytes(content)
+            store.write(path, content)
     except OSError as error:  # such as a closed pipe
         where = "to standard output" if path == STANDARD else path
         raise LesionsegError(f"cannot write {where}: {error.strerror or error}") from error

@@ -120,8 +120,7 @@ def write_description(folder: Path, description: Description) -> None:
         LesionsegError: the file cannot be written.
     """
     fields = {"format": _FORMAT, "version": _VERSION, **asdict(description)}
-    with store.replacing(folder / DESCRIPTION) as path:
-        path.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+    store.write(folder / DESCRIPTION, json.dumps(fields, indent=2) + "\n")
 
 
 def _damaged(path: Path) -> LesionsegError:

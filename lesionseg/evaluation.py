@@ -55,8 +55,7 @@ def evaluate(
         truth, zero_one = read_truth(pair, size)
         drawn = segmenter.at_size(soft, *size)
         if masks is not None:
-            with store.replacing(masks / f"{pair.id}{MASK}.png") as temporary:
-                temporary.write_bytes(images.mask_png(drawn.mask))
+            store.write(masks / f"{pair.id}{MASK}.png", images.mask_png(drawn.mask))
         return _score(pair.id, drawn.mask, truth, drawn.quality, outlines), zero_one
 
     scored = Scored()

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionseg import store
 from lesionseg.images import Mask, Photo, mask_png, photo_jpeg
-from lesionseg.store import replacing
 
 Rng = np.random.Generator
 Shape = tuple[int, int]  # (H, W)
@@ -71,16 +71,11 @@ def draw_set(
         for _ in range(count):
             done += 1
             photo, mask = draw(seed, done)
-            _write(inputs / f"DEMO_{done:07d}.jpg", photo_jpeg(photo))
-            _write(truths / f"DEMO_{done:07d}_segmentation.png", mask_png(mask))
+            store.write(inputs / f"DEMO_{done:07d}.jpg", photo_jpeg(photo))
+            store.write(truths / f"DEMO_{done:07d}_segmentation.png", mask_png(mask))
             if on_progress:
                 on_progress(done, total)
-    _write(folder / "LICENSE.txt", _LICENSE.encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    store.write(folder / "LICENSE.txt", _LICENSE)
 
 
 def draw(seed: int, index: int) -> tuple[Photo, Mask]:

@@ -62,7 +62,7 @@ class Album:
     def __call__(self, history: "History", predict: "Predict") -> None:
         """Draws them; `trainer.train` calls it as its `on_epoch`."""
         try:
-            self._write(CURVES, curves_png(history, self.epochs))
+            store.write(self.folder / CURVES, curves_png(history, self.epochs))
             strip = samples_png(
                 [self.validation.photos[row] for row in self.rows],
                 [self.validation.masks[row].astype(bool) for row in self.rows],
@@ -71,7 +71,7 @@ class Album:
                 [self.validation.ids[row] for row in self.rows],
                 f"after epoch {len(history)}",
             )
-            self._write(SAMPLES, strip)
+            store.write(self.folder / SAMPLES, strip)
             if self.events:
                 self.events.write(self.folder, history, strip)
         except Exception as error:  # whatever it is, it is not worth a training
@@ -81,10 +81,6 @@ class Album:
                     f"{one_line(error)}"
                 )
             self.failed = True
-
-    def _write(self, name: str, content: bytes) -> None:
-        with store.replacing(self.folder / name) as temporary:
-            temporary.write_bytes(content)
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -130,9 +130,7 @@ def write_files(
     Raises:
         LesionsegError: the files cannot be written.
     """
-    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-    with store.replacing(folder / SUMMARY) as path:
-        path.write_text(text, encoding="utf-8", newline="\n")
+    store.write(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     # A file name of undecodable bytes is no UTF-8 either: its odd bytes are written as \udcff.
     with (
         store.replacing(folder / SCORES) as path,

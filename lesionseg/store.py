@@ -171,6 +171,12 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def write(path: Path, content: bytes | str) -> None:
+    """Writes a whole file as `replacing` does, text as UTF-8. Raises as `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keeps a second process out of `folder`, which exists; the lock ends with the process.

@@ -455,8 +455,7 @@ class _Run:
         if self.rank > 0:
             return
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
-        with store.replacing(self.folder / store.HISTORY) as temporary:
-            temporary.write_text(lines, encoding="utf-8")
+        store.write(self.folder / store.HISTORY, lines)
         self._save_last()
 
 

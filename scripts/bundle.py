@@ -99,8 +99,7 @@ def main() -> None:
     scores |= {"failures": summary.failures, "val_photos": summary.photos}
     checkpoints.save(dataclasses.replace(bundled, scores=scores), given.output)
     graph = given.output.with_suffix(EXPORTED)
-    with store.replacing(graph) as temporary:
-        temporary.write_bytes(_graph(given.output))
+    store.write(graph, _graph(given.output))
     files = {path.name: [path.stat().st_size, checksum(path)] for path in (given.output, graph)}
     print(json.dumps({**scores, **files}, indent=2))
 

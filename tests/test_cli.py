@@ -252,6 +252,8 @@ def test_segment_a_folder_with_a_bad_photo(lesionseg: Command, tmp_path: Path) -
     lines = [json.loads(line) for line in again.out.splitlines()]
     assert [line.get("skipped") for line in lines] == [True, None, True]
     assert "photos: 1 done, 0 failed, 2 skipped" in again.err
+    # Where there is nothing to do, no network is loaded.
+    assert lesionseg(*words, "--skip-existing").err == "photos: 0 done, 0 failed, 3 skipped\n"
 
 
 @pytest.mark.usefixtures("trained")
@@ -422,6 +424,30 @@ def test_a_pipe_takes_a_photo_and_gives_a_mask(
     assert b"\x1b" not in err
     assert lesionseg("segment", photo, "-o", tmp_path / "mask.png").status == 0
     assert out == (tmp_path / "mask.png").read_bytes()
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_batch_and_leaves_whole_files(
+    number: signal.Signals, cache_dir: Path, photo: Path, tmp_path: Path
+) -> None:
+    folder, masks = tmp_path / "photos", tmp_path / "masks"
+    folder.mkdir()
+    for index in range(2000):
+        (folder / f"{index:04}.png").symlink_to(photo)
+    process = _process(cache_dir, "segment", folder, "-o", masks, "--json")
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"interrupted" in err
+    written = sorted(masks.iterdir())
+    assert 0 < len(written) < 2000
+    for mask in (written[0], written[-1]):
+        assert mask.suffix == ".png"
+        images.read_mask(mask)
+    assert not [path for path in written if path.name.startswith(".")]
 
 
 def test_ctrl_c_keeps_a_checkpoint_to_go_on_from(

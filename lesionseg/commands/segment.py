@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain
 from operator import itemgetter
@@ -170,15 +171,16 @@ def segment(
         skipped = {job for _, job in share if skip_existing and job.done}
         todo = [job for _, job in share if job not in skipped]
         at_once, few = min(workers, len(todo)), len(todo) < 4
-        segmenter = named_segmenter(checkpoint, device, threshold, all_regions, at_once, few=few)
-        results = batch.run(
-            segmenter,
-            todo,
-            batch_size=batch_size,
-            workers=workers,
-            one_bit=one_bit,
-            examine=recorder.examine,
-        )
+        results: Iterator[tuple[Job, Result | LesionsegError]] = iter(())
+        if todo:
+            results = batch.run(
+                named_segmenter(checkpoint, device, threshold, all_regions, at_once, few=few),
+                todo,
+                batch_size=batch_size,
+                workers=workers,
+                one_bit=one_bit,
+                examine=recorder.examine,
+            )
         failed = kept = doubtful = 0
         found: list[tuple[int, Findings]] = []
         with terminal.bar("segmenting", hidden=as_json and sys.stdout.isatty()) as bar:

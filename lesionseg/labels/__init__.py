@@ -126,8 +126,7 @@ class Writer:
             file = _of_labelme(photo, self._path)
             if not file.exists():
                 name = _relative(photo, self._path)
-                with store.replacing(file) as temporary:
-                    temporary.write_text(labelme.text(name, *drawn), encoding="utf-8")
+                store.write(file, labelme.text(name, *drawn))
             return
         if self._file is None:
             self._file = self._format.Writer(self._growing)
