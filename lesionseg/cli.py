@@ -80,6 +80,8 @@ def main() -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         terminal.error(f"{where}{error.strerror or one_line(error)}")
         status = 1
+    except KeyboardInterrupt:  # while a command is imported; later Typer answers
+        status = 130
     if status == 130:  # by Ctrl-C
         terminal.note("interrupted; the same command, typed again, begins again or goes on")
     sys.exit(status if isinstance(status, int) else 0)
