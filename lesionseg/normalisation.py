@@ -51,10 +51,10 @@ class SharedBatchNorm(nn.BatchNorm2d):
         assert self.num_batches_tracked is not None
         channels, size = x.shape[1], x.numel() // x.shape[1]
         with torch.no_grad():
-            # This process's own, by torch's pass, three times as fast as `var_mean`; in float32, as
-            # the running ones are, which a momentum of 0 leaves as they are.
+            # This process's own, by torch's pass, three times as fast as `var_mean`; in float32
+            # where it is given running ones of that kind.
             mean, variance = torch.batch_norm_update_stats(
-                x, self.running_mean, self.running_var, 0.0
+                x, torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var), 0.0
             )
             # About the running mean, so that no digits are lost where a mean is far from 0.
             shift = mean - self.running_mean

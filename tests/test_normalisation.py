@@ -143,6 +143,18 @@ def test_several_processes_are_one_with_the_whole_batch(
         assert all(map(torch.equal, layer.buffers(), layers[0].buffers()))  # bit for bit
 
 
+def test_processes_of_one_value_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them has a variance of its own."""
+    plain, layers = native(8), [SharedBatchNorm.of(native(8)) for _ in range(2)]
+    x, slope = photos(6, 2, side=1), photos(7, 2, side=1)
+    results = processes(monkeypatch, 2, lambda rank: ran(layers[rank], x[[rank]], slope[[rank]]))
+    whole, for_x, *_ = ran(plain, x, slope)
+    close([torch.cat([each[0] for each in results])], [whole])
+    close([torch.cat([each[1] for each in results])], [for_x], 1e-3)
+    for layer in layers:
+        close(list(layer.buffers()), list(plain.buffers()))
+
+
 def test_a_channel_without_contrast_stays_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = [SharedBatchNorm.of(native(9)) for _ in range(2)]
     flat = torch.full((2, CHANNELS, 4, 4), 100.0)
