@@ -31,7 +31,7 @@ from torch.nn.functional import (
     binary_cross_entropy_with_logits,
 )
 
-from lesionseg import augmentation, runs, trainer
+from lesionseg import augmentation, batches, runs, trainer
 from lesionseg.config import configure
 from lesionseg.losses import loss_of, soft_dice_loss
 from lesionseg.model import Convolutions, UNet
@@ -111,7 +111,7 @@ def hair() -> Any:
                 photo *= corners.to(photo.device)
         return moved, truth
 
-    return patch.object(trainer, "augment", augment)
+    return patch.object(batches, "augment", augment)
 
 
 def dropout() -> Any:

@@ -82,7 +82,7 @@ class Recipe:
         seed: of the weights at the start, the order of the photos and their augmentation.
         precision: of the network's arithmetic; below float32 it is mixed (autocast).
         loss: binary cross-entropy on the logits, alone or with the soft Dice loss of each photo.
-        schedule: of the learning rate, step by step; see `trainer.rate`.
+        schedule: of the learning rate, step by step; see `optimisation.rate`.
         weight_decay: of the weights of convolutions, decoupled (AdamW).
         average: decay of the exponential moving average of the weights, which is then what is
             validated and kept; 0 for none.

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torch.nn.parallel import DistributedDataParallel
 
 from lesionseg import __version__, distributed, store
 from lesionseg import checkpoint as checkpoints
-from lesionseg.augmentation import augment
+from lesionseg.batches import Batches, side_of
 from lesionseg.checkpoint import Checkpoint
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.device import keep_freed_memory, memory_format, out_of_memory_says
@@ -35,12 +34,11 @@ from lesionseg.losses import loss_of
 from lesionseg.metrics import confusion
 from lesionseg.model import UNet
 from lesionseg.normalisation import share_batches
+from lesionseg.optimisation import follow, groups, rate
 from lesionseg.prepared import Prepared
 from lesionseg.provenance import TrainingData
-from lesionseg.threads import map_ahead
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
-WARM_UP = 0.1  # share of the training in which the cosine schedule's rate rises
 
 History = list[dict[str, float]]  # one dict an epoch, as in `history.jsonl`
 # What the network now says of validation photos: their rows -> (N, size, size) float32, 0 to 1.
@@ -93,19 +91,6 @@ def begin(model: ModelConfig, recipe: Recipe, data: TrainingData, command: str =
     )
 
 
-def rate(recipe: Recipe, done: float) -> float:
-    """The learning rate when a share `done` of the training, 0 to 1, will be behind.
-
-    "cosine": up in a straight line through the first tenth, then down along half a cosine to 0
-    (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts).
-    """
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    if done < WARM_UP:
-        return recipe.learning_rate * done / WARM_UP
-    return recipe.learning_rate * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
-
-
 def train(
     start: Checkpoint,
     training: Prepared,
@@ -147,8 +132,7 @@ class _Run:
     ) -> None:
         self.start, self.folder, self.device = start, folder, device
         self.recipe = start.recipe
-        self.training, self.validation = training, validation
-        self.layout = memory_format(device)
+        self.training, self.validation = Batches(training, device), Batches(validation, device)
         self.rank, self.world = distributed.rank(), distributed.world()
         self.network = self._placed(start)
         self.trained: torch.nn.Module = self.network
@@ -156,7 +140,7 @@ class _Run:
             self.trained = DistributedDataParallel(share_batches(self.network))
         # The moving average of the weights, where there is one, is what is validated and kept.
         self.judged = self._placed(start) if self.recipe.average else self.network
-        self.optimiser = torch.optim.AdamW(_groups(self.network, self.recipe.weight_decay))
+        self.optimiser = torch.optim.AdamW(groups(self.network, self.recipe.weight_decay))
         self.autocast_type = getattr(torch, self.recipe.precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.recipe.precision == "float16")
         self.epoch = start.epoch
@@ -170,7 +154,7 @@ class _Run:
             self._restore(start.training)
 
     def _placed(self, start: Checkpoint) -> UNet:
-        network: UNet = start.network().to(self.device).to(memory_format=self.layout)  # type: ignore[call-overload]
+        network: UNet = start.network().to(self.device).to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
         return network
 
     def _restore(self, training: dict[str, Any]) -> None:
@@ -249,12 +233,9 @@ class _Run:
     ) -> Outcome:
         saved, stop = time.monotonic(), False
         while self.epoch < self.recipe.epochs:
-            order = np.random.default_rng([self.recipe.seed, self.epoch]).permutation(
-                len(self.training)
-            )
             self.network.train()
             began = time.perf_counter()
-            for batch, photos, masks in self._batches(order):
+            for batch, photos, masks in self.training.epoch(self.recipe, self.epoch, self.photos):
                 if stop or (self.world == 1 and should_stop()):
                     return self._stopped()
                 if time.monotonic() - saved > SAVE_EVERY:
@@ -266,7 +247,7 @@ class _Run:
                 self.photos += batch
                 self.loss_sum += loss * batch
                 self.seconds += time.perf_counter() - began
-                on_step(self._at(self.photos, len(order)))
+                on_step(self._at(self.photos, len(self.training)))
                 began = time.perf_counter()
             validated = self._validate(on_step, should_stop)
             if validated is None:
@@ -284,21 +265,6 @@ class _Run:
     def _done(self, photos: int = 0) -> float:
         """The share of the whole training behind, with `photos` more of this epoch."""
         return (self.epoch + (self.photos + photos) / len(self.training)) / self.recipe.epochs
-
-    def _batches(self, order: NDArray[np.int64]) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """What is left of the epoch: photos in the batch, and this process's share of it."""
-
-        def load(first: int) -> tuple[int, Tensor, Tensor]:
-            rows = order[first : first + self.recipe.batch_size]
-            return len(rows), *self._loaded(self.training, rows[self._share(len(rows))])
-
-        starts = range(self.photos, len(order), self.recipe.batch_size)
-        for batch, photos, masks in map_ahead(load, starts, workers=1):
-            yield batch, *self._augmented(batch, *self._placed_batch(photos, masks))
-
-    def _share(self, batch: int) -> slice:
-        """Which photos of a batch this process takes; all take all of one too small to share."""
-        return slice(self.rank, None, self.world) if batch >= self.world else slice(None)
 
     def _step(
         self, batch: int, photos: Tensor, masks: Tensor, should_stop: Callable[[], bool]
@@ -325,57 +291,14 @@ class _Run:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         if self.recipe.average:
-            self._average()
+            steps = (self.epoch * len(self.training) + self.photos) // self.recipe.batch_size
+            follow(self.judged, self.network, self.recipe.average, steps)
         mean, stop = told.tolist()
         return mean, stop > 0
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Moves the average a step towards the weights; early on, a long one."""
-        steps = (self.epoch * len(self.training) + self.photos) // self.recipe.batch_size
-        decay = min(self.recipe.average, (1 + steps) / (10 + steps))
-        new = self.network.state_dict()
-        for name, value in self.judged.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(new[name], 1 - decay)
-            else:
-                value.copy_(new[name])  # batch normalisation's count of batches
 
     def _autocast(self) -> torch.autocast:
         mixed = self.recipe.precision != "float32"
         return torch.autocast(self.device.type, self.autocast_type, enabled=mixed)
-
-    def _augmented(self, batch: int, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Photos and masks augmented and at half the side where the recipe says so."""
-        size = self._side()
-        if self.recipe.augmentation == "full":
-            seed = [self.recipe.seed, self.epoch, self.photos]
-            photos, masks = augment(photos, masks, size, seed, batch, self._share(batch))
-        elif size != photos.shape[-1]:
-            photos, masks = (
-                interpolate(each.float(), size=(size, size), mode="area")
-                for each in (photos, masks)
-            )
-        return photos.contiguous(memory_format=self.layout), masks
-
-    def _side(self) -> int:
-        """Side of the photos that this epoch trains on."""
-        size = self.start.model.image_size
-        small = round(self.recipe.small_share * self.recipe.epochs)
-        return size // 2 if self.epoch < small else size
-
-    def _loaded(self, data: Prepared, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """(B, 3, size, size) and (B, 1, size, size) uint8, in memory that CUDA can copy from."""
-        photos = torch.from_numpy(data.photos[rows]).permute(0, 3, 1, 2)
-        masks = torch.from_numpy(data.masks[rows]).unsqueeze(1)
-        if self.device.type == "cuda":
-            return photos.pin_memory(), masks.pin_memory()
-        return photos, masks
-
-    def _placed_batch(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """The same on the device, photos uint8 and masks float32."""
-        photos = photos.to(self.device, non_blocking=True).contiguous(memory_format=self.layout)
-        return photos, masks.to(self.device, non_blocking=True).float()
 
     def _at(self, photos: int, total: int, validating: bool = False) -> Step:
         return Step(self.epoch + 1, photos, total, self.loss_sum / self.photos, validating)
@@ -394,12 +317,12 @@ class _Run:
             if stop := should_stop():
                 break
             rows = ours[first : first + size]
-            photos, masks = self._placed_batch(*self._loaded(self.validation, rows))
+            photos, masks = self.validation.of(rows)
             with torch.inference_mode(), self._autocast():
                 logits = self.judged(photos).float()
             losses += loss_of(logits, masks, self.recipe.loss).item() * len(photos)
             lesion = (logits > 0).squeeze(1).cpu().numpy()
-            for prediction, truth in zip(lesion, self.validation.masks[rows], strict=True):
+            for prediction, truth in zip(lesion, self.validation.data.masks[rows], strict=True):
                 counts = confusion(prediction, truth.astype(bool))
                 dice.append(counts.dice)
                 jaccard.append(counts.jaccard)
@@ -420,11 +343,7 @@ class _Run:
         """Probabilities for validation photos, one at a time: a few, to be looked at."""
         self.judged.eval()
         with torch.inference_mode(), self._autocast():
-            photos = (
-                self._placed_batch(*self._loaded(self.validation, np.array([row])))[0]
-                for row in rows
-            )
-            logits = [self.judged(photo) for photo in photos]
+            logits = [self.judged(self.validation.of(np.array([row]))[0]) for row in rows]
         soft: NDArray[np.float32] = torch.cat(logits).float().sigmoid().squeeze(1).cpu().numpy()
         return soft
 
@@ -432,7 +351,8 @@ class _Run:
         """Writes best, history and last; all of it again when killed in between and resumed."""
         if not math.isfinite(validated["val_loss"]):
             raise self._diverged("the validation loss")
-        side, learning_rate = self._side(), rate(self.recipe, self._done())
+        side = side_of(self.recipe, self.start.model.image_size, self.epoch)
+        learning_rate = rate(self.recipe, self._done())
         self.epoch += 1
         self.scores = validated
         self.history.append(
@@ -457,18 +377,6 @@ class _Run:
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
         store.write(self.folder / store.HISTORY, lines)
         self._save_last()
-
-
-def _groups(network: UNet, weight_decay: float) -> list[dict[str, Any]]:
-    """What the optimiser changes; without decay AdamW is Adam. Biases and batch normalisation do
-    not decay."""
-    weights = list(network.parameters())
-    if not weight_decay:
-        return [{"params": weights, "weight_decay": 0.0}]
-    return [
-        {"params": [each for each in weights if each.ndim > 1], "weight_decay": weight_decay},
-        {"params": [each for each in weights if each.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _on_cpu(network: UNet) -> dict[str, Tensor]:

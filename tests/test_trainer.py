@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesionseg import checkpoint as checkpoints
-from lesionseg import runs, store, trainer
+from lesionseg import optimisation, runs, store, trainer
 from lesionseg.augmentation import augment
+from lesionseg.batches import Batches
 from lesionseg.checkpoint import Checkpoint
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.errors import LesionsegError
@@ -301,18 +302,18 @@ def test_it_learns_two_drawings_by_heart(tmp_path: Path) -> None:
 )
 def test_rate_rises_for_a_tenth_and_falls_along_a_cosine(done: float, share: float) -> None:
     recipe = Recipe(learning_rate=0.3, schedule="cosine")
-    assert trainer.rate(recipe, done) == pytest.approx(0.3 * share, abs=1e-12)
-    assert trainer.rate(Recipe(learning_rate=0.3), done) == 0.3
+    assert optimisation.rate(recipe, done) == pytest.approx(0.3 * share, abs=1e-12)
+    assert optimisation.rate(Recipe(learning_rate=0.3), done) == 0.3
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_rate_has_one_peak(one: float, other: float) -> None:
     recipe = Recipe(learning_rate=0.3, schedule="cosine")
-    first, second = (trainer.rate(recipe, done) for done in sorted((one, other)))
+    first, second = (optimisation.rate(recipe, done) for done in sorted((one, other)))
     assert 0 <= min(first, second) <= max(first, second) <= 0.3
-    if max(one, other) < trainer.WARM_UP:
+    if max(one, other) < optimisation.WARM_UP:
         assert first <= second
-    if min(one, other) >= trainer.WARM_UP:
+    if min(one, other) >= optimisation.WARM_UP:
         assert first >= second
 
 
@@ -344,7 +345,7 @@ def test_every_step_has_its_rate(
     start = begun(**RECIPE | {"schedule": schedule})  # steps of 2, 2 and 1 of 5 photos, twice
     train(tmp_path, start, should_stop=after(1))
     history = train(tmp_path, runs.resumed(tmp_path, {})).history
-    expected = [trainer.rate(start.recipe, done / 10) for done in (2, 4, 5, 7, 9, 10)]
+    expected = [optimisation.rate(start.recipe, done / 10) for done in (2, 4, 5, 7, 9, 10)]
     assert [min(each) for each in rates] == pytest.approx(expected, abs=1e-12)
     assert [max(each) for each in rates] == pytest.approx(expected, abs=1e-12)
     ends = [expected[2], expected[5]]
@@ -442,7 +443,7 @@ def test_every_step_is_augmented_anew(tmp_path: Path, monkeypatch: pytest.Monkey
         seeds.append(tuple(seed))
         return augment(photos, masks, size, seed, *share)
 
-    monkeypatch.setattr("lesionseg.trainer.augment", spied)
+    monkeypatch.setattr("lesionseg.batches.augment", spied)
     for seed in (0, 1):
         train(tmp_path / str(seed), begun(**RECIPE, seed=seed, augmentation="full"))
     assert len(set(seeds)) == len(seeds) == 2 * 2 * 3  # runs, epochs, steps; never in validation
@@ -470,13 +471,13 @@ def test_mixed_precision(tmp_path: Path, whole: Outcome, precision: str) -> None
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     """From this batch on, of training and validation together, photos are not numbers."""
-    sound, batches = trainer._Run._placed_batch, itertools.count(1)
+    sound, batches = Batches._placed, itertools.count(1)
 
     def poison(self: Any, *loaded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         photos, masks = sound(self, *loaded)
         return (photos * math.nan if next(batches) >= batch else photos), masks
 
-    monkeypatch.setattr(trainer._Run, "_placed_batch", poison)
+    monkeypatch.setattr(Batches, "_placed", poison)
 
 
 @pytest.mark.parametrize(
