@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from lesionseg import distributed
@@ -30,8 +31,10 @@ def run() -> NoReturn:
         main()
     except SystemExit as ended:
         status = ended.code
-    if sys.stderr is not None:
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError):  # it was told of, or nobody listens
+                stream.flush()
     os._exit(status if isinstance(status, int) else status is not None)
 
 

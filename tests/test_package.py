@@ -73,6 +73,16 @@ def test_python_m() -> None:
     assert done.stdout == f"lesionseg {lesionseg.__version__}\n"
 
 
+def test_what_was_printed_before_an_error_is_not_lost() -> None:
+    code = (
+        "import lesionseg.__main__ as command\n"
+        "def fails():\n    print('a result')\n    raise SystemExit(1)\n"
+        "command.main = fails\ncommand.run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "a result\n", "")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_what_is_left_to_print_at_the_end_is_not_lost_silently() -> None:
     with Path("/dev/full").open("w") as full:
