@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lesionseg import images, store
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, as_result
 from lesionseg.filenames import MASK, OVERLAY, PROBABILITIES, is_mask_name, list_images
 from lesionseg.findings import Findings
 from lesionseg.images import Mask, Probabilities, Source
@@ -269,7 +269,7 @@ def reexamined(job: Job, examine: Examiner) -> Findings | LesionsegError:
         mask, _ = images.read_mask(job.outputs.mask, truth=False)
         return examine(mask, None)
     except LesionsegError as error:
-        return error
+        return as_result(error)
 
 
 @cache

@@ -9,6 +9,11 @@ class LesionsegError(Exception):
     """
 
 
+def as_result(error: LesionsegError) -> LesionsegError:
+    """The error without its traceback, in which a photo and its mask would stay in memory."""
+    return LesionsegError(str(error))
+
+
 def one_line(error: BaseException) -> str:
     """The text of any exception on one line, or its class where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lesionseg import __version__, images, store
 from lesionseg.dataset import Dataset, Pair, read_truth
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, as_result
 from lesionseg.filenames import MASK, file_id, list_images
 from lesionseg.images import Mask, Probabilities
 from lesionseg.inference import Segmenter, stream
@@ -103,7 +103,7 @@ def compare(
                     f"the truth, got {prediction.shape[1]}x{prediction.shape[0]}"
                 )
         except LesionsegError as error:
-            return error
+            return as_result(error)
         return _score(pair.id, prediction, truth, None, outlines), zero_one or truth_zero_one
 
     scored = Scored()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lesionseg import images, store
 from lesionseg.device import out_of_memory_says
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, as_result
 from lesionseg.images import Mask, Photo, Probabilities, Source
 from lesionseg.quality import agreement
 from lesionseg.regions import one_lesion
@@ -173,7 +173,7 @@ def stream(
             photo, size = images.read_photo_shrunk(source(item), segmenter.size)
             return _Read(item, photo, size)
         except LesionsegError as error:
-            return _Read(item, error=error)
+            return _Read(item, error=as_result(error))
 
     def conclude(one: _Read[T], soft: Probabilities | None) -> tuple[T, R | LesionsegError]:
         if soft is None:
@@ -181,7 +181,7 @@ def stream(
         try:
             return one.item, finish(one.item, soft, one.size)
         except LesionsegError as error:
-            return one.item, error
+            return one.item, as_result(error)
 
     def alone(item: T) -> tuple[T, R | LesionsegError]:
         one = read(item)

@@ -227,6 +227,8 @@ def test_an_error_does_not_stop_the_rest(here: Path) -> None:
         assert isinstance(error, LesionsegError)
         assert words in str(error)
         assert "\n" not in str(error)
+        # Nothing of the photo stays in memory with it.
+        assert error.__traceback__ is error.__cause__ is error.__context__ is None
     assert isinstance(last, Result)
     names = {"a_segmentation.png", "b_segmentation.png"}
     assert {path.name for path in (here / "out").iterdir()} == names
