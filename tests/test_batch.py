@@ -228,7 +228,7 @@ def test_an_error_does_not_stop_the_rest(here: Path) -> None:
         assert words in str(error)
         assert "\n" not in str(error)
         # Nothing of the photo stays in memory with it.
-        assert error.__traceback__ is error.__cause__ is error.__context__ is None
+        assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
     assert isinstance(last, Result)
     names = {"a_segmentation.png", "b_segmentation.png"}
     assert {path.name for path in (here / "out").iterdir()} == names
