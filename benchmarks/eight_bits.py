@@ -65,13 +65,14 @@ def main() -> None:
     exported = OnnxNetwork(store.BUNDLED_FILE.with_suffix(EXPORTED))
     size = exported.provenance.model.image_size
 
-    def photos(split: str) -> list[NDArray[np.uint8]]:
+    def photos(split: str, most: int | None = None) -> list[NDArray[np.uint8]]:
         return [
-            images.read_photo_shrunk(pair.photo, size)[0][np.newaxis] for pair in found.split(split)
+            images.read_photo_shrunk(pair.photo, size)[0][np.newaxis]
+            for pair in found.split(split)[:most]
         ]
 
     whole = openvino.Core().read_model(store.BUNDLED_FILE.with_suffix(EXPORTED))
-    calibration = nncf.Dataset(photos("train")[:CALIBRATION], lambda photo: {PHOTO: photo})
+    calibration = nncf.Dataset(photos("train", CALIBRATION), lambda photo: {PHOTO: photo})
     quantised = nncf.quantize(whole, calibration, subset_size=CALIBRATION)
     networks = {
         "ONNX Runtime, float32": exported,

@@ -1,13 +1,12 @@
 """`python -m lesionseg`, and the command `lesionseg`: the command line as a process of its own."""
 
+import atexit
 import gc
 import os
-import signal
 import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from lesionseg import distributed
 from lesionseg.cli import main
 
 _RARELY = (100_000, 10, 10)  # new objects between two searches for unused ones, and so on
@@ -22,15 +21,12 @@ def run() -> NoReturn:
     unused objects as often as Python does takes a tenth of the time, and finds none.
     """
     gc.set_threshold(*_RARELY)
-    # As Ctrl-C, so that unfinished files are cleared away; not under torchrun, whose processes
-    # would not hear it while they wait for one that was lost.
-    if distributed.world() == 1:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     status: object = 0
     try:
         main()
     except SystemExit as ended:
         status = ended.code
+    atexit._run_exitfuncs()  # what other packages have put off, such as matplotlib's clearing away
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with suppress(OSError):  # it was told of, or nobody listens

@@ -228,6 +228,9 @@ def run(
     Raises:
         LesionsegError: memory is out.
     """
+    jobs = list(jobs)
+    if any(job.photo == STANDARD for job in jobs):
+        _standard_input()  # by this thread, which hears Ctrl-C while it waits
     began: dict[Job, float] = {}
     one_large = threading.Lock()
 

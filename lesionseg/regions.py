@@ -10,12 +10,12 @@ _CHOSEN, _OUTSIDE = 2, 3  # values beside 0 and 1
 
 
 def one_lesion(mask: Mask) -> Mask:
-    """Leaves of a mask its largest region (the first of equal ones), with its holes filled.
+    """Keeps the largest region (the first of equal ones) with its holes filled, in place.
 
     A hole is what lesion encloses; what lies between lesion and frame is none.
 
     Args:
-        mask: (H, W) bool; it is changed, as a second one of a large photo takes time and memory.
+        mask: (H, W) bool; changed, as a second one of a large photo takes time and memory.
 
     Returns:
         The same mask; one region, or empty where it was.

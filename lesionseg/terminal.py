@@ -111,6 +111,15 @@ def _counts(done: int, total: int, speed: float | None, unit: str) -> str:
     return f"{done}/{total} {unit}" + (f", {speed:.1f}/s" if speed else "")
 
 
+def end_by_sigterm_as_by_ctrl_c() -> None:
+    """From now on a batch system's SIGTERM clears unfinished files away, too, by KeyboardInterrupt.
+
+    Of several processes none does so: they would not hear it while they wait for one that was lost.
+    """
+    if distributed.world() == 1:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 @contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
     """Ctrl-C, or a batch system's SIGTERM, as a question: has someone asked to stop?

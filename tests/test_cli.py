@@ -2,10 +2,12 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -448,6 +450,36 @@ def test_a_signal_ends_a_batch_and_leaves_whole_files(
         assert mask.suffix == ".png"
         images.read_mask(mask)
     assert not [path for path in written if path.name.startswith(".")]
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_a_photo(
+    number: signal.Signals, cache_dir: Path, tmp_path: Path
+) -> None:
+    process = _process(cache_dir, "segment", "-", "-o", tmp_path / "mask.png")
+    assert process.stderr is not None
+    assert b"checkpoint" in process.stderr.readline()
+    time.sleep(0.3)  # until it waits
+    process.send_signal(number)
+    assert process.wait(timeout=20) == 130  # standard input still open
+    process.communicate()
+    assert list(tmp_path.glob("*mask*")) == []
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.skipif(os.name != "posix", reason="no such redirection here")
+def test_standard_output_may_be_closed(cache_dir: Path, photo: Path, tmp_path: Path) -> None:
+    def status(words: str) -> int:
+        command = f"{shlex.quote(sys.executable)} -m lesionseg segment {words} >&-"
+        environment = {**os.environ, store.CACHE_VARIABLE: str(cache_dir), "PHOTO": str(photo)}
+        return subprocess.run(
+            command, shell=True, env=environment, check=False, cwd=tmp_path
+        ).returncode
+
+    assert status('"$PHOTO" -o mask.png --json') == 0
+    assert (tmp_path / "mask.png").exists()
+    assert status('- < "$PHOTO"') == 2
 
 
 def test_ctrl_c_keeps_a_checkpoint_to_go_on_from(

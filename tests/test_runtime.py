@@ -254,12 +254,17 @@ def test_segment_loads_nothing_that_it_does_not_need(tmp_path: Path, several: bo
     named = tmp_path / "photos" if several else tmp_path / "photos" / "a.jpg"
     output = tmp_path / ("masks" if several else "mask.png")
     words = [str(named), "-o", str(output), "-c", "bundled", "--device", "cpu"]
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SEGMENT.format(words=words)],
+        env={**environment, "HOME": str(home), "USERPROFILE": str(home)},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert list(home.iterdir()) == []  # neither a cache nor what ONNX Runtime notes to send
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert done.stderr.startswith(
         f"checkpoint {store.BUNDLED_FILE} (bundled) on cpu (ONNX Runtime)\n"

@@ -136,6 +136,7 @@ def named_segmenter(
     drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.drawn else ""
     bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
     terminal.note(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.network.device}")
+    terminal.end_by_sigterm_as_by_ctrl_c()  # while packages are imported it would be lost
     return segmenter
 
 

@@ -126,8 +126,8 @@ def segment(
         bool,
         typer.Option(
             "--one-bit",
-            help="Write masks of one bit a pixel, at most half the size. Default: eight bits, 0 "
-            "and 255.",
+            help="Write masks of one bit a pixel, mostly less than half the size. Default: eight "
+            "bits, 0 and 255.",
         ),
     ] = False,
     skip_existing: Annotated[
@@ -170,7 +170,7 @@ def segment(
         share = list(enumerate(jobs))[distributed.rank() :: distributed.world()]
         skipped = {job for _, job in share if skip_existing and job.done}
         todo = [job for _, job in share if job not in skipped]
-        at_once, few = min(workers, len(todo)), len(todo) < 4
+        at_once, few = min(workers, len(todo)), len(todo) < 3
         results: Iterator[tuple[Job, Result | LesionsegError]] = iter(())
         if todo:
             results = batch.run(
@@ -183,7 +183,7 @@ def segment(
             )
         failed = kept = doubtful = 0
         found: list[tuple[int, Findings]] = []
-        with terminal.bar("segmenting", hidden=as_json and sys.stdout.isatty()) as bar:
+        with terminal.bar("segmenting", hidden=as_json and _at_terminal()) as bar:
             for done, (place, job) in enumerate(share, start=1):
                 result: Result | Findings | LesionsegError
                 if job not in skipped:
@@ -275,10 +275,16 @@ def _mask_output(names: list[Path], output: Path | None, as_json: bool) -> Path:
             "where should the mask go? -o mask.png for one photo, -o FOLDER for several"
         )
     output = output or standard
-    if output == standard and (as_json or sys.stdout.isatty()):
+    if output == standard and sys.stdout is None:
+        raise typer.BadParameter("standard output is closed; name the mask: -o mask.png")
+    if output == standard and (as_json or _at_terminal()):
         taken = "--json" if as_json else "a terminal"
         raise typer.BadParameter(f"standard output is {taken}; name the mask: -o mask.png")
     return output
+
+
+def _at_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _tell(
