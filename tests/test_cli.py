@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -428,7 +429,15 @@ def test_a_pipe_takes_a_photo_and_gives_a_mask(
     assert out == (tmp_path / "mask.png").read_bytes()
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard also where the tests run in the background of a script, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("trained", "heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_batch_and_leaves_whole_files(
     number: signal.Signals, cache_dir: Path, photo: Path, tmp_path: Path
@@ -452,7 +461,7 @@ def test_a_signal_ends_a_batch_and_leaves_whole_files(
     assert not [path for path in written if path.name.startswith(".")]
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("trained", "heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_wait_for_a_photo(
     number: signal.Signals, cache_dir: Path, tmp_path: Path
