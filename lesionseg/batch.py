@@ -3,10 +3,8 @@
 import io
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +19,6 @@ from lesionseg.images import Mask, Probabilities, Source
 from lesionseg.inference import Segmenter, stream
 
 STANDARD = Path("-")  # standard input or standard output
-_LARGE = 2**23  # pixels; of larger photos one mask at a time is in memory at full size
 
 
 @dataclass(frozen=True)
@@ -232,7 +229,6 @@ def run(
     if any(job.photo == STANDARD for job in jobs):
         _standard_input()  # by this thread, which hears Ctrl-C while it waits
     began: dict[Job, float] = {}
-    one_large = threading.Lock()
 
     def opened(job: Job) -> Source:
         return io.BytesIO(_standard_input()) if job.photo == STANDARD else job.photo
@@ -242,10 +238,6 @@ def run(
         return opened(job)
 
     def finish(job: Job, soft: Probabilities, size: tuple[int, int]) -> Result:
-        with one_large if size[0] * size[1] > _LARGE else nullcontext():
-            return written(job, soft, size)
-
-    def written(job: Job, soft: Probabilities, size: tuple[int, int]) -> Result:
         drawn = segmenter.at_size(soft, *size)
         findings = examine(drawn.mask, drawn.quality)
         if job.outputs.overlay is not None:
