@@ -1,5 +1,9 @@
 """The accurate recipe with one part changed at a time: what each part is worth.
 
+The recipe was once more: a moving average of the weights, weight decay, a warm-up, batches of 16.
+Most rows were run around that one, "base"; those around the recipe as it is
+begin with "now".
+
     python benchmarks/ablation.py --data DIR --output FILE [--rows NAME ...] [--seeds 0 1 2]
     python benchmarks/ablation.py --output FILE --table
 
@@ -17,8 +21,8 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,7 +38,9 @@ from torch.nn.functional import (
 from lesionseg import augmentation, batches, runs, trainer
 from lesionseg.config import configure
 from lesionseg.losses import loss_of, soft_dice_loss
+from lesionseg.metrics import confusion
 from lesionseg.model import Convolutions, UNet
+from lesionseg.prepared import Prepared
 
 BASE: dict[str, Any] = {
     "name": "accurate",
@@ -57,15 +63,15 @@ def tversky(logits: Tensor, truth: Tensor, name: str) -> Tensor:
 def lovasz(logits: Tensor, truth: Tensor, name: str) -> Tensor:
     """Binary cross-entropy plus the Lovasz hinge of each photo (Berman et al. 2018,
     arXiv:1705.08790)."""
-    losses = []
-    for scores, mask in zip(logits.flatten(1), (truth > 0.5).float().flatten(1), strict=True):
-        errors, order = (1 - scores * (2 * mask - 1)).sort(descending=True)
-        sorted_mask = mask[order]
-        union = sorted_mask.sum() + (1 - sorted_mask).cumsum(0)
-        jaccard = 1 - (sorted_mask.sum() - sorted_mask.cumsum(0)) / union
-        slope = torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
-        losses.append(errors.relu() @ slope)
-    return binary_cross_entropy_with_logits(logits, truth) + torch.stack(losses).mean()
+    lesion = (truth > 0.5).flatten(1).float()
+    errors, order = (1 - logits.flatten(1) * (2 * lesion - 1)).sort(dim=1, descending=True)
+    lesion = lesion.gather(1, order)
+    missed, extra = lesion.cumsum(1), (1 - lesion).cumsum(1)
+    total = missed[:, -1:]
+    lost = 1 - (total - missed) / (total + extra)
+    slope = lost.diff(dim=1, prepend=torch.zeros_like(total))
+    hinge = (errors.relu() * slope).sum(1).mean()
+    return binary_cross_entropy_with_logits(logits, truth) + hinge
 
 
 def dice_alone(logits: Tensor, truth: Tensor, name: str) -> Tensor:
@@ -181,67 +187,160 @@ def soft_borders(logits: Tensor, truth: Tensor, name: Any) -> Tensor:
     return loss_of(logits, avg_pool2d(truth, 5, 1, 2, count_include_pad=False), name)
 
 
+def averaged() -> Any:
+    """Validates the moving average of the weights, with a decay of 0.995, less at first."""
+
+    class Run(trainer._Run):
+        kept: dict[str, Tensor]
+
+        def _step(self, *given: Any) -> tuple[float, bool]:
+            now = self.network.state_dict()
+            if not self.epoch + self.photos:
+                self.kept = {name: value.clone() for name, value in now.items()}
+            told = super()._step(*given)
+            steps = (self.epoch * len(self.training) + self.photos) // self.recipe.batch_size
+            decay = min(0.995, (1 + steps) / (10 + steps))
+            for name, value in self.kept.items():
+                if value.is_floating_point():
+                    value.lerp_(now[name], 1 - decay)
+            return told
+
+        def _validate(self, *given: Any) -> dict[str, float] | None:
+            trained = {name: each.clone() for name, each in self.network.state_dict().items()}
+            self.network.load_state_dict(self.kept)
+            scores = super()._validate(*given)
+            self.network.load_state_dict(trained)
+            return scores
+
+    return patch.object(trainer, "_Run", Run)
+
+
+def decayed() -> Any:
+    """Decay, decoupled (AdamW), of 0.01 for the weights of convolutions."""
+
+    class Decayed(torch.optim.AdamW):
+        def __init__(self, weights: Any) -> None:
+            weights = list(weights)
+            groups = [
+                {"params": [each for each in weights if each.ndim > 1], "weight_decay": 1e-2},
+                {"params": [each for each in weights if each.ndim <= 1], "weight_decay": 0.0},
+            ]
+            super().__init__(groups)
+
+        def step(self, *given: Any, **named: Any) -> Any:
+            self.param_groups[1]["lr"] = self.param_groups[0]["lr"]
+            return super().step(*given, **named)
+
+    return patch.object(torch.optim, "Adam", Decayed)
+
+
+def warmed_up() -> Any:
+    """The cosine after a rate that rises in a straight line through a tenth of the training."""
+    plain, share = trainer.rate, 0.1
+
+    def rate(recipe: Any, done: float) -> float:
+        if recipe.schedule == "constant":
+            return plain(recipe, done)
+        if done < share:
+            return recipe.learning_rate * done / share  # type: ignore[no-any-return]
+        return plain(recipe, (done - share) / (1 - share))
+
+    return patch.object(trainer, "rate", rate)
+
+
 def loss(function: Callable[..., Tensor]) -> Callable[[], Any]:
     """Another loss."""
     return lambda: patch.object(trainer, "loss_of", function)
 
 
-# name: (what differs from BASE, what is patched)
-ROWS: dict[str, tuple[dict[str, Any], Callable[[], Any] | None]] = {
-    "base": ({}, None),
-    "the classic recipe and network": ({"name": "classic"}, None),
-    "cross-entropy alone": ({"loss": "bce"}, None),
-    "Dice loss alone": ({}, loss(dice_alone)),
-    "cross-entropy + focal Tversky": ({}, loss(tversky)),
-    "cross-entropy + Lovasz": ({}, loss(lovasz)),
-    "soft borders in the truth": ({}, loss(soft_borders)),
-    "deep supervision": ({}, deep_supervision),
-    "constant rate 1e-3": ({"schedule": "constant", "learning_rate": 1e-3}, None),
-    "rate up to 1e-3": ({"learning_rate": 1e-3}, None),
-    "rate up to 4e-3": ({"learning_rate": 4e-3}, None),
-    "no weight decay": ({"weight_decay": 0.0}, None),
-    "no average of weights": ({"average": 0.0}, None),
-    "no augmentation": ({"augmentation": "none"}, None),
-    "no change of colour": ({}, bounds(**NO_COLOUR)),
-    "no zoom, stretch, shift": ({}, bounds(**NO_MOVEMENT)),
-    "twice the bounds": ({}, bounds(**WIDE)),
-    "drawn hair and dark corners": ({}, hair),
-    "dropout in the bottleneck": ({}, dropout),
-    "batch 8": ({"batch_size": 8}, None),
-    "no normalisation": ({"normalisation": "none", "learning_rate": 5e-4}, None),
-    "residual blocks": ({}, residual),
-    "width 8": ({"width": 8}, None),
-    "width 32": ({"width": 32}, None),
-    "no stem (full side in the first block)": ({"stem": "none"}, None),
-    "24 epochs": ({"epochs": 24}, None),
-    "24 epochs, no augmentation": ({"epochs": 24, "augmentation": "none"}, None),
-    "24 epochs, twice the bounds": ({"epochs": 24}, bounds(**WIDE)),
-    "40 epochs": ({"epochs": 40}, None),
-    "40 epochs, no augmentation": ({"epochs": 40, "augmentation": "none"}, None),
-    "40 epochs, no average of weights": ({"epochs": 40, "average": 0.0}, None),
-    "40 epochs, no weight decay": ({"epochs": 40, "weight_decay": 0.0}, None),
-    "40 epochs, constant rate 1e-3": (
-        {"epochs": 40, "schedule": "constant", "learning_rate": 1e-3},
-        None,
-    ),
-    "256 pixels, 6 epochs": ({"image_size": 256, "epochs": 6}, None),
-    "256 pixels, first half of 10 epochs at 128": (
-        {"image_size": 256, "epochs": 10, "small_share": 0.5},
-        None,
-    ),
+Part = Callable[[], Any]
+Row = tuple[dict[str, Any], Sequence[Part]]  # what differs from BASE, what is patched
+
+
+def base(*parts: Part, without: Sequence[Part] = (), **changes: Any) -> Row:
+    """A row around the recipe as it once was."""
+    once = [each for each in (averaged, decayed, warmed_up) if each not in without]
+    return {"batch_size": 16, **changes}, (*once, *parts)
+
+
+CONSTANT: dict[str, Any] = {"schedule": "constant", "learning_rate": 1e-3}
+ROWS: dict[str, Row] = {
+    "base": base(),
+    "the classic recipe and network": ({"name": "classic"}, ()),
+    "cross-entropy alone": base(loss="bce"),
+    "Dice loss alone": base(loss(dice_alone)),
+    "cross-entropy + focal Tversky": base(loss(tversky)),
+    "cross-entropy + Lovasz": base(loss(lovasz)),
+    "soft borders in the truth": base(loss(soft_borders)),
+    "deep supervision": base(deep_supervision),
+    "constant rate 1e-3": base(**CONSTANT),
+    "rate up to 1e-3": base(learning_rate=1e-3),
+    "rate up to 4e-3": base(learning_rate=4e-3),
+    "no weight decay": base(without=[decayed]),
+    "no average of weights": base(without=[averaged]),
+    "neither": base(without=[averaged, decayed]),
+    "neither, constant rate 1e-3": base(without=[averaged, decayed], **CONSTANT),
+    "no augmentation": base(augmentation="none"),
+    "no change of colour": base(bounds(**NO_COLOUR)),
+    "no zoom, stretch, shift": base(bounds(**NO_MOVEMENT)),
+    "twice the bounds": base(bounds(**WIDE)),
+    "drawn hair and dark corners": base(hair),
+    "dropout in the bottleneck": base(dropout),
+    "batch 8": base(batch_size=8),
+    "no normalisation": base(normalisation="none", learning_rate=5e-4),
+    "residual blocks": base(residual),
+    "width 8": base(width=8),
+    "width 32": base(width=32),
+    "no stem (full side in the first block)": base(stem="none"),
+    "24 epochs": base(epochs=24),
+    "24 epochs, no augmentation": base(epochs=24, augmentation="none"),
+    "24 epochs, twice the bounds": base(bounds(**WIDE), epochs=24),
+    "40 epochs": base(epochs=40),
+    "40 epochs, no augmentation": base(epochs=40, augmentation="none"),
+    "40 epochs, no average of weights": base(without=[averaged], epochs=40),
+    "40 epochs, no weight decay": base(without=[decayed], epochs=40),
+    "40 epochs, constant rate 1e-3": base(epochs=40, **CONSTANT),
+    "256 pixels, 6 epochs": base(image_size=256, epochs=6),
+    "256 pixels, first half of 10 epochs at 128": base(image_size=256, epochs=10, small_share=0.5),
+    "now": ({}, ()),
+    "now, rate up to 1e-4": ({"learning_rate": 1e-4}, ()),
+    "now, weight decay": ({}, [decayed]),
+    "now, cross-entropy + Lovasz": ({}, [loss(lovasz)]),
+    "now, no augmentation": ({"augmentation": "none"}, ()),
+    "now, no change of colour": ({}, [bounds(**NO_COLOUR)]),
+    "now, no zoom, stretch, shift": ({}, [bounds(**NO_MOVEMENT)]),
 }
+
+
+def elsewhere(network: UNet, validation: Prepared) -> float:
+    """Mean Dice of the validation photos as another camera might have taken them: turned, zoomed,
+    shifted and recoloured within twice the bounds of the augmentation, the same for all rows."""
+    side, found = validation.photos.shape[1], []
+    with bounds(**WIDE)():
+        for place, (photo, mask) in enumerate(
+            zip(validation.photos, validation.masks, strict=True)
+        ):
+            taken = (
+                torch.from_numpy(photo.copy()).permute(2, 0, 1)[None],
+                torch.from_numpy(mask.copy())[None, None],
+            )
+            moved, truth = augmentation.augment(*taken, side, [place])
+            with torch.inference_mode():
+                lesion = network(moved) > 0
+            found.append(confusion(lesion.numpy(), truth.numpy() > 0.5).dice)
+    return statistics.mean(found)
 
 
 def measure(data: Path, row: str, seed: int, precision: str) -> dict[str, Any]:
     """Trains one row with one seed; what a line of the output says."""
-    changes, patched = ROWS[row]
+    changes, parts = ROWS[row]
     model, recipe = configure({**BASE, **changes, "seed": seed, "precision": precision})
     material = runs.gather(runs.Source(data), model.image_size, 2, lambda done, total: None)
     began = time.perf_counter()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        patched() if patched else nullcontext(),
-    ):
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        for part in parts:
+            stack.enter_context(part())
         outcome = trainer.train(
             trainer.begin(model, recipe, material.data),
             material.training,
@@ -249,6 +348,7 @@ def measure(data: Path, row: str, seed: int, precision: str) -> dict[str, Any]:
             Path(folder),
             torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         )
+        other = elsewhere(outcome.last.network(), material.validation)
     return {
         "row": row,
         "seed": seed,
@@ -259,6 +359,7 @@ def measure(data: Path, row: str, seed: int, precision: str) -> dict[str, Any]:
         "model": dataclasses.asdict(model),
         "recipe": dataclasses.asdict(recipe),
         "history": outcome.history,
+        "elsewhere": other,
     }
 
 
@@ -267,23 +368,26 @@ def table(lines: list[dict[str, Any]]) -> str:
     of_row: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
         of_row.setdefault(line["row"], []).append(line)
-    base = [line["history"][-1]["dice"] for line in of_row.get("base", [])]
+
+    def ends(row: str, what: str) -> list[float]:
+        return [line["history"][-1][what] for line in of_row[row]]
+
     text = [
-        "| row | seeds | Dice: mean (least to most) | against the base | Jaccard | s an epoch |",
-        "|---|---|---|---|---|---|",
+        "| row | seeds | Dice: mean (least to most) | against the base | Jaccard | elsewhere | "
+        "s an epoch |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in (row for row in ROWS if row in of_row):
-        ends = [line["history"][-1] for line in of_row[row]]
-        dice = [end["dice"] for end in ends]
-        jaccard = statistics.mean(end["jaccard"] for end in ends)
-        epoch = statistics.median(
-            each["seconds"] for line in of_row[row] for each in line["history"]
-        )
-        mean = statistics.mean(dice)
-        against = f"{mean - statistics.mean(base):+.4f}" if base else ""
+        found, compared = ends(row, "dice"), "now" if row.startswith("now") else "base"
+        mean = statistics.mean(found)
+        against = f"{mean - statistics.mean(ends(compared, 'dice')):+.4f}"
+        other = [line["elsewhere"] for line in of_row[row] if "elsewhere" in line]
+        seconds = [each["seconds"] for line in of_row[row] for each in line["history"]]
         text.append(
-            f"| {row} | {len(dice)} | {mean:.4f} ({min(dice):.4f} to {max(dice):.4f}) | "
-            f"{against} | {jaccard:.4f} | {epoch:.0f} |"
+            f"| {row} | {len(found)} | {mean:.4f} ({min(found):.4f} to {max(found):.4f}) | "
+            f"{against} | {statistics.mean(ends(row, 'jaccard')):.4f} | "
+            f"{f'{statistics.mean(other):.4f}' if other else ''} | "
+            f"{statistics.median(seconds):.0f} |"
         )
     return "\n".join(text)
 

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -207,7 +207,7 @@ def _refuse_truth(jobs: Sequence[Job]) -> None:
 
 def run(
     segmenter: Segmenter,
-    jobs: Iterable[Job],
+    jobs: Sequence[Job],
     *,
     batch_size: int,
     workers: int,
@@ -225,7 +225,6 @@ def run(
     Raises:
         LesionsegError: memory is out.
     """
-    jobs = list(jobs)
     if any(job.photo == STANDARD for job in jobs):
         _standard_input()  # by this thread, which hears Ctrl-C while it waits
     began: dict[Job, float] = {}

@@ -82,10 +82,7 @@ class Recipe:
         seed: of the weights at the start, the order of the photos and their augmentation.
         precision: of the network's arithmetic; below float32 it is mixed (autocast).
         loss: binary cross-entropy on the logits, alone or with the soft Dice loss of each photo.
-        schedule: of the learning rate, step by step; see `optimisation.rate`.
-        weight_decay: of the weights of convolutions, decoupled (AdamW).
-        average: decay of the exponential moving average of the weights, which is then what is
-            validated and kept; 0 for none.
+        schedule: of the learning rate, step by step; see `trainer.rate`.
         augmentation: of photos and masks in training; see the room `augmentation`.
         small_share: of the epochs, the first, trained at half the side, 0 to 1.
 
@@ -102,8 +99,6 @@ class Recipe:
     precision: Precision = "float32"
     loss: Loss = "bce"
     schedule: Schedule = "constant"
-    weight_decay: float = 0.0
-    average: float = 0.0
     augmentation: Augmentation = "none"
     small_share: float = 0.0
 
@@ -116,8 +111,6 @@ class Recipe:
         _choose("precision", self.precision, get_args(Precision))
         _choose("loss", self.loss, get_args(Loss))
         _choose("schedule", self.schedule, get_args(Schedule))
-        _check("weight decay", self.weight_decay, 0, 1)
-        _check("average", self.average, 0, 0.999999)
         _choose("augmentation", self.augmentation, get_args(Augmentation))
         _check("small share", self.small_share, 0, 1)
 
@@ -131,11 +124,8 @@ RECIPES: dict[RecipeName, tuple[ModelConfig, Recipe]] = {
             name="accurate",
             epochs=40,
             learning_rate=2e-3,
-            batch_size=16,
             loss="bce+dice",
             schedule="cosine",
-            weight_decay=1e-2,
-            average=0.995,
             augmentation="full",
             small_share=0.5,
         ),

@@ -8,6 +8,8 @@ from typing import Any
 from lesionseg import __version__
 from lesionseg.config import ModelConfig, Recipe
 
+_FORMER = {"weight_decay", "average"}  # parts of recipes that earlier checkpoints tell of
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -78,6 +80,6 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **plain,
         "model": ModelConfig(**plain["model"]),
-        "recipe": Recipe(**plain["recipe"]),
+        "recipe": Recipe(**{k: v for k, v in plain["recipe"].items() if k not in _FORMER}),
         "data": TrainingData(**data),
     }

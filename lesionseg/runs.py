@@ -99,6 +99,10 @@ def resumed(folder: Path, given: Mapping[str, Any]) -> "Checkpoint":
     last = checkpoints.load(folder / store.LAST)
     if last.training is None and last.epoch:
         raise LesionsegError(f"{folder}: a checkpoint for use only; it cannot be resumed")
+    if (last.training or {}).get("weights"):
+        raise LesionsegError(
+            f"{folder} was begun by an earlier lesionseg, whose recipe averaged weights; train anew"
+        )
     begun = {**dataclasses.asdict(last.model), **dataclasses.asdict(last.recipe)}
     laid_out = last.recipe.schedule != "constant" or last.recipe.small_share > 0
     fixed = begun.keys() - _CHANGEABLE | ({"epochs"} if laid_out else set())

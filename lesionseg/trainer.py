@@ -34,7 +34,6 @@ from lesionseg.losses import loss_of
 from lesionseg.metrics import confusion
 from lesionseg.model import UNet
 from lesionseg.normalisation import share_batches
-from lesionseg.optimisation import follow, groups, rate
 from lesionseg.prepared import Prepared
 from lesionseg.provenance import TrainingData
 
@@ -73,6 +72,17 @@ class Outcome:
     last: Checkpoint
     history: list[dict[str, float]]
     stopped: bool
+
+
+def rate(recipe: Recipe, done: float) -> float:
+    """The learning rate when a share `done` of the training, 0 to 1, is behind.
+
+    "cosine": down along half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983, without
+    restarts).
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
 def begin(model: ModelConfig, recipe: Recipe, data: TrainingData, command: str = "") -> Checkpoint:
@@ -134,13 +144,12 @@ class _Run:
         self.recipe = start.recipe
         self.training, self.validation = Batches(training, device), Batches(validation, device)
         self.rank, self.world = distributed.rank(), distributed.world()
-        self.network = self._placed(start)
+        layout = memory_format(device)
+        self.network: UNet = start.network().to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.trained: torch.nn.Module = self.network
         if self.world > 1:
             self.trained = DistributedDataParallel(share_batches(self.network))
-        # The moving average of the weights, where there is one, is what is validated and kept.
-        self.judged = self._placed(start) if self.recipe.average else self.network
-        self.optimiser = torch.optim.AdamW(groups(self.network, self.recipe.weight_decay))
+        self.optimiser = torch.optim.Adam(self.network.parameters())
         self.autocast_type = getattr(torch, self.recipe.precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.recipe.precision == "float16")
         self.epoch = start.epoch
@@ -153,13 +162,7 @@ class _Run:
         if start.training is not None:
             self._restore(start.training)
 
-    def _placed(self, start: Checkpoint) -> UNet:
-        network: UNet = start.network().to(self.device).to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
-        return network
-
     def _restore(self, training: dict[str, Any]) -> None:
-        if self.recipe.average:
-            self.network.load_state_dict(training["weights"])
         self.optimiser.load_state_dict(training["optimiser"])
         self.scaler.load_state_dict(training["scaler"])
         torch.set_rng_state(training["rng"])
@@ -168,7 +171,6 @@ class _Run:
 
     def _checkpoint(self, *, resumable: bool) -> Checkpoint:
         training = {
-            "weights": _on_cpu(self.network) if self.recipe.average else None,
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
@@ -178,7 +180,7 @@ class _Run:
             "seconds": self.seconds,
             "history": self.history,
         }
-        weights = _on_cpu(self.judged)
+        weights = {name: value.cpu() for name, value in self.network.state_dict().items()}
         if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
             raise self._diverged("a weight")
         return dataclasses.replace(
@@ -262,16 +264,12 @@ class _Run:
         distributed.barrier()  # the end of a process may end the others at once
         return Outcome(last, self.history, stopped=True)
 
-    def _done(self, photos: int = 0) -> float:
-        """The share of the whole training behind, with `photos` more of this epoch."""
-        return (self.epoch + (self.photos + photos) / len(self.training)) / self.recipe.epochs
-
     def _step(
         self, batch: int, photos: Tensor, masks: Tensor, should_stop: Callable[[], bool]
     ) -> tuple[float, bool]:
         """One step of all processes: the mean loss of the batch, and whether any wants to stop."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate(self.recipe, self._done(batch))
+        done = (self.epoch + self.photos / len(self.training)) / self.recipe.epochs
+        self.optimiser.param_groups[0]["lr"] = rate(self.recipe, done)
         self.optimiser.zero_grad(set_to_none=True)
         before = [each.clone() for each in self.network.buffers()] if self.world > 1 else []
         try:
@@ -290,9 +288,6 @@ class _Run:
             raise
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.recipe.average:
-            steps = (self.epoch * len(self.training) + self.photos) // self.recipe.batch_size
-            follow(self.judged, self.network, self.recipe.average, steps)
         mean, stop = told.tolist()
         return mean, stop > 0
 
@@ -312,14 +307,14 @@ class _Run:
         dice: list[float] = []
         jaccard: list[float] = []
         ours = np.arange(len(self.validation))[self.rank :: self.world]
-        self.judged.eval()
+        self.network.eval()
         for first in range(0, len(ours), size):
             if stop := should_stop():
                 break
             rows = ours[first : first + size]
             photos, masks = self.validation.of(rows)
             with torch.inference_mode(), self._autocast():
-                logits = self.judged(photos).float()
+                logits = self.network(photos).float()
             losses += loss_of(logits, masks, self.recipe.loss).item() * len(photos)
             lesion = (logits > 0).squeeze(1).cpu().numpy()
             for prediction, truth in zip(lesion, self.validation.data.masks[rows], strict=True):
@@ -341,9 +336,9 @@ class _Run:
 
     def _predict(self, rows: Sequence[int]) -> NDArray[np.float32]:
         """Probabilities for validation photos, one at a time: a few, to be looked at."""
-        self.judged.eval()
+        self.network.eval()
         with torch.inference_mode(), self._autocast():
-            logits = [self.judged(self.validation.of(np.array([row]))[0]) for row in rows]
+            logits = [self.network(self.validation.of(np.array([row]))[0]) for row in rows]
         soft: NDArray[np.float32] = torch.cat(logits).float().sigmoid().squeeze(1).cpu().numpy()
         return soft
 
@@ -352,14 +347,13 @@ class _Run:
         if not math.isfinite(validated["val_loss"]):
             raise self._diverged("the validation loss")
         side = side_of(self.recipe, self.start.model.image_size, self.epoch)
-        learning_rate = rate(self.recipe, self._done())
         self.epoch += 1
         self.scores = validated
         self.history.append(
             {
                 "epoch": self.epoch,
                 "image_size": side,
-                "learning_rate": learning_rate,
+                "learning_rate": self.optimiser.param_groups[0]["lr"],  # of its last step
                 "train_loss": self.loss_sum / self.photos,
                 **validated,
                 "seconds": round(self.seconds, 3),
@@ -377,8 +371,3 @@ class _Run:
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
         store.write(self.folder / store.HISTORY, lines)
         self._save_last()
-
-
-def _on_cpu(network: UNet) -> dict[str, Tensor]:
-    """The network's state dict on the CPU."""
-    return {name: value.cpu() for name, value in network.state_dict().items()}

@@ -147,6 +147,14 @@ def test_a_checkpoint_from_before_command_and_commit(tmp_path: Path) -> None:
     assert (loaded.command, loaded.commit) == ("", "")
 
 
+def test_a_checkpoint_from_when_recipes_had_more_parts(tmp_path: Path) -> None:
+    def older(content: Content) -> Content:
+        return content | {"recipe": content["recipe"] | {"weight_decay": 0.01, "average": 0.9}}
+
+    path = changed(tmp_path / "a.pt", older)
+    assert checkpoints.load(path).recipe == begun().recipe
+
+
 def test_kernels_in_half_precision_make_a_network_in_full(tmp_path: Path) -> None:
     def halved(content: Content) -> Content:
         for name in ("head.weight", "encoder.0.0.weight"):

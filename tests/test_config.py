@@ -35,8 +35,6 @@ def test_the_classic_recipe_stays_as_it_was() -> None:
         "precision": "float32",
         "loss": "bce",
         "schedule": "constant",
-        "weight_decay": 0,
-        "average": 0,
         "augmentation": "none",
         "small_share": 0,
     }
@@ -48,7 +46,7 @@ def test_the_accurate_recipe() -> None:
     assert (model.stem, model.width, model.max_channels, model.image_size) == ("half", 32, 256, 256)
     assert recipe.name == "accurate"
     assert (recipe.loss, recipe.schedule, recipe.augmentation) == ("bce+dice", "cosine", "full")
-    assert min(recipe.weight_decay, recipe.average, recipe.small_share) > 0
+    assert (recipe.small_share, recipe.batch_size) == (0.5, Recipe().batch_size)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -70,8 +68,6 @@ def test_every_recipe_stands_under_its_own_name(name: RecipeName) -> None:
         ("batch_size", 2),
         ("seed", 7),
         ("precision", "bfloat16"),
-        ("weight_decay", 0.5),
-        ("average", 0.25),
         ("small_share", 0.75),
     ],
 )
@@ -117,8 +113,6 @@ def test_what_is_given_replaces_the_default() -> None:
         ("validation_batch_size", 1, 4096, 0, 4097),
         ("seed", 0, 2**32 - 1, -1, 2**32),
         ("max_channels", 1, 4096, 0, 4097),
-        ("weight_decay", 0, 1, -0.1, 1.1),
-        ("average", 0, 0.999999, -0.1, 1.0),
         ("small_share", 0, 1, -0.1, 1.1),
     ],
 )
@@ -151,7 +145,7 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
         ({"loss": "x"}, r"loss: expected one of bce, bce\+dice, got 'x'"),
         ({"schedule": "x"}, "schedule: expected one of constant, cosine, got 'x'"),
         ({"augmentation": "x"}, "augmentation: expected one of none, full, got 'x'"),
-        ({"average": float("nan")}, "average: expected 0 to 0.999999, got nan"),
+        ({"small_share": float("nan")}, "small share: expected 0 to 1, got nan"),
     ],
 )
 def test_other_values_are_refused(given: dict[str, Any], message: str) -> None:

@@ -37,8 +37,6 @@ EPOCHS: dict[str, Any] = {"epochs": 2, "batch_size": 2, "learning_rate": 1e-3}
 ACCURATE: dict[str, Any] = {
     "loss": "bce+dice",
     "schedule": "cosine",
-    "weight_decay": 0.1,
-    "average": 0.5,
     "augmentation": "full",
     "small_share": 0.5,
 }

@@ -134,10 +134,13 @@ def test_what_a_run_may_not_change(tmp_path: Path, given: dict[str, Any], said: 
 
 
 def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:
-    kept(tmp_path / "done", epoch=3)
+    before = kept(tmp_path / "done", epoch=3)
     with pytest.raises(LesionsegError, match="done has all of its 3 epochs"):
         runs.resumed(tmp_path / "done", {})
     assert runs.resumed(tmp_path / "done", {"epochs": 4}).recipe.epochs == 4
+    kept(tmp_path / "averaged", training={"best": 0.5, "weights": before.weights})
+    with pytest.raises(LesionsegError, match="averaged was begun by an earlier lesionseg, whose"):
+        runs.resumed(tmp_path / "averaged", {})
     kept(tmp_path / "used", training=None)
     with pytest.raises(LesionsegError, match="cannot be resumed"):
         runs.resumed(tmp_path / "used", {})

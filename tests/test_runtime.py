@@ -160,7 +160,7 @@ def test_an_export_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_what_a_network_says_of_itself_survives_json() -> None:
-    about = begun(2, loss="bce+dice", average=0.5)
+    about = begun(2, loss="bce+dice", schedule="cosine")
     plain = about.plain()
     assert set(plain) == {
         *("model", "recipe", "data", "epoch"),

@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 import torch
 from helpers import begun, prepared
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lesionseg import checkpoint as checkpoints
-from lesionseg import optimisation, runs, store, trainer
+from lesionseg import runs, store, trainer
 from lesionseg.augmentation import augment
 from lesionseg.batches import Batches
 from lesionseg.checkpoint import Checkpoint
@@ -40,8 +38,6 @@ ACCURATE = RECIPE | {
     "learning_rate": 1e-2,
     "loss": "bce+dice",
     "schedule": "cosine",
-    "weight_decay": 0.1,
-    "average": 0.5,
     "augmentation": "full",
     "small_share": 0.5,
 }
@@ -251,7 +247,7 @@ def test_best_is_the_first_epoch_of_the_highest_dice(
 
 @pytest.mark.parametrize(
     ("batch_size", "changes"),
-    [(1, {}), (2, {}), (3, {}), (2, {"average": 0.9, "augmentation": "full"})],
+    [(1, {}), (2, {}), (3, {}), (2, {"augmentation": "full"})],
 )
 def test_validation_scores_are_those_of_numpy(
     tmp_path: Path, batch_size: int, changes: dict[str, Any]
@@ -289,32 +285,12 @@ def test_it_learns_two_drawings_by_heart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("done", "share"),
-    [
-        (0, 0),
-        (0.05, 0.5),
-        (0.1, 1),
-        (0.1 + 0.9 / 3, 0.75),
-        (0.55, 0.5),
-        (0.1 + 0.9 * 2 / 3, 0.25),
-        (1, 0),
-    ],
+    ("done", "share"), [(0, 1), (1 / 3, 0.75), (0.5, 0.5), (2 / 3, 0.25), (1, 0)]
 )
-def test_rate_rises_for_a_tenth_and_falls_along_a_cosine(done: float, share: float) -> None:
+def test_the_rate_falls_along_a_cosine_or_stays(done: float, share: float) -> None:
     recipe = Recipe(learning_rate=0.3, schedule="cosine")
-    assert optimisation.rate(recipe, done) == pytest.approx(0.3 * share, abs=1e-12)
-    assert optimisation.rate(Recipe(learning_rate=0.3), done) == 0.3
-
-
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_rate_has_one_peak(one: float, other: float) -> None:
-    recipe = Recipe(learning_rate=0.3, schedule="cosine")
-    first, second = (optimisation.rate(recipe, done) for done in sorted((one, other)))
-    assert 0 <= min(first, second) <= max(first, second) <= 0.3
-    if max(one, other) < optimisation.WARM_UP:
-        assert first <= second
-    if min(one, other) >= optimisation.WARM_UP:
-        assert first >= second
+    assert trainer.rate(recipe, done) == pytest.approx(0.3 * share, abs=1e-12)
+    assert trainer.rate(Recipe(learning_rate=0.3), done) == 0.3
 
 
 def watched(
@@ -345,56 +321,11 @@ def test_every_step_has_its_rate(
     start = begun(**RECIPE | {"schedule": schedule})  # steps of 2, 2 and 1 of 5 photos, twice
     train(tmp_path, start, should_stop=after(1))
     history = train(tmp_path, runs.resumed(tmp_path, {})).history
-    expected = [optimisation.rate(start.recipe, done / 10) for done in (2, 4, 5, 7, 9, 10)]
+    expected = [trainer.rate(start.recipe, done / 10) for done in (0, 2, 4, 5, 7, 9)]
     assert [min(each) for each in rates] == pytest.approx(expected, abs=1e-12)
     assert [max(each) for each in rates] == pytest.approx(expected, abs=1e-12)
     ends = [expected[2], expected[5]]
     assert [line["learning_rate"] for line in history] == pytest.approx(ends, abs=1e-12)
-
-
-def test_weights_of_convolutions_alone_decay_and_decoupled(tmp_path: Path) -> None:
-    """A first step of Adam, whose size is that of the rate whatever the gradient."""
-    one = RECIPE | {"epochs": 1, "batch_size": 5, "learning_rate": 0.1}
-    start = begun(2, **one)
-    without = train(tmp_path / "without", start).last.weights
-    decayed = train(tmp_path / "with", begun(2, **one, weight_decay=0.5)).last.weights
-    for name, value in without.items():
-        if value.ndim == 4 and name.endswith("weight"):
-            expected = value - 0.1 * 0.5 * start.weights[name]
-            assert torch.allclose(decayed[name], expected, atol=1e-6), name
-            assert not torch.allclose(decayed[name], value, atol=1e-4), name
-        else:
-            assert torch.equal(decayed[name], value), name
-
-
-def test_the_moving_average_of_the_weights_is_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: list[dict[str, torch.Tensor]] = []
-    averages: list[dict[str, torch.Tensor]] = []
-
-    def copy(run: Any, *_: torch.Tensor) -> None:
-        for network, copies in ((run.network, steps), (run.judged, averages)):
-            copies.append({name: value.clone() for name, value in network.state_dict().items()})
-
-    watched(monkeypatch, copy)
-    recipe = RECIPE | {"batch_size": 1, "learning_rate": 1e-2, "average": 0.3}
-    start = begun(2, **recipe)
-    last = train(tmp_path, start).last
-    expected = start.weights
-    decays = [1 / 10, 2 / 11, 3 / 12, *[0.3] * 7]  # (1 + steps) / (10 + steps), at most 0.3
-    for step, average, decay in zip(steps, averages, decays, strict=True):
-        for name, value in step.items():
-            if value.is_floating_point():
-                value = decay * expected[name] + (1 - decay) * value
-            assert torch.allclose(average[name], value, rtol=1e-4, atol=1e-6), name
-        expected = average
-    best = checkpoints.load(tmp_path / "best.pt")
-    assert same(last.weights, averages[9])
-    assert same(checkpoints.load(tmp_path / "last.pt").weights, averages[9])
-    assert same(best.weights, averages[best.epoch * 5 - 1])
-    assert last.training is not None
-    assert same(last.training["weights"], steps[9])
 
 
 @pytest.mark.parametrize(
