@@ -36,6 +36,7 @@ from torch.nn.functional import (
 )
 
 from lesionseg import augmentation, batches, runs, trainer
+from lesionseg.checkpoint import Checkpoint
 from lesionseg.config import configure
 from lesionseg.losses import loss_of, soft_dice_loss
 from lesionseg.metrics import confusion
@@ -212,6 +213,9 @@ def averaged() -> Any:
             self.network.load_state_dict(trained)
             return scores
 
+        def _checkpoint(self, **given: Any) -> Checkpoint:
+            return dataclasses.replace(super()._checkpoint(**given), weights=self.kept)
+
     return patch.object(trainer, "_Run", Run)
 
 
@@ -235,7 +239,8 @@ def decayed() -> Any:
 
 
 def warmed_up() -> Any:
-    """The cosine after a rate that rises in a straight line through a tenth of the training."""
+    """The cosine after a rate that rises in a straight line through a tenth of the training; in the
+    runs on record a step's rate was that of its end."""
     plain, share = trainer.rate, 0.1
 
     def rate(recipe: Any, done: float) -> float:
@@ -265,8 +270,8 @@ def base(*parts: Part, without: Sequence[Part] = (), **changes: Any) -> Row:
 
 CONSTANT: dict[str, Any] = {"schedule": "constant", "learning_rate": 1e-3}
 ROWS: dict[str, Row] = {
-    "base": base(),
     "the classic recipe and network": ({"name": "classic"}, ()),
+    "base": base(),
     "cross-entropy alone": base(loss="bce"),
     "Dice loss alone": base(loss(dice_alone)),
     "cross-entropy + focal Tversky": base(loss(tversky)),
@@ -380,7 +385,9 @@ def table(lines: list[dict[str, Any]]) -> str:
     for row in (row for row in ROWS if row in of_row):
         found, compared = ends(row, "dice"), "now" if row.startswith("now") else "base"
         mean = statistics.mean(found)
-        against = f"{mean - statistics.mean(ends(compared, 'dice')):+.4f}"
+        against = (
+            f"{mean - statistics.mean(ends(compared, 'dice')):+.4f}" if compared in of_row else ""
+        )
         other = [line["elsewhere"] for line in of_row[row] if "elsewhere" in line]
         seconds = [each["seconds"] for line in of_row[row] for each in line["history"]]
         text.append(

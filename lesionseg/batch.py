@@ -13,7 +13,14 @@ import numpy as np
 
 from lesionseg import images, store
 from lesionseg.errors import LesionsegError, as_result
-from lesionseg.filenames import MASK, OVERLAY, PROBABILITIES, is_mask_name, list_images
+from lesionseg.filenames import (
+    MASK,
+    OVERLAY,
+    PROBABILITIES,
+    is_mask_name,
+    list_images,
+    may_hold_truth,
+)
 from lesionseg.findings import Findings
 from lesionseg.images import Mask, Probabilities, Source
 from lesionseg.inference import Segmenter, stream
@@ -190,15 +197,8 @@ def _key(path: Path) -> str:
 def _refuse_truth(jobs: Sequence[Job]) -> None:
     """Refuses to replace what may be the truth: masks beside the photos, or in their data set."""
     for job in jobs:
-        beside, folder = (
-            Path(os.path.realpath(path)).parent for path in (job.photo, job.outputs.mask)
-        )
-        named = folder.name.lower()
-        of_set = folder.parent == beside.parent and (
-            named.endswith("groundtruth")
-            or (named == "masks" and beside.name.lower() in ("images", "photos"))
-        )
-        if (folder == beside or of_set) and job.outputs.mask.is_file():
+        folder = Path(os.path.realpath(job.outputs.mask)).parent
+        if may_hold_truth(folder, job.photo) and job.outputs.mask.is_file():
             raise LesionsegError(
                 f"{job.outputs.mask} is there already and may be the truth; nothing was written; "
                 "choose another -o, or leave out what is there by --skip-existing"

@@ -1,6 +1,7 @@
 """The command line `lesionseg`: its commands, and one line for whatever goes wrong."""
 
 import inspect
+import io
 import sys
 import warnings
 from collections.abc import Iterable
@@ -58,6 +59,8 @@ def lesionseg(
 
 def main() -> NoReturn:
     """Runs the command line; one line on standard error for whatever a user can put right."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8
     warnings.filterwarnings("ignore", module="PIL")  # a damaged photo is told of by its error
     try:
         named = sys.argv[1:2]

@@ -115,8 +115,8 @@ def find(folder: Path | None, photos: Path | None = None, truth: Path | None = N
             f"{truth or root}: no photo with a mask found{shown}; expected {expected}"
         )
     _name_repeated(by_split, problems)
-    if _apply_lists(root, by_split, problems):
-        source = "lists"
+    if listed := _apply_lists(root, by_split, problems):
+        source = listed
     elif not by_split["val"] and by_split["train"]:
         _split_by_hash(by_split)
         source = "seeded"
@@ -254,12 +254,12 @@ def _name_repeated(by_split: dict[str, list[Pair]], problems: list[str]) -> None
                 by_split[split].remove(pair)
 
 
-def _apply_lists(root: Path, by_split: dict[str, list[Pair]], problems: list[str]) -> bool:
-    """Splits by the lists of ids in `root`, where there are any."""
+def _apply_lists(root: Path, by_split: dict[str, list[Pair]], problems: list[str]) -> str:
+    """Splits by the lists of ids in `root`; returns where "val" comes from, "" without lists."""
     lists = {split: _read_list(root / f"{split}.txt") for split in SPLITS}
     given = {split: ids for split, ids in lists.items() if ids is not None}
     if not given:
-        return False
+        return ""
     pairs = {file_id(pair.photo): pair for found in by_split.values() for pair in found}
     seen: dict[str, str] = {}
     for split, ids in given.items():
@@ -282,15 +282,14 @@ def _apply_lists(root: Path, by_split: dict[str, list[Pair]], problems: list[str
             raise LesionsegError(f"{root / f'{split}.txt'}: none of its ids has a photo and a mask")
     if "train" not in given:
         by_split["train"] = rest
-        if "val" not in given:
-            _split_by_hash(by_split)
     elif "val" not in given:
         by_split["val"] = rest
-        if not rest:
-            _split_by_hash(by_split)
     elif rest:
         problems.append(f"{root}: {len(rest)} photos stand in no list")
-    return True
+    if "val" in given or by_split["val"]:
+        return "lists"
+    _split_by_hash(by_split)
+    return "seeded"
 
 
 def _read_list(path: Path) -> list[str] | None:
@@ -317,7 +316,7 @@ def _split_by_hash(by_split: dict[str, list[Pair]]) -> None:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask]:

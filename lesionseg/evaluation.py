@@ -8,7 +8,7 @@ from pathlib import Path
 from lesionseg import __version__, images, store
 from lesionseg.dataset import Dataset, Pair, read_truth
 from lesionseg.errors import LesionsegError, as_result
-from lesionseg.filenames import MASK, file_id, list_images
+from lesionseg.filenames import MASK, file_id, list_images, may_hold_truth
 from lesionseg.images import Mask, Probabilities
 from lesionseg.inference import Segmenter, stream
 from lesionseg.metrics import PhotoScore, confusion
@@ -48,8 +48,11 @@ def evaluate(
     Raises:
         LesionsegError: memory is out, or `masks` is the truth's own folder.
     """
-    if masks is not None and masks.resolve() in {pair.mask.parent.resolve() for pair in pairs}:
-        raise LesionsegError(f"{masks} holds the truth masks; write the network's elsewhere")
+    if masks is not None and any(
+        may_hold_truth(masks, pair.photo) or masks.resolve() == pair.mask.parent.resolve()
+        for pair in pairs
+    ):
+        raise LesionsegError(f"{masks} may hold truth masks; write the network's elsewhere")
 
     def finish(pair: Pair, soft: Probabilities, size: tuple[int, int]) -> tuple[PhotoScore, bool]:
         truth, zero_one = read_truth(pair, size)

@@ -1,5 +1,6 @@
 """What the names of files say: which are photos, which masks, and which belong together."""
 
+import os
 from pathlib import Path
 
 from lesionseg import images
@@ -38,3 +39,12 @@ def list_images(folder: Path) -> list[Path]:
 def is_mask_name(path: Path) -> bool:
     """Whether a file is called as a mask: `..._segmentation.png`, in any case."""
     return path.stem.lower().endswith(MASK)
+
+
+def may_hold_truth(folder: Path, photo: Path) -> bool:
+    """Whether masks in `folder` may be the truth: they lie beside the photo, or in its data set."""
+    folder, beside = Path(os.path.realpath(folder)), Path(os.path.realpath(photo)).parent
+    name = folder.name.lower()
+    masks = name == "masks" and beside.name.lower() in ("images", "photos")
+    of_set = folder.parent == beside.parent and (masks or name.endswith("groundtruth"))
+    return folder == beside or of_set

@@ -131,7 +131,7 @@ def _build(
                 photo, mask = (array.tobytes() for array in result)
                 photos.write(photo)
                 masks.write(mask)
-                digest.update(pair.id.encode() + photo + mask)
+                digest.update(pair.id.encode(errors="surrogateescape") + photo + mask)
                 ids.append(pair.id)
             on_photo(len(ids) + len(problems), len(pairs))
     if not ids:
@@ -155,4 +155,4 @@ def _stamp(path: Path) -> str:
 
 
 def _hash(parts: Sequence[object]) -> str:
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()

@@ -224,6 +224,7 @@ def test_some_of_the_lists(tmp_path: Path, lists: dict[str, str], counts: dict[s
     assert {split: len(pairs) for split, pairs in found.pairs.items()} == counts
     assert len(found.split("all")) == 20
     assert found.problems == ()
+    assert found.split_source == ("lists" if {"train", "val"} & lists.keys() else "seeded")
     for split, text in lists.items():
         assert " ".join(ids(found)[split]) == text
 

@@ -245,14 +245,9 @@ def test_best_is_the_first_epoch_of_the_highest_dice(
     assert same(best.weights, weights[1].weights)
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "changes"),
-    [(1, {}), (2, {}), (3, {}), (2, {"augmentation": "full"})],
-)
-def test_validation_scores_are_those_of_numpy(
-    tmp_path: Path, batch_size: int, changes: dict[str, Any]
-) -> None:
-    recipe = RECIPE | {"validation_batch_size": batch_size, "epochs": 1} | changes
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_validation_scores_are_those_of_numpy(tmp_path: Path, batch_size: int) -> None:
+    recipe = RECIPE | {"validation_batch_size": batch_size, "epochs": 1}
     outcome = train(tmp_path, begun(**recipe))
     network = outcome.last.network()
     losses, dice, jaccard = [], [], []
@@ -322,8 +317,7 @@ def test_every_step_has_its_rate(
     train(tmp_path, start, should_stop=after(1))
     history = train(tmp_path, runs.resumed(tmp_path, {})).history
     expected = [trainer.rate(start.recipe, done / 10) for done in (0, 2, 4, 5, 7, 9)]
-    assert [min(each) for each in rates] == pytest.approx(expected, abs=1e-12)
-    assert [max(each) for each in rates] == pytest.approx(expected, abs=1e-12)
+    assert [rate for (rate,) in rates] == pytest.approx(expected, abs=1e-12)
     ends = [expected[2], expected[5]]
     assert [line["learning_rate"] for line in history] == pytest.approx(ends, abs=1e-12)
 

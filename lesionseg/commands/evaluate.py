@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from lesionseg.inference import Segmenter
     from lesionseg.report import Evaluation
 
+_BATCH_SIZE = CLASSIC.validation_batch_size
+
 Scorer = Callable[..., "Scored"]
 
 
@@ -74,7 +76,7 @@ def evaluate(
     masks: Annotated[Path | None, folder("Write the network's masks here.")] = None,
     threshold: Threshold = 0.5,
     all_regions: AllRegions = False,
-    batch_size: BatchSize = CLASSIC.validation_batch_size,
+    batch_size: BatchSize = _BATCH_SIZE,
     device: Device = None,
     workers: Workers = WORKERS,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -92,15 +94,18 @@ def evaluate(
     from lesionseg.runs import Source
 
     folders = predictions or []
-    if folders and not checkpoint and (masks or all_regions):
+    finished = bool(folders) and not checkpoint  # no network is asked for
+    asked = masks or all_regions or device or (threshold, batch_size) != (0.5, _BATCH_SIZE)
+    if finished and asked:
         raise typer.BadParameter(
-            "--masks and --all-regions are for a network's masks: they go without --predictions"
+            "--masks, --all-regions, --threshold, --batch-size and --device are for a network's "
+            "masks: with --predictions, name one by --checkpoint"
         )
     if masks and len(checkpoint or []) + len(folders) > 1:
         raise typer.BadParameter("--masks takes those of one checkpoint; leave the others out")
     if report is not None and report.exists() and not report.is_dir():
         raise typer.BadParameter(f"--report: {report} is no folder")
-    source = data_source(data, photos, truth, masks_alone=bool(folders))
+    source = data_source(data, photos, truth, masks_alone=finished)
     named: Sequence[str | None] = checkpoint or ([] if folders else [None])
     nets = [named_segmenter(name, device, threshold, all_regions, workers) for name in named]
     if source is None:

@@ -159,7 +159,7 @@ def segment(
     wanted = _wanted(labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json)
     if labels is not None and batch.STANDARD in names:
         raise typer.BadParameter("--labels tells photos by name; one from standard input has none")
-    if measurements is not None and measurements == files_from:
+    if measurements and files_from and measurements.resolve() == files_from.resolve():
         raise typer.BadParameter(f"{measurements} is the list of photos; name another table")
     jobs = batch.plan(names, outputs, skip_existing=skip_existing)
     with (
