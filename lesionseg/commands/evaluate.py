@@ -47,7 +47,7 @@ def evaluate(
     truth: Truth = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
-        field("Which photos.", "val where the set says which those are, else all"),
+        field("Which photos.", "val where those were set apart, else all"),
     ] = None,
     checkpoint: Annotated[
         list[str] | None,
