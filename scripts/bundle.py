@@ -2,8 +2,9 @@
 
     python scripts/bundle.py RUN_FOLDER --data DIR --commit COMMIT
 
-Kernels in half precision, and of the machine that trained it nothing but the command; scored on
-the validation photos as `lesionseg eval` does, and the scores written into the file. Beside it the
+Batch normalisation by the means of an epoch; kernels in half precision, and of the machine that
+trained it nothing but the command; scored on the validation photos as `lesionseg eval` does, and
+the scores written into the file. Beside it the
 same network as ONNX, which refers to the kernels of the first. Prints the scores, and each file's
 size and checksum, for MODEL_CARD.md. Needs the extra `export`.
 """
@@ -20,12 +21,32 @@ from torch import Tensor
 
 from lesionseg import checkpoint as checkpoints
 from lesionseg import store
+from lesionseg.batches import Batches
+from lesionseg.checkpoint import Checkpoint
 from lesionseg.evaluation import evaluate
 from lesionseg.export import PhotoToMask, program
 from lesionseg.inference import Segmenter
 from lesionseg.metrics import summarise
-from lesionseg.runs import Source
+from lesionseg.prepared import Prepared
+from lesionseg.runs import Source, gather
 from lesionseg.runtime import EXPORTED, TorchNetwork, checksum
+
+
+def _settled(best: Checkpoint, training: Prepared) -> Checkpoint:
+    """The checkpoint with statistics of batch normalisation that are means over an epoch.
+
+    Those that a training leaves behind are of its last ten batches or so.
+    """
+    network = best.network().train()
+    for each in network.modules():
+        if isinstance(each, torch.nn.BatchNorm2d):
+            each.reset_running_stats()
+            each.momentum = None  # the plain mean
+    batches = Batches(training, torch.device("cpu"))
+    with torch.inference_mode():
+        for _, photos, _ in batches.epoch(best.recipe, best.recipe.epochs - 1, 0):
+            network(photos)
+    return dataclasses.replace(best, weights=network.state_dict())
 
 
 def _halved(name: str, value: Tensor) -> Tensor:
@@ -80,6 +101,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=store.BUNDLED_FILE)
     given = parser.parse_args()
     best = checkpoints.load(given.run / store.BEST)
+    source = Source(given.data)
+    material = gather(source, best.model.image_size, 2, lambda done, total: None)
+    if (material.data.train_ids, material.data.val_ids) != (best.data.train_ids, best.data.val_ids):
+        parser.error(f"{given.data}: its photos are not those of the run")
+    best = _settled(best, material.training)
     bundled = dataclasses.replace(
         best,
         weights={name: _halved(name, value) for name, value in best.weights.items()},
@@ -87,9 +113,7 @@ def main() -> None:
         commit=given.commit,
         training=None,
     )
-    pairs = Source(given.data).find().split("val")
-    if {pair.id for pair in pairs} != {*best.data.val_ids}:
-        parser.error(f"{given.data}: its validation photos are not those of the run")
+    pairs = source.find().split("val")
     network = TorchNetwork(bundled.network(), bundled)
     scored = evaluate(Segmenter(network), pairs, batch_size=8, workers=2)
     summary = summarise([score.confusion for score in scored.scores])
