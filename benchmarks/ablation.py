@@ -314,6 +314,7 @@ ROWS: dict[str, Row] = {
     "now, no augmentation": ({"augmentation": "none"}, ()),
     "now, no change of colour": ({}, [bounds(**NO_COLOUR)]),
     "now, no zoom, stretch, shift": ({}, [bounds(**NO_MOVEMENT)]),
+    "now, turned and mirrored only": ({}, [bounds(**NO_COLOUR, **NO_MOVEMENT)]),
 }
 
 
