@@ -46,7 +46,7 @@ def evaluate(
     done.
 
     Raises:
-        LesionsegError: memory is out, or `masks` is the truth's own folder.
+        LesionsegError: memory is out, or `masks` may hold truth masks.
     """
     if masks is not None and any(
         may_hold_truth(masks, pair.photo) or masks.resolve() == pair.mask.parent.resolve()
