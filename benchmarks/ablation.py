@@ -35,13 +35,14 @@ from torch.nn.functional import (
     binary_cross_entropy_with_logits,
 )
 
-from lesionseg import augmentation, batches, runs, trainer
-from lesionseg.checkpoint import Checkpoint
 from lesionseg.config import configure
-from lesionseg.losses import loss_of, soft_dice_loss
+from lesionseg.data import augmentation, batches
+from lesionseg.data.prepared import Prepared
 from lesionseg.metrics import confusion
-from lesionseg.model import Convolutions, UNet
-from lesionseg.prepared import Prepared
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.losses import loss_of, soft_dice_loss
+from lesionseg.network.model import Convolutions, UNet
+from lesionseg.training import runs, trainer
 
 BASE: dict[str, Any] = {
     "name": "accurate",

@@ -24,7 +24,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from lesionseg import phantoms, store
+from lesionseg import store
+from lesionseg.data import phantoms
 
 SIZES = {(1022, 767): 32, (3072, 2304): 16, (4288, 2848): 12, (6748, 4499): 4}
 BESIDE = Path(__file__).parent
@@ -179,9 +180,9 @@ def arithmetic(work: Path, photos: Sequence[Path], rounds: int) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     from lesionseg.config import RECIPES, ModelConfig
-    from lesionseg.model import UNet
-    from lesionseg.provenance import Provenance
-    from lesionseg.runtime import OnnxNetwork, TorchNetwork
+    from lesionseg.network.model import UNet
+    from lesionseg.network.provenance import Provenance
+    from lesionseg.network.runtime import OnnxNetwork, TorchNetwork
 
     def rate(call: Callable[[], object]) -> float:
         call()

@@ -18,10 +18,11 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from lesionseg import dataset, images, store
-from lesionseg.evaluation import evaluate
-from lesionseg.inference import Segmenter
-from lesionseg.runtime import EXPORTED, PHOTO, SOFT, OnnxNetwork
+from lesionseg import images, store
+from lesionseg.data import dataset
+from lesionseg.evaluation.scoring import evaluate
+from lesionseg.network.runtime import EXPORTED, PHOTO, SOFT, OnnxNetwork
+from lesionseg.segmentation.inference import Segmenter
 
 CALIBRATION = 300  # photos; NNCF's own default
 

@@ -13,9 +13,9 @@ import torch
 from training_step import rate
 
 from lesionseg.config import ModelConfig
-from lesionseg.device import find_device, keep_freed_memory, memory_format
-from lesionseg.losses import loss_of
-from lesionseg.model import UNet
+from lesionseg.network.device import find_device, keep_freed_memory, memory_format
+from lesionseg.network.losses import loss_of
+from lesionseg.network.model import UNet
 
 BATCH = 8
 NETWORKS = (

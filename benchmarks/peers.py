@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from lesionseg import checkpoint, store
+from lesionseg import store
+from lesionseg.network import checkpoint
 
 
 def milesial(network: torch.nn.Module, path: Path, target: Path) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lesionseg import images, inference, store
-from lesionseg.device import keep_freed_memory
-from lesionseg.runtime import OnnxNetwork
+from lesionseg import images, store
+from lesionseg.network.device import keep_freed_memory
+from lesionseg.network.runtime import OnnxNetwork
+from lesionseg.segmentation import inference
 from lesionseg.threads import map_ahead
 
 

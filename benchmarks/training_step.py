@@ -27,8 +27,8 @@ def measure(width: int, keep: bool, channels_last: bool) -> float:
     import torch
 
     from lesionseg.config import ModelConfig
-    from lesionseg.device import keep_freed_memory
-    from lesionseg.model import UNet
+    from lesionseg.network.device import keep_freed_memory
+    from lesionseg.network.model import UNet
 
     if keep:
         keep_freed_memory()

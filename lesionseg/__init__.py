@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
-    from lesionseg.inference import Segmentation, Segmenter, load
+    from lesionseg.segmentation.inference import Segmentation, Segmenter, load
 
 __version__ = "0.1.0"
 __all__ = ["LesionsegError", "Segmentation", "Segmenter", "__version__", "load"]
@@ -25,7 +25,7 @@ __all__ = ["LesionsegError", "Segmentation", "Segmenter", "__version__", "load"]
 def __getattr__(name: str) -> Any:
     """The names that need torch, loaded when first used."""
     if name in ("Segmentation", "Segmenter", "load"):
-        from lesionseg import inference
+        from lesionseg.segmentation import inference
 
         return getattr(inference, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

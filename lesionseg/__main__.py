@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from lesionseg.cli import main
+from lesionseg.cli.app import main
 
 _RARELY = (100_000, 10, 10)  # new objects between two searches for unused ones, and so on
 

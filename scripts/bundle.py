@@ -19,17 +19,17 @@ from onnx import StringStringEntryProto, TensorProto, helper
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor
 
-from lesionseg import checkpoint as checkpoints
 from lesionseg import store
-from lesionseg.batches import Batches
-from lesionseg.checkpoint import Checkpoint
-from lesionseg.evaluation import evaluate
-from lesionseg.export import PhotoToMask, program
-from lesionseg.inference import Segmenter
+from lesionseg.data.batches import Batches
+from lesionseg.data.prepared import Prepared
+from lesionseg.evaluation.scoring import evaluate
 from lesionseg.metrics import summarise
-from lesionseg.prepared import Prepared
-from lesionseg.runs import Source, gather
-from lesionseg.runtime import EXPORTED, TorchNetwork, checksum
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.export import PhotoToMask, program
+from lesionseg.network.runtime import EXPORTED, TorchNetwork, checksum
+from lesionseg.segmentation.inference import Segmenter
+from lesionseg.training.runs import Source, gather
 
 
 def _settled(best: Checkpoint, training: Prepared) -> Checkpoint:

@@ -7,7 +7,8 @@ import pytest
 from helpers import Command, Ended
 from hypothesis import settings
 
-from lesionseg import cli, store
+from lesionseg import store
+from lesionseg.cli import app
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine fails no test
 settings.load_profile("unhurried")
@@ -29,7 +30,7 @@ def lesionseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     def run(*words: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         assert isinstance(ended.value.code, int)
         return Ended(ended.value.code, *capsys.readouterr())
 

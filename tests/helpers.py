@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lesionseg import checkpoint as checkpoints
-from lesionseg import images, phantoms, trainer
-from lesionseg.checkpoint import Checkpoint
+from lesionseg import images
 from lesionseg.config import ModelConfig, Recipe
-from lesionseg.export import export
+from lesionseg.data import phantoms
+from lesionseg.data.prepared import Prepared
 from lesionseg.images import Mask, Photo
-from lesionseg.inference import Segmenter
-from lesionseg.prepared import Prepared
-from lesionseg.provenance import TrainingData
-from lesionseg.runtime import EXPORTED, TorchNetwork
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.export import export
+from lesionseg.network.provenance import TrainingData
+from lesionseg.network.runtime import EXPORTED, TorchNetwork
+from lesionseg.segmentation.inference import Segmenter
+from lesionseg.training import trainer
 
 torch.set_num_threads(1)  # the networks here are too small to share out
 

@@ -9,13 +9,13 @@ import pytest
 from helpers import write_mask
 from PIL import Image
 
-from lesionseg import cli
-from lesionseg.dataset import Pair
-from lesionseg.evaluation import compare
-from lesionseg.filenames import file_id
+from lesionseg.cli import app
+from lesionseg.data.dataset import Pair
+from lesionseg.data.filenames import file_id
+from lesionseg.evaluation.report import Evaluation
+from lesionseg.evaluation.scoring import compare
 from lesionseg.images import Mask
 from lesionseg.metrics import Confusion, PhotoScore
-from lesionseg.report import Evaluation
 
 HEIGHT, WIDTH = 120, 160
 SKIN, LESION = (226, 180, 160), (110, 60, 50)
@@ -98,6 +98,6 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     """The exit status of a command that is typed."""
     monkeypatch.setattr("sys.argv", ["lesionseg", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     assert isinstance(ended.value.code, int)
     return ended.value.code

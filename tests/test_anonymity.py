@@ -9,7 +9,7 @@ import pytest
 from reports import evaluation, photo, run, scored, write_photos, write_predictions
 
 from lesionseg import store
-from lesionseg.anonymity import anonymous
+from lesionseg.evaluation.anonymity import anonymous
 
 NAMES = ["anna", "bea", "carla", "dora"]
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lesionseg import augmentation
-from lesionseg.augmentation import augment
+from lesionseg.data import augmentation
+from lesionseg.data.augmentation import augment
 
 SIZE = 64
 MOVEMENTS = {"ZOOM_OUT": 1.0, "ZOOM_IN": 1.0, "STRETCH": 0.0, "SHIFT": 0.0}  # none but a turn

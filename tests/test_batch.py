@@ -10,9 +10,10 @@ import pytest
 from helpers import drawing, segmenter, write_mask, write_photo
 from PIL import Image
 
-from lesionseg import batch, images
-from lesionseg.batch import Job, Outputs, Result
+from lesionseg import images
 from lesionseg.errors import LesionsegError
+from lesionseg.segmentation import batch
+from lesionseg.segmentation.batch import Job, Outputs, Result
 
 
 @pytest.fixture(autouse=True)

@@ -18,12 +18,14 @@ import pytest
 import torch
 from helpers import DATA, SIZE, begun, drawing, saved, torch_network, write_pairs
 
-from lesionseg import checkpoint as checkpoints
-from lesionseg import dataset, evaluation, images, store
-from lesionseg.checkpoint import Checkpoint
-from lesionseg.export import OPSET
-from lesionseg.inference import load
-from lesionseg.runtime import EXPORTED, METADATA, SOURCE, OnnxNetwork, checksum
+from lesionseg import images, store
+from lesionseg.data import dataset
+from lesionseg.evaluation import scoring
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.export import OPSET
+from lesionseg.network.runtime import EXPORTED, METADATA, SOURCE, OnnxNetwork, checksum
+from lesionseg.segmentation.inference import load
 
 GRAPH = store.BUNDLED_FILE.with_suffix(EXPORTED)
 CARD = Path(__file__).parent.parent / "MODEL_CARD.md"
@@ -147,7 +149,7 @@ def test_what_an_absolute_path_is(text: str, absolute: bool) -> None:
 def test_it_finds_lesions_on_photos_that_it_was_not_trained_on() -> None:
     pairs = dataset.find(Path(REAL or "") / "isic256").split("val")[:40]
     assert not {pair.id for pair in pairs} & {*bundled().data.train_ids}
-    scored = evaluation.evaluate(load(store.BUNDLED, "cpu"), pairs, batch_size=4, workers=1)
+    scored = scoring.evaluate(load(store.BUNDLED, "cpu"), pairs, batch_size=4, workers=1)
     dice = [score.confusion.dice for score in scored.scores]
     assert len(dice) == 40
     assert sum(dice) / len(dice) >= 0.8
@@ -193,7 +195,7 @@ def test_how_it_is_made(
         network(torch.from_numpy(shrunk.copy()).permute(2, 0, 1)[None])
     assert torch.allclose(made.weights[f"{name}.running_mean"], seen[0].mean((0, 2, 3)), atol=1e-4)
     pairs = dataset.find(data).split("val")
-    scored = evaluation.evaluate(load(target, "cpu"), pairs, batch_size=1, workers=1)
+    scored = scoring.evaluate(load(target, "cpu"), pairs, batch_size=1, workers=1)
     dice = [score.confusion.dice for score in scored.scores]
     assert made.scores["dice"] == told["dice"] == pytest.approx(sum(dice) / 2)
     assert made.scores["val_photos"] == told["val_photos"] == 2

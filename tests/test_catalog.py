@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesionseg import phantoms
-from lesionseg.catalog import (
+from lesionseg.data import phantoms
+from lesionseg.data.catalog import (
     BASES,
     DATASETS,
     DESCRIPTION,

@@ -10,9 +10,9 @@ import pytest
 import torch
 from helpers import begun, saved
 
-from lesionseg import checkpoint as checkpoints
-from lesionseg.checkpoint import FORMAT, VERSION
 from lesionseg.errors import LesionsegError
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import FORMAT, VERSION
 
 Content = dict[str, Any]
 

@@ -27,10 +27,10 @@ from helpers import (
 )
 from PIL import Image
 
-from lesionseg import checkpoint as checkpoints
 from lesionseg import images, store
-from lesionseg.catalog import Description, write_description
-from lesionseg.inference import Segmenter
+from lesionseg.data.catalog import Description, write_description
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.segmentation.inference import Segmenter
 
 HERE = __file__
 ELSEWISE = str(Path(HERE).parent / ".." / Path(HERE).parent.name / Path(HERE).name)
@@ -446,7 +446,7 @@ def test_a_name_cannot_command_the_terminal(lesionseg: Command, tmp_path: Path) 
 def test_demo_is_listed_and_said_to_be_drawn(
     lesionseg: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lesionseg import catalog, phantoms
+    from lesionseg.data import catalog, phantoms
 
     few = {"train": 3, "val": 1, "test": 1}
     monkeypatch.setattr(phantoms.draw_set, "__kwdefaults__", {"photos": few, "seed": 0})

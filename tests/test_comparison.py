@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from reports import photo, run, scored, write_photos, write_predictions
 from rich.console import Console
 
-from lesionseg import comparison, page, report
-from lesionseg.comparison import Comparison
 from lesionseg.errors import LesionsegError
+from lesionseg.evaluation import comparison, page, report
+from lesionseg.evaluation.comparison import Comparison
 from lesionseg.metrics import paired
 
 OLD = [photo("a", 30, 30), photo("b", 40, 40), photo("c", 20, 0), photo("d", 1, 0)]

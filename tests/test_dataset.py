@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionseg.dataset import Dataset, find, read_pair
+from lesionseg.data.dataset import Dataset, find, read_pair
 from lesionseg.errors import LesionsegError
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lesionseg.device import find_device, memory_format, out_of_memory_says
 from lesionseg.errors import LesionsegError
+from lesionseg.network.device import find_device, memory_format, out_of_memory_says
 
 
 def test_the_processor_is_always_there() -> None:

@@ -17,11 +17,13 @@ import pytest
 import torch
 from helpers import SIZE, begun, prepared, saved, write_pairs, write_photo
 
-from lesionseg import checkpoint as checkpoints
-from lesionseg import cli, distributed, runs, store, terminal, trainer
-from lesionseg.checkpoint import Checkpoint
+from lesionseg import distributed, store
+from lesionseg.cli import app, terminal
 from lesionseg.errors import LesionsegError
-from lesionseg.trainer import Outcome
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.training import runs, trainer
+from lesionseg.training.trainer import Outcome
 
 CPU = torch.device("cpu")
 PLACE = (
@@ -317,7 +319,7 @@ def test_segment_shares_the_photos(
         both = ended(tmp_path / "said", started)
     monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, words("one"))])
     with pytest.raises(SystemExit) as alone:
-        cli.main()
+        app.main()
     assert alone.value.code == 1
     assert [process.status for process in both] == [1, 1]
 
@@ -362,7 +364,7 @@ def test_eval_shares_the_photos(
         both = ended(tmp_path / "said", started)
     monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, (*words, tmp_path / "one"))])
     with pytest.raises(SystemExit) as alone:
-        cli.main()
+        app.main()
     assert [process.status for process in both] == [alone.value.code, alone.value.code] == [0, 0]
     one, two_of_them = json.loads(capfd.readouterr().out), json.loads(both[0].out)
     del one["command"], two_of_them["command"]
@@ -495,7 +497,7 @@ def test_the_first_process_speaks_for_all(
 def test_processes_of_a_host_share_its_cores(processes: int, here: int, workers: int) -> None:
     code = (
         "import os; os.sched_getaffinity = lambda _: range(16); "
-        "from lesionseg.commands.options import WORKERS; print(WORKERS)"
+        "from lesionseg.cli.options import WORKERS; print(WORKERS)"
     )
     environment = alone() | {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(here)}
     told = subprocess.run(

@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from server import Act, Server
 
-from lesionseg import cli, images, store
-from lesionseg import unpack as unpacking
-from lesionseg.catalog import (
+from lesionseg import images, store
+from lesionseg.cli import app
+from lesionseg.data import unpack as unpacking
+from lesionseg.data.catalog import (
     DATASETS,
     Archive,
     DataSet,
@@ -35,9 +36,9 @@ from lesionseg.catalog import (
     Split,
     read_description,
 )
-from lesionseg.download import Progress, download, listing
+from lesionseg.data.download import Progress, download, listing
+from lesionseg.data.transfer import Patience
 from lesionseg.errors import LesionsegError
-from lesionseg.transfer import Patience
 
 QUICK = Patience(timeout=0.3, delays=(0.0, 0.0))
 PHOTOS, MASKS = "ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_GroundTruth"
@@ -882,7 +883,7 @@ def test_a_turned_photo_is_stored_upright() -> None:
 
 
 def test_the_demo_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lesionseg import phantoms
+    from lesionseg.data import phantoms
 
     def draw(folder: Path, on_progress: Callable[[int, int], None]) -> None:
         (folder / "DEMO_Training_Input").mkdir(parents=True)
@@ -906,7 +907,7 @@ def test_the_demo_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_demo_broken_off_is_drawn_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lesionseg import phantoms
+    from lesionseg.data import phantoms
 
     def stop(folder: Path, on_progress: Callable[[int, int], None]) -> None:
         (folder / "half.jpg").write_bytes(b"half")
@@ -950,7 +951,7 @@ def draw_three(folder: Path, on_progress: Callable[[int, int], None]) -> None:
 
 
 def test_the_demo_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lesionseg import phantoms
+    from lesionseg.data import phantoms
 
     monkeypatch.setattr(phantoms, "draw_set", draw_three)
     monkeypatch.chdir(tmp_path)
@@ -963,7 +964,7 @@ def test_the_demo_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.M
 def test_the_demo_killed_anywhere_is_drawn_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lesionseg import phantoms
+    from lesionseg.data import phantoms
 
     folder, left = tmp_path / "demo", list[Path]()
 
@@ -1037,7 +1038,7 @@ def test_the_list_tells_what_is_begun(
     server.always = Act(status=404)
     fails("404", server, store.data_dir("isic2018"), replace(TOY, name="isic2018"))
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     assert not ended.value.code
     rows = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if "G" in line}
     assert "begun" in rows["isic2018"]

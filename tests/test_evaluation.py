@@ -10,15 +10,16 @@ import pytest
 from helpers import DATA, begun, drawing, torch_network, write_mask, write_pairs, write_photo
 from PIL import Image
 
-from lesionseg import dataset, evaluation
-from lesionseg.catalog import Description
-from lesionseg.dataset import Dataset, Pair
+from lesionseg.data import dataset
+from lesionseg.data.catalog import Description
+from lesionseg.data.dataset import Dataset, Pair
 from lesionseg.errors import LesionsegError
-from lesionseg.evaluation import Scored
+from lesionseg.evaluation import scoring
+from lesionseg.evaluation.scoring import Scored
 from lesionseg.images import Mask
-from lesionseg.inference import Segmenter
 from lesionseg.metrics import Confusion, PhotoScore
-from lesionseg.provenance import TrainingData
+from lesionseg.network.provenance import TrainingData
+from lesionseg.segmentation.inference import Segmenter
 
 
 def by_hand(prediction: Mask, truth: Mask) -> Confusion:
@@ -40,11 +41,11 @@ def every() -> Segmenter:
 
 
 def evaluate(pairs: tuple[Pair, ...], **options: Any) -> Scored:
-    return evaluation.evaluate(every(), pairs, batch_size=2, workers=2, **options)
+    return scoring.evaluate(every(), pairs, batch_size=2, workers=2, **options)
 
 
 def compare(predictions: Path, pairs: tuple[Pair, ...]) -> Scored:
-    return evaluation.compare(predictions, pairs, workers=2)
+    return scoring.compare(predictions, pairs, workers=2)
 
 
 def test_a_network_is_scored_as_by_hand(tmp_path: Path) -> None:
@@ -225,12 +226,12 @@ def trained_on(*ids: str, drawn: bool = False) -> TrainingData:
 def test_what_is_scored_where_no_split_is_named(
     source: str, trained: TrainingData | None, split: str
 ) -> None:
-    assert evaluation.held_out(found(source), trained) == split
+    assert scoring.held_out(found(source), trained) == split
 
 
 def test_all_is_scored_where_nothing_is_set_apart() -> None:
     test_only = Dataset(Path("folder"), {"test": (pair("t"),)}, (), "official folders")
-    assert evaluation.held_out(test_only, None) == "all"
+    assert scoring.held_out(test_only, None) == "all"
 
 
 def network(*ids: str, drawn: bool = False) -> Segmenter:
@@ -266,17 +267,17 @@ def test_what_a_reader_is_told(
     data: Dataset, scored_by: Segmenter | None, zero_one: int, notes: list[str]
 ) -> None:
     scored = Scored(zero_one=zero_one)
-    assert evaluation.summed_up(scored, data, "all", scored_by, "").notes == notes
+    assert scoring.summed_up(scored, data, "all", scored_by, "").notes == notes
 
 
 def test_only_the_photos_of_the_split_count_as_trained_on() -> None:
-    summed = evaluation.summed_up(Scored(), found(), "val", network("a", "y"), "")
+    summed = scoring.summed_up(Scored(), found(), "val", network("a", "y"), "")
     assert summed.notes == []
 
 
 def test_a_report_says_what_was_scored_and_by_what() -> None:
     scored = Scored([PhotoScore("a", Confusion(1, 2, 3, 4), 2, 5)], ["b: no mask"])
-    by_network = evaluation.summed_up(scored, found(shrunk=64), "val", network("q"), "lesionseg e")
+    by_network = scoring.summed_up(scored, found(shrunk=64), "val", network("q"), "lesionseg e")
     assert (by_network.scores, by_network.skipped) == (scored.scores, scored.skipped)
     assert by_network.data == {
         "name": "set",
@@ -293,6 +294,6 @@ def test_a_report_says_what_was_scored_and_by_what() -> None:
     assert by_network.checkpoint["command"] == "lesionseg t"
     assert by_network.checkpoint["commit"] == "abc"
     assert (by_network.threshold, by_network.command) == (0.25, "lesionseg e")
-    by_hand_drawn = evaluation.summed_up(scored, found(), "val", None, "")
+    by_hand_drawn = scoring.summed_up(scored, found(), "val", None, "")
     assert (by_hand_drawn.checkpoint, by_hand_drawn.threshold) == (None, None)
     assert by_hand_drawn.data["name"] == "folder"

@@ -10,7 +10,7 @@ import pytest
 
 from lesionseg import images
 from lesionseg.errors import LesionsegError
-from lesionseg.events import EventFile
+from lesionseg.training.events import EventFile
 
 pytest.importorskip("tensorboardX")
 

@@ -19,13 +19,18 @@ from helpers import DATA, SIZE, begun, exported, saved, torch_network, write_pho
 from numpy.typing import NDArray
 from PIL import Image
 
-from lesionseg import checkpoint as checkpoints
-from lesionseg import cli, export, images, phantoms, quality, regions, runtime, store, trainer
+from lesionseg import images, store
+from lesionseg.cli import app
 from lesionseg.config import ModelConfig, Recipe
+from lesionseg.data import phantoms
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask, Photo
-from lesionseg.inference import Segmenter
-from lesionseg.runtime import EXPORTED, OnnxNetwork, TorchNetwork, checksum
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network import export, runtime
+from lesionseg.network.runtime import EXPORTED, OnnxNetwork, TorchNetwork, checksum
+from lesionseg.segmentation import quality, regions
+from lesionseg.segmentation.inference import Segmenter
+from lesionseg.training import trainer
 
 Bytes = NDArray[np.uint8]
 REAL = os.environ.get("LESIONSEG_TEST_DATA")
@@ -38,7 +43,7 @@ WITHOUT = """
 import sys
 from pathlib import Path
 sys.modules["onnxscript"] = None
-from lesionseg.cli import main
+from lesionseg.cli.app import main
 sys.argv = ["lesionseg", "export", "-c", {checkpoint!r}]
 main()
 """
@@ -279,7 +284,7 @@ def lesionseg(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     """The exit status of a command line within this process."""
     monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     assert isinstance(ended.value.code, int)
     return ended.value.code
 

@@ -14,9 +14,11 @@ import pytest
 from helpers import SIZE, Command, saved, write_photo
 from PIL import Image
 
-from lesionseg import batch, images, labels, store
+from lesionseg import images, store
 from lesionseg.images import Mask
-from lesionseg.measurements import measure
+from lesionseg.labels import formats
+from lesionseg.segmentation import batch
+from lesionseg.segmentation.measurements import measure
 
 
 @pytest.fixture(autouse=True)
@@ -56,12 +58,12 @@ def dice(one: Mask, other: Mask) -> float:
 def test_labels_of_a_folder(lesionseg: Command, place: str, options: list[str]) -> None:
     words = ("segment", "photos", "-o", "out", "--all-regions", "--labels", place, *options)
     assert lesionseg(*words).status == 0
-    found = labels.read(Path(place))
+    found = formats.read(Path(place))
     assert found.unusable == ()
-    order = [labels.stem(each.name) for each in found.photos]
+    order = [formats.stem(each.name) for each in found.photos]
     assert order == ["a", "b", "turned"]  # that of the photos
     for each in found.photos:
-        mask = mask_of(labels.stem(each.name))
+        mask = mask_of(formats.stem(each.name))
         assert (each.height, each.width) == mask.shape  # upright
         assert dice(each.mask(), mask) >= (0.998 if not options else 1)
     height, width = images.read_photo(Path("photos/turned.jpg")).shape[:2]
@@ -94,7 +96,7 @@ def test_draft_then_correction_then_training(lesionseg: Command, here: Path) -> 
     assert json.loads(scored.out)["photos"] == 3
     evaluated = lesionseg("eval", "--data", "photos", "--checkpoint", "run", "--split", "all")
     assert evaluated.status == 0
-    (pair,) = [p for p in labels.read(Path("photos")).photos if p.name == "b.png"]
+    (pair,) = [p for p in formats.read(Path("photos")).photos if p.name == "b.png"]
     expected = np.zeros(pair.mask().shape, np.bool_)
     expected[5:25, 5:25] = True
     assert (pair.mask() == expected).all()
@@ -131,7 +133,9 @@ def test_measurements(lesionseg: Command) -> None:
 def test_nothing_is_measured_where_nobody_asks(
     lesionseg: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lesionseg.findings.measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(
+        "lesionseg.segmentation.findings.measure", lambda *_: pytest.fail("measured")
+    )
     assert lesionseg("segment", "photos", "-o", "out").status == 0
     skipped = lesionseg("segment", "photos", "-o", "out", "--skip-existing", "--json")
     assert [json.loads(line).get("skipped") for line in skipped.out.splitlines()] == [True] * 3
@@ -157,7 +161,7 @@ def test_masks_that_are_there_are_read(
     first, _, third = (json.loads(line) for line in ended.out.splitlines())
     assert (first["skipped"], first["measurements"]["area_px"]) == (True, 400)
     assert "skipped" not in third
-    found = {labels.stem(each.name): each.mask() for each in labels.read(Path(place)).photos}
+    found = {formats.stem(each.name): each.mask() for each in formats.read(Path(place)).photos}
     assert (found["a"] == corrected).all()
     assert found.keys() == {"a", "turned"} | ({"b"} if place != "photos" else set())
     assert Path("photos/b.json").read_text() == "corrected"
@@ -172,7 +176,7 @@ def test_what_cannot_be_read_is_left_out(lesionseg: Command) -> None:
     assert ended.status == 1
     assert "photos: 2 done, 2 failed, 0 skipped" in ended.err
     assert "out/a_segmentation.png: not a mask" in ended.err
-    names = [labels.stem(each.name) for each in labels.read(Path("l.json")).photos]
+    names = [formats.stem(each.name) for each in formats.read(Path("l.json")).photos]
     assert names == ["b", "turned"]
     assert [row["file"] for row in table("m.csv")] == ["photos/b.png", "photos/turned.jpg"]
 

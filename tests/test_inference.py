@@ -12,10 +12,11 @@ import pytest
 from helpers import SIZE, begun, drawing, saved, segmenter, torch_network, write_photo
 from PIL import Image
 
-from lesionseg import images, inference, quality, store
+from lesionseg import images, store
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask, Probabilities
-from lesionseg.inference import Segmenter, load, stream
+from lesionseg.segmentation import inference, quality
+from lesionseg.segmentation.inference import Segmenter, load, stream
 
 
 @cache

@@ -20,14 +20,14 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lesionseg import images, labels
-from lesionseg.dataset import find, read_pair, read_truth
+from lesionseg import images
+from lesionseg.data.dataset import find, read_pair, read_truth
+from lesionseg.data.prepared import prepare
 from lesionseg.errors import LesionsegError
 from lesionseg.growing import GrowingFile
 from lesionseg.images import Mask
-from lesionseg.labels import labelme, runlength
+from lesionseg.labels import formats, labelme, runlength
 from lesionseg.labels.outline import Ring, fill, polygon, regions
-from lesionseg.prepared import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -249,7 +249,7 @@ def photos(tmp_path: Path) -> dict[Path, Mask]:
 
 
 def write(path: Path, of: dict[Path, Mask], **choices: Any) -> Path:
-    with labels.writing(path, of, **choices) as writer:
+    with formats.writing(path, of, **choices) as writer:
         for photo, mask in of.items():
             writer.add(photo, writer.draw(mask))
     return path
@@ -257,9 +257,9 @@ def write(path: Path, of: dict[Path, Mask], **choices: Any) -> Path:
 
 @pytest.mark.parametrize(("name", "run_lengths"), FORMATS)
 def test_round_trip(tmp_path: Path, photos: dict[Path, Mask], name: str, run_lengths: bool) -> None:
-    found = labels.read(write(tmp_path / name, photos, run_lengths=run_lengths))
+    found = formats.read(write(tmp_path / name, photos, run_lengths=run_lengths))
     assert found.unusable == ()
-    back = {labels.stem(each.name): each for each in found.photos}
+    back = {formats.stem(each.name): each for each in found.photos}
     assert back.keys() == MASKS.keys()
     for photo, mask in MASKS.items():
         assert dice(back[photo].mask(), mask) >= (1 if run_lengths else 0.998)
@@ -348,15 +348,15 @@ def test_cvat_file(tmp_path: Path, photos: dict[Path, Mask], run_lengths: bool) 
 
 def test_cvat_tells_no_way_out_of_its_folder(tmp_path: Path, photos: dict[Path, Mask]) -> None:
     out = write(tmp_path / "out" / "a.xml", photos)
-    assert {each.name for each in labels.read(out).photos} == {f"{name}.png" for name in MASKS}
+    assert {each.name for each in formats.read(out).photos} == {f"{name}.png" for name in MASKS}
     above = write(tmp_path / "a.xml", photos)
-    assert labels.read(above).photos[0].name == "photos/disc.png"
+    assert formats.read(above).photos[0].name == "photos/disc.png"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="such names are refused there")
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     photo = {tmp_path / os.fsdecode(b"\xff\n.png"): disc()}
-    assert len(labels.read(write(tmp_path / "a.json", photo)).photos) == 1
+    assert len(formats.read(write(tmp_path / "a.json", photo)).photos) == 1
     with pytest.raises(LesionsegError, match="XML holds no such name"):
         write(tmp_path / "a.xml", photo)
 
@@ -370,7 +370,7 @@ def test_what_is_there_is_not_replaced(tmp_path: Path, photos: dict[Path, Mask],
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
     if name == "a":
         write(tmp_path / name, photos, keep=True)  # the rest is written
-        back = {each.name: each.mask() for each in labels.read(tmp_path / "a").photos}
+        back = {each.name: each.mask() for each in formats.read(tmp_path / "a").photos}
         assert len(back) == 4
         assert dice(back["../photos/two.png"], disc()) > 0.99
 
@@ -380,7 +380,7 @@ def test_a_file_appears_whole_or_not_at_all(
     tmp_path: Path, photos: dict[Path, Mask], name: str
 ) -> None:
     def broken_off(error: BaseException) -> Iterator[Path]:
-        with labels.writing(tmp_path / name, photos) as writer:
+        with formats.writing(tmp_path / name, photos) as writer:
             for photo, mask in photos.items():
                 yield photo
                 writer.add(photo, writer.draw(mask))
@@ -391,7 +391,7 @@ def test_a_file_appears_whole_or_not_at_all(
         with pytest.raises(type(error)):  # and no other in its place
             list(broken_off(error))
         assert [path.name for path in tmp_path.iterdir()] == ["photos"]
-    with labels.writing(tmp_path / name, photos):
+    with formats.writing(tmp_path / name, photos):
         pass  # all photos failed
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
@@ -457,7 +457,7 @@ def test_annotations_of_a_photo_are_united(tmp_path: Path) -> None:
         outlined(counts),
         outlined([[15.2, 15.2, 30.0, 15.2, 30.0, 24.9, 15.2, 24.9]]),
     )
-    (found,) = labels.read(path).photos
+    (found,) = formats.read(path).photos
     expected = np.zeros((30, 40), np.bool_)
     expected[10:20, 10:20] = expected[15:25, 15:30] = True
     fill(expected, [np.array([[0.0, 0], [40, 0], [0, 4]])])
@@ -486,12 +486,12 @@ def test_labelme_polygons_and_masks(tmp_path: Path) -> None:
         lesion([[25, 5], [34, 9]], shape_type="mask", mask=png(np.eye(5, 10, dtype=bool))),
         imageData="no picture",  # it is not looked at
     )
-    (found,) = labels.read(path).photos
+    (found,) = formats.read(path).photos
     expected = np.zeros((30, 40), np.bool_)
     expected[10:20, 10:20] = True
     expected[5:10, 25:35] = np.eye(5, 10)
     assert (found.mask() == expected).all()
-    assert labels.stem(found.name) == "a"
+    assert formats.stem(found.name) == "a"
 
 
 XML = '<annotations><version>1.1</version><image id="0" name="a.jpg" width="40" height="30">'
@@ -509,7 +509,7 @@ def test_cvat_polygons_and_masks(tmp_path: Path) -> None:
         '<attribute name="sure">yes</attribute></polygon>'
         '<mask label="lesion" rle="1, 2, 1" left="38" top="28" width="2" height="2"/>',
     )
-    (found,) = labels.read(path).photos
+    (found,) = formats.read(path).photos
     expected = np.zeros((30, 40), np.bool_)
     expected[10:20, 10:20] = True
     expected[28, 39] = expected[29, 38] = True
@@ -589,7 +589,7 @@ def test_photos_with_labels_that_cannot_be_used(
     tmp_path: Path, make: Callable[[Path], Path], said: str
 ) -> None:
     path = make(tmp_path / "a.json")
-    found = labels.read(path)
+    found = formats.read(path)
     (problem,) = found.unusable
     assert problem.why.startswith(f"{path}: ")
     assert said in problem.why
@@ -618,7 +618,7 @@ def test_photos_with_labels_that_cannot_be_used(
 )
 def test_cvat_labels_that_cannot_be_used(tmp_path: Path, inside: str, said: str) -> None:
     path = cvat_file(tmp_path / "a.xml", inside)
-    (problem,) = labels.read(path).unusable
+    (problem,) = formats.read(path).unusable
     assert problem.why.startswith(f"{path}: a.jpg: ")
     assert said in problem.why
     assert "\n" not in problem.why
@@ -643,7 +643,7 @@ def test_cvat_labels_that_cannot_be_used(tmp_path: Path, inside: str, said: str)
 def test_files_that_are_no_labels(tmp_path: Path, name: str, content: str, said: str) -> None:
     (tmp_path / name).write_bytes(content.encode("latin-1"))
     with pytest.raises(LesionsegError) as caught:
-        labels.read(tmp_path / name)
+        formats.read(tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -654,7 +654,7 @@ def test_a_file_of_entities_does_not_fill_the_memory(tmp_path: Path) -> None:
     head = f'<!DOCTYPE a [<!ENTITY e0 "0123456789">{bomb}]>{XML}'
     path = cvat_file(tmp_path / "a.xml", "<x>&e11;</x>", head)
     with pytest.raises(LesionsegError, match="cannot read these labels: limit on input"):
-        labels.read(path)
+        formats.read(path)
 
 
 # In place of masks

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from lesionseg.config import Loss
-from lesionseg.losses import loss_of, soft_dice_loss
+from lesionseg.network.losses import loss_of, soft_dice_loss
 
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 Array = np.ndarray[Any, np.dtype[np.float32]]

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask
-from lesionseg.measurements import Measurements, measure
+from lesionseg.segmentation.measurements import Measurements, measure
 
 NAMES = {field.name for field in dataclasses.fields(Measurements)}
 shifts = st.floats(-0.5, 0.5)

@@ -8,9 +8,9 @@ import torch
 from helpers import begun, saved
 from torch import nn
 
-from lesionseg import checkpoint as checkpoints
 from lesionseg.config import RECIPES, ModelConfig, Normalisation, Recipe, Stem
-from lesionseg.model import PHOTO_MEAN, PHOTO_STD, UNet
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.model import PHOTO_MEAN, PHOTO_STD, UNet
 
 OLD_MODEL = ("width", "normalisation", "image_size")
 OLD_RECIPE = (

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lesionseg import normalisation
-from lesionseg.normalisation import SharedBatchNorm, share_batches
+from lesionseg.network import normalisation
+from lesionseg.network.normalisation import SharedBatchNorm, share_batches
 
 CHANNELS = 3
 

@@ -12,7 +12,8 @@ from helpers import saved, write_photo
 from typer.main import get_command
 
 import lesionseg
-from lesionseg import cli, store
+from lesionseg import store
+from lesionseg.cli import app
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ("download", "train", "eval", "segment", "export")
@@ -24,7 +25,7 @@ heavy = {{"torch", "numpy", "PIL"}} & set(sys.modules)
 assert not heavy, heavy
 """
 RUN = """
-from lesionseg.cli import main
+from lesionseg.cli.app import main
 sys.argv = ["lesionseg", *{words!r}]
 try:
     main()
@@ -98,7 +99,7 @@ def test_what_is_left_to_print_at_the_end_is_not_lost_silently() -> None:
 
 def test_every_command_has_help_and_stands_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    group = get_command(cli.application())
+    group = get_command(app.application())
     commands = getattr(group, "commands")  # noqa: B009
     assert set(commands) == set(COMMANDS)
     for name, command in commands.items():

@@ -14,11 +14,13 @@ from helpers import write_mask
 from PIL import Image
 from reports import HEIGHT, WIDTH, disc, evaluation, write_photos, write_predictions
 
-from lesionseg import images, page, phantoms
-from lesionseg.dataset import Pair
+from lesionseg import images
+from lesionseg.data import phantoms
+from lesionseg.data.dataset import Pair
+from lesionseg.data.filenames import file_id
 from lesionseg.errors import LesionsegError
-from lesionseg.filenames import file_id
-from lesionseg.report import Evaluation
+from lesionseg.evaluation import page
+from lesionseg.evaluation.report import Evaluation
 
 ODD = (
     '<script>alert(1)</script>',

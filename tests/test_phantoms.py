@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lesionseg import phantoms
+from lesionseg.data import phantoms
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask, Photo, read_mask, read_photo
 

@@ -13,9 +13,10 @@ from helpers import SIZE, begun, prepared
 from numpy.typing import NDArray
 from PIL import Image
 
-from lesionseg import pictures, runs, store, trainer
+from lesionseg import store
 from lesionseg.images import Mask, Photo
-from lesionseg.pictures import BLUE, CURVES, ORANGE, SAMPLES, Album
+from lesionseg.training import pictures, runs, trainer
+from lesionseg.training.pictures import BLUE, CURVES, ORANGE, SAMPLES, Album
 
 EPOCH = {
     "epoch": 1,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesionseg import plots
+from lesionseg.evaluation import plots
 from lesionseg.metrics import Confusion, PhotoScore
 
 PIXELS = 10_000

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionseg import images, prepared, store
-from lesionseg.dataset import Pair, read_pair
+from lesionseg import images, store
+from lesionseg.data import prepared
+from lesionseg.data.dataset import Pair, read_pair
+from lesionseg.data.prepared import Prepared, prepare
 from lesionseg.errors import LesionsegError
-from lesionseg.prepared import Prepared, prepare
 
 SIZE = 32
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lesionseg.images import Mask, Probabilities
-from lesionseg.quality import agreement
+from lesionseg.segmentation.quality import agreement
 
 shapes = st.tuples(st.integers(1, 8), st.integers(1, 8))
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from helpers import saved, write_photo
 
-from lesionseg import batch, images
-from lesionseg.batch import Outputs
-from lesionseg.inference import load
+from lesionseg import images
+from lesionseg.segmentation import batch
+from lesionseg.segmentation.batch import Outputs
+from lesionseg.segmentation.inference import load
 
 pytestmark = pytest.mark.skipif(
     find_spec("ray") is None, reason="needs Ray: pip install 'lesionseg[ray]'"

@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 
 from lesionseg import images
 from lesionseg.images import Mask, Probabilities
-from lesionseg.inference import Segmenter
-from lesionseg.regions import one_lesion
+from lesionseg.segmentation.inference import Segmenter
+from lesionseg.segmentation.regions import one_lesion
 
 Pixel = tuple[int, int]
 THRESHOLDS = (0.0, 0.25, 0.5, 0.9, 1.0)

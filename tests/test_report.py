@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lesionseg import report
 from lesionseg.errors import LesionsegError
+from lesionseg.evaluation import report
+from lesionseg.evaluation.report import Evaluation
 from lesionseg.metrics import METRICS, Confusion, PhotoScore, summarise
-from lesionseg.report import Evaluation
 
 HEADER = (
     "id,height,width,lesion_share_truth,lesion_share_prediction,dice,jaccard,threshold_jaccard,"

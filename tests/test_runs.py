@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs
 
-from lesionseg import checkpoint as checkpoints
-from lesionseg import runs
-from lesionseg.checkpoint import Checkpoint
 from lesionseg.errors import LesionsegError
-from lesionseg.runs import Material, Source
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.training import runs
+from lesionseg.training.runs import Material, Source
 
 
 def gather(source: Source) -> tuple[Material, list[tuple[int, int]]]:

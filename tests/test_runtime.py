@@ -12,20 +12,23 @@ import numpy as np
 import pytest
 from helpers import DATA, SIZE, begun, drawing, exported, saved, torch_network, write_photo
 
-from lesionseg import checkpoint as checkpoints
-from lesionseg import cli, images, phantoms, runtime, store
+from lesionseg import images, store
+from lesionseg.cli import app
+from lesionseg.data import phantoms
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Photo
-from lesionseg.inference import Segmentation, Segmenter, load
-from lesionseg.provenance import Provenance, fields_of
-from lesionseg.runtime import EXPORTED, OnnxNetwork, TorchNetwork, checksum, open_network
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network import runtime
+from lesionseg.network.provenance import Provenance, fields_of
+from lesionseg.network.runtime import EXPORTED, OnnxNetwork, TorchNetwork, checksum, open_network
+from lesionseg.segmentation.inference import Segmentation, Segmenter, load
 
 BUNDLED_GRAPH = store.BUNDLED_FILE.with_suffix(EXPORTED)
 REAL = os.environ.get("LESIONSEG_TEST_DATA")
 
 SEGMENT = """
 import sys
-from lesionseg.cli import main
+from lesionseg.cli.app import main
 sys.argv = ["lesionseg", "segment", *{words!r}]
 try:
     main()
@@ -286,7 +289,7 @@ def test_a_folder_keeps_its_order_and_tells_of_a_damaged_photo(
     monkeypatch.setattr(sys, "argv", ["lesionseg", *map(str, words), "--workers", "3"])
     monkeypatch.setattr(checkpoints, "load_network", None)  # torch is not asked
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     said = capsys.readouterr()
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert ended.value.code == 1

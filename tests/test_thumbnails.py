@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lesionseg import thumbnails
 from lesionseg.errors import LesionsegError
+from lesionseg.evaluation import thumbnails
 from lesionseg.images import Mask
 
 Ring = list[tuple[int, int]]

@@ -9,7 +9,8 @@ import pytest
 from helpers import SIZE, write_pairs
 from PIL import Image
 
-from lesionseg import cli, store, terminal
+from lesionseg import store
+from lesionseg.cli import app, terminal
 
 Command = Callable[..., tuple[int, str]]
 
@@ -27,7 +28,7 @@ def train(
         typed = words if "--resume" in words else (*words, *small)
         monkeypatch.setattr(sys, "argv", [*map(str, typed)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         assert isinstance(ended.value.code, int)
         return ended.value.code, capsys.readouterr().err
 

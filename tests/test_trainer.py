@@ -15,15 +15,16 @@ import pytest
 import torch
 from helpers import begun, prepared
 
-from lesionseg import checkpoint as checkpoints
-from lesionseg import runs, store, trainer
-from lesionseg.augmentation import augment
-from lesionseg.batches import Batches
-from lesionseg.checkpoint import Checkpoint
+from lesionseg import store
 from lesionseg.config import ModelConfig, Recipe
+from lesionseg.data.augmentation import augment
+from lesionseg.data.batches import Batches
 from lesionseg.errors import LesionsegError
-from lesionseg.model import UNet
-from lesionseg.trainer import Outcome, Step
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.model import UNet
+from lesionseg.training import runs, trainer
+from lesionseg.training.trainer import Outcome, Step
 
 CPU = torch.device("cpu")
 TRAINING, VALIDATION = prepared(0, 1, 2, 3, 4), prepared(5, 6, 7)
@@ -368,7 +369,7 @@ def test_every_step_is_augmented_anew(tmp_path: Path, monkeypatch: pytest.Monkey
         seeds.append(tuple(seed))
         return augment(photos, masks, size, seed, *share)
 
-    monkeypatch.setattr("lesionseg.batches.augment", spied)
+    monkeypatch.setattr("lesionseg.data.batches.augment", spied)
     for seed in (0, 1):
         train(tmp_path / str(seed), begun(**RECIPE, seed=seed, augmentation="full"))
     assert len(set(seeds)) == len(seeds) == 2 * 2 * 3  # runs, epochs, steps; never in validation

@@ -1,0 +1,94 @@
+"""`lesionseg download`."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lesionseg import store
+from lesionseg.cli import terminal
+from lesionseg.cli.options import CacheDir, SplitName, field, folder
+from lesionseg.data.catalog import BASES, DATASETS, Name
+
+if TYPE_CHECKING:
+    from lesionseg.data.download import Listed
+
+
+def download(
+    name: Annotated[Name, typer.Argument(help="The data set.")] = "isic2018",
+    split: Annotated[
+        list[SplitName] | None,
+        field("Only this split; may be given again.", "all"),
+    ] = None,
+    shrink: Annotated[
+        int | None,
+        field(
+            "Keep photos and masks with a shorter side of at most so many pixels; "
+            "512 is plenty for training.",
+            "full size",
+            metavar="PIXELS",
+        ),
+    ] = None,
+    mirror: Annotated[
+        str | None,
+        field("Fetch from <URL>/<year>/<file>.", "the two official addresses", metavar="URL"),
+    ] = None,
+    archives: Annotated[Path | None, folder("Take the zip files from this folder.")] = None,
+    output: Annotated[
+        Path | None,
+        field("Where to unpack.", "<cache>/data/<name>", "--output", "-o", metavar="DIR"),
+    ] = None,
+    listing: Annotated[
+        bool, typer.Option("--list", help="List the sets and what is here.")
+    ] = False,
+    cache_dir: CacheDir = None,
+) -> None:
+    """Download a data set of photos and masks, or draw the demo set.
+
+    Run it again after an interruption: it goes on where it stopped. Prints the set's folder.
+    """
+    from lesionseg.data import download as downloads
+
+    if listing:
+        terminal.show(_table(downloads.listing()))
+        return
+    target = output or store.data_dir(name)
+    with terminal.bar(name) as bar:
+        found = downloads.download(
+            DATASETS[name],
+            target,
+            splits=split and [each.value for each in split],
+            bases=(mirror,) if mirror else BASES,
+            archives=archives,
+            shrink=shrink,
+            on_progress=lambda at: bar(
+                at.done,
+                at.total,
+                f"{at.step} {at.file}",
+                unit="bytes" if at.step in ("fetch", "verify") else "files",
+            ),
+            note=terminal.note,
+        )
+    photos = ", ".join(f"{split} {count}" for split, count in found.splits.items())
+    where = name if output is None else shlex.quote(str(target))
+    terminal.note(f"{found.title}: photos: {photos}; licence: {found.licence}")
+    terminal.note(f"next: lesionseg train --data {where}")
+    print(target)
+
+
+def _table(rows: "list[Listed]") -> Any:
+    """What can be downloaded, for a terminal."""
+    from rich.table import Table
+
+    table = Table("name", "photos", "download", "licence", "here")
+    for row in rows:
+        dataset, here = row.dataset, row.here
+        photos = ", ".join(f"{split} {count}" for split, count in dataset.photos.items())
+        size = sum(archive.bytes for archive in dataset.archives)
+        held = (", ".join(here.splits) or "begun") if here else "no"
+        if here and here.shrunk:
+            held += f" (shrunk to {here.shrunk} pixels)"
+        amount = f"{size / 1e9:.1f} GB" if size else "drawn here"
+        table.add_row(dataset.name, photos, amount, dataset.licence, held)
+    return table

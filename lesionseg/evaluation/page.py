@@ -1,0 +1,196 @@
+"""Evaluations -> `report.html`: one file that needs no other, for people who look at pictures.
+
+Thumbnails are drawn while the page is written, so that memory holds a few of them at a time.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lesionseg import store
+from lesionseg.data.dataset import Pair, read_truth
+from lesionseg.errors import LesionsegError, printable
+from lesionseg.evaluation import comparison, gallery, origin, plots
+from lesionseg.evaluation.comparison import Comparison
+from lesionseg.evaluation.gallery import Drawn
+from lesionseg.evaluation.report import Evaluation
+from lesionseg.evaluation.thumbnails import data_uri, grid_size, outline
+from lesionseg.metrics import FAILURE_BELOW, METRICS
+from lesionseg.threads import map_ahead
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+PAGE = "report.html"
+SMALL, LARGE = 256, 640  # the longer side of a picture in the list and of a shown one, in pixels
+LISTED = 50  # lines of files without a score
+NAMES = {name: name.replace("_", " ").capitalize().replace("jacc", "Jacc") for name in METRICS}
+DEFINITIONS = {
+    "dice": "Overlap of prediction and truth: 2 TP / (2 TP + FP + FN); 1 is perfect.",
+    "jaccard": "Intersection over union: TP / (TP + FP + FN); never above the Dice.",
+    "threshold_jaccard": f"The Jaccard, but 0 for a photo below {FAILURE_BELOW}; "
+    "the 2018 challenge ranked by it.",
+    "accuracy": "Share of all pixels that are right; much healthy skin makes it high.",
+    "sensitivity": "Share of the true lesion that was found: TP / (TP + FN).",
+    "specificity": "Share of the healthy skin that was left alone: TN / (TN + FP).",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """A photo with its outlines; `picture` is a data URI, "" where there is no photo to show.
+
+    `number` is its place in the list, from 0; `width` and `height` are those of the outlines' grid.
+    """
+
+    number: int
+    name: str
+    width: int
+    height: int
+    picture: str
+    missing: str
+    truth: str
+    drawn: Sequence[Drawn]
+
+    @property
+    def failed(self) -> bool:
+        """Whether any prediction has a Jaccard below 0.65."""
+        return gallery.failed(self.drawn)
+
+    @property
+    def share(self) -> float:
+        """The true lesion's share of the photo, 0 to 1."""
+        return plots.lesion_share(self.drawn[0].score)
+
+    @property
+    def gains(self) -> dict[int, float]:
+        """How much higher the Dice of the second, the third ... is than the first one's."""
+        first, *others = self.drawn
+        if first.subject != 0:
+            return {}
+        base = first.score.confusion.dice
+        return {each.subject: each.score.confusion.dice - base for each in others}
+
+
+def write(
+    evaluations: Sequence[Evaluation],
+    pairs: Mapping[str, Pair],
+    path: Path,
+    *,
+    workers: int,
+    on_photo: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Writes the report of one evaluation, or of several of the same photos side by side.
+
+    Args:
+        evaluations: their scores with outlines (`PhotoScore.outline`).
+        pairs: the photo and the truth mask of each id, read again at a reduced size; a pair whose
+            photo is its mask has outlines alone.
+        path: of the file; it appears whole or not at all.
+        workers: threads that read pictures.
+        on_photo: is told how many photos of the list are drawn.
+
+    Raises:
+        LesionsegError: no photo was scored, or the file cannot be written.
+    """
+    template = _environment().get_template("report.html")
+    drawn = gallery.by_photo(evaluations)
+    numbers = {each[0].score.id: number for number, each in enumerate(drawn)}
+    large, small = (
+        partial(_card, pairs=pairs, numbers=numbers, side=side) for side in (LARGE, SMALL)
+    )
+    groups = [
+        (group, list(map_ahead(large, group.photos, workers)))
+        for group in gallery.groups(drawn, several=len(evaluations) > 1)
+    ]
+
+    def cards() -> Iterator[Card]:
+        for done, card in enumerate(map_ahead(small, drawn, workers), start=1):
+            yield card
+            on_photo(done)
+
+    context = {**_context(evaluations), "groups": groups, "numbers": numbers, "cards": cards()}
+    with (
+        store.replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
+        for part in template.generate(context):
+            file.write(part)
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    folder = Path(__file__).parent / "templates"
+    environment = Environment(
+        loader=FileSystemLoader(folder, encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = (
+        (folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js")
+    )
+    checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    environment.globals.update(style=Markup(style), script=Markup(script), checksum=checksum)
+    environment.globals.update(plots=plots, definitions=DEFINITIONS, names=NAMES)
+    environment.globals.update(failure_below=FAILURE_BELOW)
+    environment.filters.update(printable=printable, verdict=comparison.verdict)
+    return environment
+
+
+def _card(
+    drawn: Sequence[Drawn], pairs: Mapping[str, Pair], numbers: Mapping[str, int], side: int
+) -> Card:
+    score = drawn[0].score
+    pair = pairs[score.id]
+    picture = missing = truth = ""
+    try:
+        if pair.photo != pair.mask:
+            picture = data_uri(pair.photo, side)
+    except LesionsegError:
+        missing = "The photo cannot be read."
+    with suppress(LesionsegError):
+        truth = outline(read_truth(pair)[0])
+    width, height = grid_size(score.height, score.width)
+    number = numbers[score.id]
+    return Card(number, score.id, width, height, picture, missing, truth, drawn)
+
+
+def _context(evaluations: Sequence[Evaluation]) -> dict[str, object]:
+    first = evaluations[0]
+    folder = str(first.data.get("folder") or "")
+    gains = Comparison(evaluations).differences
+    without_score = [
+        f"{each.name}: {line}" if len(evaluations) > 1 else line
+        for each in evaluations
+        for line in each.skipped
+    ]
+    return {
+        "evaluations": evaluations,
+        "first": first,
+        "several": len(evaluations) > 1,
+        "metrics": METRICS,
+        "failed": [round(each.summary.failures * each.summary.photos) for each in evaluations],
+        "histograms": [
+            plots.histogram([score.confusion.dice for score in each.scores]) for each in evaluations
+        ],
+        "scatters": [plots.dice_by_size(each.scores) for each in evaluations],
+        "sizes": [plots.size_groups(each.scores) for each in evaluations],
+        "differences": list(zip(evaluations[1:], gains, strict=True)),
+        "pairwise": [plots.dice_by_dice(first.scores, each.scores) for each in evaluations[1:]],
+        "notes": comparison.notes(evaluations),
+        "folder": origin.short_path(folder, first) if folder else "",
+        "files": [origin.checkpoint_file(each) for each in evaluations],
+        "command": origin.short_command(first),
+        "without_score": [origin.shorter(line, first) for line in without_score],
+        "left_out": [origin.shorter(line, first) for line in first.left_out],
+        "listed": LISTED,
+    }

@@ -1,0 +1,183 @@
+"""A checkpoint -> one ONNX file that takes photos of any size and gives masks of that size.
+
+What is inside, in this order: the photo shrunk to the network's square as Pillow does it, the
+network with its own normalisation, the sigmoid, the probabilities enlarged to the photo's size, the
+threshold. What is not: EXIF orientation and the choice of the largest region. docs/embedding.md
+shows how to use such a file.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from lesionseg import store
+from lesionseg.data.phantoms import draw
+from lesionseg.errors import LesionsegError
+from lesionseg.images import enlarge, shrink
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.model import UNet
+from lesionseg.network.runtime import MASK, METADATA, PHOTO, SOFT, SOURCE, OnnxNetwork, checksum
+
+if TYPE_CHECKING:
+    from torch.onnx import ONNXProgram
+
+OPSET = 18  # the first whose Resize takes the mean over what a pixel covers
+_LARGEST_SIDE = 65535  # pixels; that of a JPEG
+_TOLERANCE, _AGREEMENT = 1e-4, 0.9999  # of probabilities; of the pixels of a mask
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        size: in bytes.
+        sha256: of the file, in hexadecimal.
+        opset: of ONNX.
+        difference: the largest between the probabilities of torch and of ONNX Runtime, 0 to 1.
+        agreement: the share of the pixels of a drawn photo whose masks agree in the two, 0 to 1.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+    opset: int
+    difference: float
+    agreement: float
+
+
+class PhotoToMask(nn.Module):
+    """A U-Net with what is done to a photo before it and to its logits after it."""
+
+    def __init__(self, network: UNet, size: int, threshold: float) -> None:
+        super().__init__()
+        self.network, self.size, self.threshold = network, size, threshold
+
+    def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks of photos of one size.
+
+        Args:
+            photo: (N, H, W, 3) uint8, RGB, upright.
+
+        Returns:
+            (N, H, W) uint8, 0 or 255, and the probabilities (N, size, size) float32, 0 to 1.
+        """
+        _, height, width, _ = photo.shape
+        square = [self.size, self.size]
+        small = interpolate(
+            photo.permute(0, 3, 1, 2).float(), square, mode="bilinear", antialias=True
+        )
+        soft = self.network(small.round().clamp(0, 255)).sigmoid()
+        enlarged = interpolate(soft, [height, width], mode="bilinear", antialias=True)
+        lesion, other = (torch.tensor(value, dtype=torch.uint8) for value in (255, 0))
+        # ONNX Runtime 1.20 multiplies no bytes, but chooses between them.
+        mask = torch.where(enlarged[:, 0] > self.threshold, lesion, other)
+        return mask, soft[:, 0]
+
+
+def export(source: Path, target: Path, threshold: float = 0.5) -> Exported:
+    """Writes the network of a checkpoint as ONNX, once it gives the masks that torch gives.
+
+    Args:
+        source: a checkpoint.
+        target: the .onnx file, which carries the checkpoint's description and checksum.
+        threshold: a pixel is lesion where its probability is above, 0 to 1.
+
+    Raises:
+        LesionsegError: the checkpoint cannot be read, the file cannot be written, the packages for
+            it are not installed, or the two networks differ.
+    """
+    checkpoint, unet = checkpoints.load_network(source)
+    whole = PhotoToMask(unet, checkpoint.model.image_size, threshold).eval()
+    model = program(whole, checkpoint, checksum(source)).model_proto
+    with store.replacing(target) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+        difference, agreement = compared(whole, temporary)
+        if not (difference <= _TOLERANCE and agreement >= _AGREEMENT):  # nor where it is none
+            raise LesionsegError(
+                f"{target}: the exported network differs from torch by {difference:.2g} in a "
+                f"probability and in {1 - agreement:.2%} of a mask; nothing was written; please "
+                "report this"
+            )
+    return Exported(target, target.stat().st_size, checksum(target), OPSET, difference, agreement)
+
+
+def program(
+    whole: PhotoToMask, checkpoint: Checkpoint, source: str, *, optimise: bool = True
+) -> "ONNXProgram":
+    """The network in ONNX, not written yet; `source` is the checksum of its checkpoint.
+
+    Raises:
+        LesionsegError: the packages for it are not installed.
+    """
+    size = whole.size
+    photo = torch.zeros(2, size + 3, size + 5, 3, dtype=torch.uint8)  # no size in common
+    side = {name: torch.export.Dim(name, min=2, max=_LARGEST_SIDE) for name in ("height", "width")}
+    shapes = {PHOTO: {0: torch.export.Dim("photos"), 1: side["height"], 2: side["width"]}}
+    try:
+        # The exporter tells of its progress on standard output, and warns of its own old code.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), _quiet():
+            warnings.simplefilter("ignore")
+            exported = torch.onnx.export(
+                whole,
+                (photo,),
+                dynamo=True,
+                input_names=[PHOTO],
+                output_names=[MASK, SOFT],
+                dynamic_shapes=shapes,
+                opset_version=OPSET,
+                optimize=optimise,
+                verbose=False,
+            )
+    except ModuleNotFoundError as error:
+        raise LesionsegError(
+            f"export needs the package {error.name!r}; run: pip install 'lesionseg[export]'"
+        ) from error
+    assert exported is not None
+    exported.model.metadata_props[METADATA] = json.dumps(checkpoint.plain())
+    exported.model.metadata_props[SOURCE] = source
+    return exported
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def compared(whole: PhotoToMask, path: Path) -> tuple[float, float]:
+    """Torch and ONNX Runtime on a drawn photo: difference and agreement as `Exported` has them.
+
+    Probabilities are compared on the photo as the network sees it: where shrinking ends half-way
+    between two bytes, the two may round to different ones, and no mask shows it. A pixel whose
+    probability is the threshold, as near as they are compared, agrees whatever its two masks say.
+    """
+    drawn, _ = draw(0, 0)
+    exported = OnnxNetwork(path)
+    with torch.inference_mode():
+        (mask, own), (_, soft) = (
+            [each.numpy() for each in whole(torch.from_numpy(photo[np.newaxis]))]
+            for photo in (drawn, shrink(drawn, whole.size).copy())
+        )
+    other_mask, _ = exported.masks(drawn[np.newaxis])
+    other_soft = exported(shrink(drawn, whole.size)[np.newaxis])
+    distance = np.abs(enlarge(own[0], *drawn.shape[:2]) - whole.threshold)
+    agrees = (mask[0] == other_mask[0]) | (distance <= _TOLERANCE)
+    return float(np.abs(soft - other_soft).max()), float(agrees.mean())
