@@ -36,12 +36,12 @@ from torch.nn.functional import (
 )
 
 from lesionseg.config import configure
-from lesionseg.data import augmentation, batches
-from lesionseg.data.prepared import Prepared
+from lesionseg.data import augmentation, loader
+from lesionseg.data.cache import Prepared
 from lesionseg.metrics import confusion
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.losses import loss_of, soft_dice_loss
-from lesionseg.network.model import Convolutions, UNet
+from lesionseg.network.unet import Convolutions, UNet
 from lesionseg.training import runs, trainer
 
 BASE: dict[str, Any] = {
@@ -119,7 +119,7 @@ def hair() -> Any:
                 photo *= corners.to(photo.device)
         return moved, truth
 
-    return patch.object(batches, "augment", augment)
+    return patch.object(loader, "augment", augment)
 
 
 def dropout() -> Any:

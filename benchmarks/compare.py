@@ -25,7 +25,7 @@ from pathlib import Path
 from PIL import Image
 
 from lesionseg import store
-from lesionseg.data import phantoms
+from lesionseg.data import synthetic
 
 SIZES = {(1022, 767): 32, (3072, 2304): 16, (4288, 2848): 12, (6748, 4499): 4}
 BESIDE = Path(__file__).parent
@@ -49,7 +49,7 @@ def draw(folder: Path) -> list[Path]:
     for size, count in SIZES.items():
         for _ in range(count):
             path = folder / f"photo_{len(paths):02}.jpg"
-            photo = Image.fromarray(phantoms.draw(0, len(paths))[0])
+            photo = Image.fromarray(synthetic.draw(0, len(paths))[0])
             photo.resize(size, Image.Resampling.BICUBIC).save(path, quality=92)
             paths.append(path)
     return paths
@@ -180,9 +180,9 @@ def arithmetic(work: Path, photos: Sequence[Path], rounds: int) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     from lesionseg.config import RECIPES, ModelConfig
-    from lesionseg.network.model import UNet
     from lesionseg.network.provenance import Provenance
     from lesionseg.network.runtime import OnnxNetwork, TorchNetwork
+    from lesionseg.network.unet import UNet
 
     def rate(call: Callable[[], object]) -> float:
         call()

@@ -19,10 +19,10 @@ import openvino
 from numpy.typing import NDArray
 
 from lesionseg import images, store
-from lesionseg.data import dataset
+from lesionseg.data import discovery
 from lesionseg.evaluation.scoring import evaluate
 from lesionseg.network.runtime import EXPORTED, PHOTO, SOFT, OnnxNetwork
-from lesionseg.segmentation.inference import Segmenter
+from lesionseg.segmentation.segmenter import Segmenter
 
 CALIBRATION = 300  # photos; NNCF's own default
 
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=100)
     given = parser.parse_args()
-    found = dataset.find(given.data)
+    found = discovery.find(given.data)
     exported = OnnxNetwork(store.BUNDLED_FILE.with_suffix(EXPORTED))
     size = exported.provenance.model.image_size
 

@@ -15,7 +15,7 @@ from training_step import rate
 from lesionseg.config import ModelConfig
 from lesionseg.network.device import find_device, keep_freed_memory, memory_format
 from lesionseg.network.losses import loss_of
-from lesionseg.network.model import UNet
+from lesionseg.network.unet import UNet
 
 BATCH = 8
 NETWORKS = (

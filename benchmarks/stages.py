@@ -15,7 +15,7 @@ from PIL import Image
 from lesionseg import images, store
 from lesionseg.network.device import keep_freed_memory
 from lesionseg.network.runtime import OnnxNetwork
-from lesionseg.segmentation import inference
+from lesionseg.segmentation.segmenter import Segmenter
 from lesionseg.threads import map_ahead
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     network = OnnxNetwork(store.BUNDLED_FILE.with_suffix(".onnx"), threads=1)
-    segmenter = inference.Segmenter(network)
+    segmenter = Segmenter(network)
     shrunk, _ = images.read_photo_shrunk(photos[0], segmenter.size)
     (soft,) = segmenter.predict([shrunk])
 

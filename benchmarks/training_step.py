@@ -28,7 +28,7 @@ def measure(width: int, keep: bool, channels_last: bool) -> float:
 
     from lesionseg.config import ModelConfig
     from lesionseg.network.device import keep_freed_memory
-    from lesionseg.network.model import UNet
+    from lesionseg.network.unet import UNet
 
     if keep:
         keep_freed_memory()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
-    from lesionseg.segmentation.inference import Segmentation, Segmenter, load
+    from lesionseg.segmentation.segmenter import Segmentation, Segmenter, load
 
 __version__ = "0.1.0"
 __all__ = ["LesionsegError", "Segmentation", "Segmenter", "__version__", "load"]
@@ -25,7 +25,7 @@ __all__ = ["LesionsegError", "Segmentation", "Segmenter", "__version__", "load"]
 def __getattr__(name: str) -> Any:
     """The names that need torch, loaded when first used."""
     if name in ("Segmentation", "Segmenter", "load"):
-        from lesionseg.segmentation import inference
+        from lesionseg.segmentation import segmenter
 
-        return getattr(inference, name)
+        return getattr(segmenter, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

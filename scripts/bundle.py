@@ -20,15 +20,15 @@ from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor
 
 from lesionseg import store
-from lesionseg.data.batches import Batches
-from lesionseg.data.prepared import Prepared
+from lesionseg.data.cache import Prepared
+from lesionseg.data.loader import Batches
 from lesionseg.evaluation.scoring import evaluate
 from lesionseg.metrics import summarise
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.export import PhotoToMask, program
 from lesionseg.network.runtime import EXPORTED, TorchNetwork, checksum
-from lesionseg.segmentation.inference import Segmenter
+from lesionseg.segmentation.segmenter import Segmenter
 from lesionseg.training.runs import Source, gather
 
 

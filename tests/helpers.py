@@ -12,15 +12,15 @@ from PIL import Image
 
 from lesionseg import images
 from lesionseg.config import ModelConfig, Recipe
-from lesionseg.data import phantoms
-from lesionseg.data.prepared import Prepared
+from lesionseg.data import synthetic
+from lesionseg.data.cache import Prepared
 from lesionseg.images import Mask, Photo
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.export import export
 from lesionseg.network.provenance import TrainingData
 from lesionseg.network.runtime import EXPORTED, TorchNetwork
-from lesionseg.segmentation.inference import Segmenter
+from lesionseg.segmentation.segmenter import Segmenter
 from lesionseg.training import trainer
 
 torch.set_num_threads(1)  # the networks here are too small to share out
@@ -43,7 +43,7 @@ Command = Callable[..., Ended]  # the words of the command line in, see `lesions
 @cache
 def drawing(index: int) -> tuple[Photo, Mask]:
     """A drawing thinned to some 50 x 60 pixels, and its mask."""
-    photo, mask = phantoms.draw(0, index)
+    photo, mask = synthetic.draw(0, index)
     return np.ascontiguousarray(photo[::6, ::6]), np.ascontiguousarray(mask[::6, ::6])
 
 

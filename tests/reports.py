@@ -10,7 +10,7 @@ from helpers import write_mask
 from PIL import Image
 
 from lesionseg.cli import app
-from lesionseg.data.dataset import Pair
+from lesionseg.data.discovery import Pair
 from lesionseg.data.filenames import file_id
 from lesionseg.evaluation.report import Evaluation
 from lesionseg.evaluation.scoring import compare

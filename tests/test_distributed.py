@@ -18,7 +18,7 @@ import torch
 from helpers import SIZE, begun, prepared, saved, write_pairs, write_photo
 
 from lesionseg import distributed, store
-from lesionseg.cli import app, terminal
+from lesionseg.cli import app, console
 from lesionseg.errors import LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
@@ -476,11 +476,11 @@ def test_the_first_process_speaks_for_all(
 ) -> None:
     for rank in range(2):
         place(WORLD_SIZE=2, RANK=rank)
-        terminal.note("all is well")
-        terminal.note(f"{rank} knows", every_process=True)
-        terminal.error("all is lost")
+        console.note("all is well")
+        console.note(f"{rank} knows", every_process=True)
+        console.error("all is lost")
     place()
-    terminal.error("alone")
+    console.error("alone")
     assert capsys.readouterr().err.splitlines() == [
         "all is well",
         "0 knows",

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lesionseg import __version__
-from lesionseg.cli import terminal
+from lesionseg.cli import console
 from lesionseg.errors import LesionsegError, one_line
 
 COMMANDS = {  # name: room, and the function in it
@@ -75,17 +75,17 @@ def main() -> NoReturn:
         if (
             message := error.format_message().replace("Value error, ", "").rstrip(".")
         ):  # none where help was shown instead
-            terminal.note(f"{command}: {message}; see '{command} --help'", every_process=True)
+            console.note(f"{command}: {message}; see '{command} --help'", every_process=True)
         status = error.exit_code
     except LesionsegError as error:
-        terminal.error(str(error))
+        console.error(str(error))
         status = 1
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
         where = f"{error.filename}: " if error.filename else ""
-        terminal.error(f"{where}{error.strerror or one_line(error)}")
+        console.error(f"{where}{error.strerror or one_line(error)}")
         status = 1
     except KeyboardInterrupt:  # while a command is imported; later Typer answers
         status = 130
     if status == 130:  # by Ctrl-C
-        terminal.note("interrupted; the same command, typed again, begins again or goes on")
+        console.note("interrupted; the same command, typed again, begins again or goes on")
     sys.exit(status if isinstance(status, int) else 0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionseg import store
-from lesionseg.cli import terminal
+from lesionseg.cli import console
 from lesionseg.cli.options import CacheDir, SplitName, field, folder
 from lesionseg.data.catalog import BASES, DATASETS, Name
 
@@ -51,10 +51,10 @@ def download(
     from lesionseg.data import download as downloads
 
     if listing:
-        terminal.show(_table(downloads.listing()))
+        console.show(_table(downloads.listing()))
         return
     target = output or store.data_dir(name)
-    with terminal.bar(name) as bar:
+    with console.bar(name) as bar:
         found = downloads.download(
             DATASETS[name],
             target,
@@ -68,12 +68,12 @@ def download(
                 f"{at.step} {at.file}",
                 unit="bytes" if at.step in ("fetch", "verify") else "files",
             ),
-            note=terminal.note,
+            note=console.note,
         )
     photos = ", ".join(f"{split} {count}" for split, count in found.splits.items())
     where = name if output is None else shlex.quote(str(target))
-    terminal.note(f"{found.title}: photos: {photos}; licence: {found.licence}")
-    terminal.note(f"next: lesionseg train --data {where}")
+    console.note(f"{found.title}: photos: {photos}; licence: {found.licence}")
+    console.note(f"next: lesionseg train --data {where}")
     print(target)
 
 

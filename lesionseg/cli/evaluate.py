@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lesionseg import distributed, store
-from lesionseg.cli import terminal
+from lesionseg.cli import console
 from lesionseg.cli.options import (
     CLASSIC,
     WORKERS,
@@ -32,10 +32,10 @@ from lesionseg.cli.options import (
 from lesionseg.data.catalog import find_data
 
 if TYPE_CHECKING:
-    from lesionseg.data.dataset import Pair
+    from lesionseg.data.discovery import Pair
     from lesionseg.evaluation.report import Evaluation
     from lesionseg.evaluation.scoring import Scored
-    from lesionseg.segmentation.inference import Segmenter
+    from lesionseg.segmentation.segmenter import Segmenter
 
 _BATCH_SIZE = CLASSIC.validation_batch_size
 
@@ -124,7 +124,7 @@ def evaluate(
     with distributed.joined(distributed.TO_THE_SLOWEST):
         share = pairs[distributed.rank() :: distributed.world()]
         for name, net, score in zip(names, [*nets, *(None for _ in folders)], scorers, strict=True):
-            with terminal.bar("scoring") as bar:
+            with console.bar("scoring") as bar:
                 scored = score(
                     share,
                     workers=workers,
@@ -140,7 +140,7 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _move(bar: terminal.Bar, total: int, done: int) -> None:
+def _move(bar: console.Bar, total: int, done: int) -> None:
     bar(done, total)
 
 
@@ -160,11 +160,11 @@ def _tell(
     workers: int,
 ) -> None:
     """Writes the report where one is asked for, and shows the scores."""
-    from lesionseg.evaluation import anonymity, comparison, page
+    from lesionseg.evaluation import comparison, deidentify, page
     from lesionseg.evaluation import report as reports
 
     if anonymous:
-        results, numbers = anonymity.anonymous(results)
+        results, numbers = deidentify.anonymous(results)
         pairs = {number: pairs[name] for name, number in numbers.items()}
     several = comparison.Comparison(results) if len(results) > 1 else None
     if report is not None:
@@ -172,11 +172,11 @@ def _tell(
             comparison.write(several, report)
         else:
             reports.write(results[0], report)
-        with terminal.bar("drawing the report") as bar:
+        with console.bar("drawing the report") as bar:
             on_photo = partial(_move, bar, len(pairs))
             page.write(results, pairs, report / page.PAGE, workers=workers, on_photo=on_photo)
-        terminal.note(f"report {report / page.PAGE}")
+        console.note(f"report {report / page.PAGE}")
     if as_json:
         print(json.dumps(comparison.as_json(several) if several else reports.as_json(results[0])))
     else:
-        terminal.show(comparison.table(several) if several else reports.table(results[0]))
+        console.show(comparison.table(several) if several else reports.table(results[0]))

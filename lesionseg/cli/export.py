@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from lesionseg import store
-from lesionseg.cli import terminal
+from lesionseg.cli import console
 from lesionseg.cli.options import CacheDir, CheckpointName, Threshold, field
 from lesionseg.errors import LesionsegError, amount
 
@@ -40,10 +40,10 @@ def export(
     from lesionseg.network.export import export as write
 
     written = write(source, target, threshold)
-    terminal.note(
+    console.note(
         f"{source} as ONNX, opset {written.opset}, {amount(written.size)}, SHA-256 {written.sha256}"
     )
-    terminal.note(
+    console.note(
         f"compared with torch: probabilities within {written.difference:.1g}, "
         f"{written.agreement:.4%} of a mask's pixels equal"
     )

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionseg import distributed, store
-from lesionseg.cli import terminal
+from lesionseg.cli import console
 from lesionseg.config import RECIPES
 
 if TYPE_CHECKING:
-    from lesionseg.segmentation.inference import Segmenter
+    from lesionseg.segmentation.segmenter import Segmenter
     from lesionseg.training.runs import Source
 
 _HOST = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
@@ -126,7 +126,7 @@ def named_segmenter(
 ) -> "Segmenter":
     """The network that is meant, named on standard error; for `at_once` photos at the same time."""
     from lesionseg.network.device import keep_freed_memory
-    from lesionseg.segmentation.inference import load
+    from lesionseg.segmentation.segmenter import load
 
     if not few:
         keep_freed_memory()
@@ -136,8 +136,8 @@ def named_segmenter(
     )
     drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.drawn else ""
     bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
-    terminal.note(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.network.device}")
-    terminal.end_by_sigterm_as_by_ctrl_c()  # while packages are imported it would be lost
+    console.note(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.network.device}")
+    console.end_by_sigterm_as_by_ctrl_c()  # while packages are imported it would be lost
     return segmenter
 
 
@@ -150,6 +150,6 @@ def note_problems(problems: Iterable[str], what: str) -> None:
     """A line for each file, and how many there are."""
     problems = list(problems)
     for problem in problems:
-        terminal.note(f"{what}: {problem}")
+        console.note(f"{what}: {problem}")
     if len(problems) > 1:
-        terminal.note(f"{what}: {len(problems)} in all")
+        console.note(f"{what}: {len(problems)} in all")

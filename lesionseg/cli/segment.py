@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionseg import distributed
-from lesionseg.cli import terminal
+from lesionseg.cli import console
 from lesionseg.cli.options import (
     CLASSIC,
     WORKERS,
@@ -32,8 +32,8 @@ from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
-    from lesionseg.segmentation.batch import Job, Result
-    from lesionseg.segmentation.findings import Findings, Wanted
+    from lesionseg.segmentation.jobs import Job, Result
+    from lesionseg.segmentation.outputs import Findings, Wanted
 
 
 def segment(
@@ -152,29 +152,29 @@ def segment(
 
     A bad photo is named and the rest goes on; the exit status is then 1.
     """
-    from lesionseg.segmentation import batch
-    from lesionseg.segmentation.findings import Findings, recording
+    from lesionseg.segmentation import jobs
+    from lesionseg.segmentation.outputs import Findings, recording
 
     names = _names(photos or [], files_from)
-    outputs = batch.Outputs(_mask_output(names, output, as_json), overlay, probabilities)
+    outputs = jobs.Outputs(_mask_output(names, output, as_json), overlay, probabilities)
     wanted = _wanted(labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json)
-    if labels is not None and batch.STANDARD in names:
+    if labels is not None and jobs.STANDARD in names:
         raise typer.BadParameter("--labels tells photos by name; one from standard input has none")
     if measurements and files_from and measurements.resolve() == files_from.resolve():
         raise typer.BadParameter(f"{measurements} is the list of photos; name another table")
-    jobs = batch.plan(names, outputs, skip_existing=skip_existing)
+    planned = jobs.plan(names, outputs, skip_existing=skip_existing)
     with (
         distributed.joined(distributed.TO_THE_SLOWEST),
-        recording(wanted, [job.photo for job in jobs], keep=skip_existing) as recorder,
+        recording(wanted, [job.photo for job in planned], keep=skip_existing) as recorder,
     ):
         distributed.barrier()  # no process may plan after another has begun to write
-        share = list(enumerate(jobs))[distributed.rank() :: distributed.world()]
+        share = list(enumerate(planned))[distributed.rank() :: distributed.world()]
         skipped = {job for _, job in share if skip_existing and job.done}
         todo = [job for _, job in share if job not in skipped]
         at_once, few = min(workers, len(todo)), len(todo) < 3
         results: Iterator[tuple[Job, Result | LesionsegError]] = iter(())
         if todo:
-            results = batch.run(
+            results = jobs.run(
                 named_segmenter(checkpoint, device, threshold, all_regions, at_once, few=few),
                 todo,
                 batch_size=batch_size,
@@ -184,20 +184,20 @@ def segment(
             )
         failed = kept = doubtful = 0
         found: list[tuple[int, Findings]] = []
-        with terminal.bar("segmenting", hidden=as_json and _at_terminal()) as bar:
+        with console.bar("segmenting", hidden=as_json and _at_terminal()) as bar:
             for done, (place, job) in enumerate(share, start=1):
                 result: Result | Findings | LesionsegError
                 if job not in skipped:
                     result = next(results)[1]
                 elif wanted.labels or wanted.table:
-                    result = batch.reexamined(job, recorder.examine)
+                    result = jobs.reexamined(job, recorder.examine)
                 else:
                     result = Findings()
                 if isinstance(result, LesionsegError):
                     failed += 1
                 else:
                     kept += job in skipped
-                    findings = result.findings if isinstance(result, batch.Result) else result
+                    findings = result.findings if isinstance(result, jobs.Result) else result
                     if distributed.world() == 1:
                         recorder.add(job.photo, job.outputs.mask, findings)
                     elif wanted.labels or wanted.table:
@@ -207,12 +207,12 @@ def segment(
         shares = distributed.gathered((found, failed, kept, doubtful))
         if distributed.rank() == 0:
             for place, findings in sorted(chain(*(each for each, *_ in shares)), key=itemgetter(0)):
-                recorder.add(jobs[place].photo, jobs[place].outputs.mask, findings)
+                recorder.add(planned[place].photo, planned[place].outputs.mask, findings)
     failed, kept, doubtful = (sum(column) for column in list(zip(*shares, strict=True))[1:])
-    if len(jobs) > 1:
+    if len(planned) > 1:
         doubts = "" if doubtful_below is None else f", {doubtful} doubtful"
-        counts = f"{len(jobs) - failed - kept} done, {failed} failed, {kept} skipped"
-        terminal.note(f"photos: {counts}{doubts}")
+        counts = f"{len(planned) - failed - kept} done, {failed} failed, {kept} skipped"
+        console.note(f"photos: {counts}{doubts}")
     if failed:
         raise typer.Exit(1)
 
@@ -226,7 +226,7 @@ def _wanted(
     as_json: bool,
 ) -> "Wanted":
     """What is asked for beside masks; options that would do nothing are refused."""
-    from lesionseg.segmentation.findings import Wanted
+    from lesionseg.segmentation.outputs import Wanted
 
     if labels is None and (tolerance is not None or run_lengths):
         raise typer.BadParameter("--tolerance and --run-lengths are for --labels")
@@ -292,12 +292,12 @@ def _tell(
     job: "Job", result: "Result | Findings | LesionsegError", level: float | None, as_json: bool
 ) -> bool:
     """Says what became of a photo, mere findings where it was skipped; returns whether doubtful."""
-    from lesionseg.segmentation.batch import Result
+    from lesionseg.segmentation.jobs import Result
 
     line: dict[str, object] = {"file": str(job.photo), "mask": str(job.outputs.mask)}
     doubtful = False
     if isinstance(result, LesionsegError):
-        terminal.error(str(result))
+        console.error(str(result))
         line = {"file": str(job.photo), "error": str(result)}
         findings = None
     elif isinstance(result, Result):
@@ -307,7 +307,7 @@ def _tell(
             doubtful = line["doubtful"] = result.quality < level
         if doubtful:
             doubt = f"doubtful: {job.photo}: quality {result.quality:.4f}"
-            terminal.note(doubt, every_process=True)
+            console.note(doubt, every_process=True)
     else:
         findings = result
         line["skipped"] = True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionseg import distributed, store
-from lesionseg.cli import terminal
+from lesionseg.cli import console
 from lesionseg.cli.options import (
     CLASSIC,
     SHAPE,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import torch
 
     from lesionseg.network.checkpoint import Checkpoint
-    from lesionseg.training.events import EventFile
     from lesionseg.training.runs import Material, Source
+    from lesionseg.training.tensorboard import EventFile
     from lesionseg.training.trainer import History, Outcome, Predict
 
 
@@ -98,7 +98,7 @@ def train(
     it is going. Prints the best checkpoint's path.
     """
     from lesionseg.network.device import find_device
-    from lesionseg.training.events import EventFile
+    from lesionseg.training.tensorboard import EventFile
 
     given = {
         "name": recipe,
@@ -136,10 +136,10 @@ def _train(
 ) -> "Outcome":
     """Trains, shows the progress, and keeps other runs out of the folder."""
     from lesionseg.training import trainer
-    from lesionseg.training.pictures import Album
+    from lesionseg.training.figures import Album
 
     processes = f", {distributed.world()} processes" if distributed.world() > 1 else ""
-    terminal.note(
+    console.note(
         f"{'going on with' if resume else 'training'} {where} on {device}{processes}: "
         f"{start.data.name}, "
         f"{len(material.training)} photos, {len(material.validation)} for validation, "
@@ -156,11 +156,11 @@ def _train(
             where,
             material.validation,
             start.recipe.epochs,
-            terminal.note,
+            console.note,
             block.enter_context(event_file),
         )
-        should_stop = block.enter_context(terminal.stoppable())
-        bar = block.enter_context(terminal.bar("epoch"))
+        should_stop = block.enter_context(console.stoppable())
+        bar = block.enter_context(console.bar("epoch"))
 
         def on_epoch(history: "History", predict: "Predict") -> None:
             if distributed.rank() == 0:
@@ -210,7 +210,7 @@ def _prepared_run(
             lambda: store.unused_run(output) if output else store.new_run(run)
         )
         source = source or runs.Source(find_data())
-    with terminal.bar("preparing") as bar:
+    with console.bar("preparing") as bar:
         material = runs.gather(source, model.image_size, workers, bar)
     note_problems(material.problems, "left out")
     if len(set(distributed.gathered(material.data.fingerprint))) > 1:
@@ -223,7 +223,7 @@ def _prepared_run(
         )
     start = dataclasses.replace(start, data=material.data)  # it may have been moved
     if material.data.drawn:
-        terminal.note("these pictures are drawn: the network will be no good for real photos")
+        console.note("these pictures are drawn: the network will be no good for real photos")
     return where, start, material
 
 
@@ -241,18 +241,18 @@ _COLUMNS = {  # of the table of epochs: what is shown under a heading of the sam
 def _note_epoch(history: "History", *, first: bool) -> None:
     """The last epoch: in a log a sentence, on a terminal a line of a table that grows."""
     scores = history[-1]
-    if not terminal.draws():
-        terminal.note(
+    if not console.draws():
+        console.note(
             "epoch {epoch}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, "
             "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {val_photos} photos, "
             "{photos_per_second:.1f} photos/s".format(**scores)
         )
         return
     if first:
-        terminal.note("  ".join(_COLUMNS), "bold underline")
+        console.note("  ".join(_COLUMNS), "bold underline")
     best = all(scores["dice"] > before["dice"] for before in history[:-1])
     line = "  ".join(_COLUMNS.values()).format(**scores)
-    terminal.note(line + "  best" * best, "bold" if best else None)
+    console.note(line + "  best" * best, "bold" if best else None)
 
 
 def _conclude(outcome: "Outcome", where: Path) -> None:
@@ -261,16 +261,16 @@ def _conclude(outcome: "Outcome", where: Path) -> None:
     named = shlex.quote(where.name if in_cache else str(where))
     if outcome.stopped:
         go_on = f"--run {named}" if in_cache else f"--output {named}"
-        terminal.note(f"stopped in epoch {outcome.last.epoch + 1}; the run is kept in {where}")
-        terminal.note(f"next: lesionseg train --resume {go_on}")
+        console.note(f"stopped in epoch {outcome.last.epoch + 1}; the run is kept in {where}")
+        console.note(f"next: lesionseg train --resume {go_on}")
         sys.exit(130)
     if distributed.rank() > 0:
         return
     best = max(outcome.history, key=lambda scores: scores["dice"])
     size = outcome.last.model.image_size
-    terminal.note(
+    console.note(
         f"best: epoch {best['epoch']}, Dice {best['dice']:.4f}, Jaccard {best['jaccard']:.4f}, "
         f"mean of {best['val_photos']} validation photos at {size}x{size} pixels"
     )
-    terminal.note(f"next: lesionseg segment photo.jpg -o mask.png --checkpoint {named}")
+    console.note(f"next: lesionseg segment photo.jpg -o mask.png --checkpoint {named}")
     print(where / store.BEST)

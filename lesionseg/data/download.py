@@ -121,7 +121,7 @@ def download(
 
 
 def _draw(dataset: DataSet, folder: Path, report: Callable[[Progress], None]) -> Description:
-    from lesionseg.data import phantoms  # here, since it loads NumPy and Pillow
+    from lesionseg.data import synthetic  # here, since it loads NumPy and Pillow
 
     if found := _described(dataset, folder):
         return found
@@ -131,7 +131,7 @@ def _draw(dataset: DataSet, folder: Path, report: Callable[[Progress], None]) ->
     name, title, licence = dataset.name, dataset.title, dataset.licence
     drawn = Description(name, title, licence, drawn=True, splits=dict(dataset.photos))
     with _hiding(folder / name) as hidden:
-        phantoms.draw_set(hidden, lambda done, of: report(Progress("draw", name, done, of)))
+        synthetic.draw_set(hidden, lambda done, of: report(Progress("draw", name, done, of)))
         for path in sorted(hidden.iterdir()):  # LICENSE.txt after the folders
             if (final := folder / path.name).is_dir():
                 shutil.rmtree(final)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionseg import store
-from lesionseg.data.dataset import Pair, read_truth
+from lesionseg.data.discovery import Pair, read_truth
 from lesionseg.errors import LesionsegError, printable
-from lesionseg.evaluation import comparison, gallery, origin, plots
+from lesionseg.evaluation import comparison, display_paths, gallery, plots
 from lesionseg.evaluation.comparison import Comparison
 from lesionseg.evaluation.gallery import Drawn
 from lesionseg.evaluation.report import Evaluation
@@ -187,10 +187,10 @@ def _context(evaluations: Sequence[Evaluation]) -> dict[str, object]:
         "differences": list(zip(evaluations[1:], gains, strict=True)),
         "pairwise": [plots.dice_by_dice(first.scores, each.scores) for each in evaluations[1:]],
         "notes": comparison.notes(evaluations),
-        "folder": origin.short_path(folder, first) if folder else "",
-        "files": [origin.checkpoint_file(each) for each in evaluations],
-        "command": origin.short_command(first),
-        "without_score": [origin.shorter(line, first) for line in without_score],
-        "left_out": [origin.shorter(line, first) for line in first.left_out],
+        "folder": display_paths.short_path(folder, first) if folder else "",
+        "files": [display_paths.checkpoint_file(each) for each in evaluations],
+        "command": display_paths.short_command(first),
+        "without_score": [display_paths.shorter(line, first) for line in without_score],
+        "left_out": [display_paths.shorter(line, first) for line in first.left_out],
         "listed": LISTED,
     }

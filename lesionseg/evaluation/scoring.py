@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lesionseg import __version__, images, store
-from lesionseg.data.dataset import Dataset, Pair, read_truth
+from lesionseg.data.discovery import Dataset, Pair, read_truth
 from lesionseg.data.filenames import MASK, file_id, list_images, may_hold_truth
 from lesionseg.errors import LesionsegError, as_result
 from lesionseg.evaluation.report import Evaluation
@@ -14,7 +14,7 @@ from lesionseg.evaluation.thumbnails import outline
 from lesionseg.images import Mask, Probabilities
 from lesionseg.metrics import PhotoScore, confusion
 from lesionseg.network.provenance import TrainingData
-from lesionseg.segmentation.inference import Segmenter, stream
+from lesionseg.segmentation.segmenter import Segmenter, stream
 from lesionseg.threads import map_ahead
 
 _ISIC_NUMBER = re.compile(r"(?<!\d)\d{7}(?!\d)")

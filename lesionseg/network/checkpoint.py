@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lesionseg import __version__, store
 from lesionseg.errors import LesionsegError, one_line
-from lesionseg.network.model import UNet
 from lesionseg.network.provenance import Provenance, fields_of
+from lesionseg.network.unet import UNet
 
 FORMAT, VERSION = "lesionseg checkpoint", 1
 

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lesionseg import store
-from lesionseg.data.phantoms import draw
+from lesionseg.data.synthetic import draw
 from lesionseg.errors import LesionsegError
 from lesionseg.images import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
-from lesionseg.network.model import UNet
 from lesionseg.network.runtime import MASK, METADATA, PHOTO, SOFT, SOURCE, OnnxNetwork, checksum
+from lesionseg.network.unet import UNet
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram

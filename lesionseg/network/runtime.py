@@ -19,7 +19,7 @@ from lesionseg.network.device import find_device, has_cuda, memory_format
 from lesionseg.network.provenance import Provenance, fields_of
 
 if TYPE_CHECKING:
-    from lesionseg.network.model import UNet
+    from lesionseg.network.unet import UNet
 
 EXPORTED = ".onnx"
 # Unless this is set before it is imported, ONNX Runtime sends Microsoft what runs where, and keeps

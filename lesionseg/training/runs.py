@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesionseg import distributed, store
-from lesionseg.data import dataset
-from lesionseg.data.dataset import Dataset
-from lesionseg.data.prepared import Prepared, prepare
+from lesionseg.data import discovery
+from lesionseg.data.cache import Prepared, prepare
+from lesionseg.data.discovery import Dataset
 from lesionseg.errors import LesionsegError
 from lesionseg.network.provenance import TrainingData
 
@@ -28,8 +28,8 @@ class Source:
     truth: Path | None = None
 
     def find(self) -> Dataset:
-        """The pairs there; see `dataset.find`."""
-        return dataset.find(self.folder, self.photos, self.truth)
+        """The pairs there; see `discovery.find`."""
+        return discovery.find(self.folder, self.photos, self.truth)
 
     @classmethod
     def of(cls, data: TrainingData) -> "Source | None":
@@ -56,7 +56,7 @@ def gather(
     """Finds the pairs, splits them and prepares both parts at `size` x `size` pixels.
 
     Raises:
-        LesionsegError: see `dataset.find` and `prepared.prepare`.
+        LesionsegError: see `discovery.find` and `cache.prepare`.
     """
     found = source.find()
     first, second = found.split("train"), found.split("val")

@@ -25,17 +25,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lesionseg import __version__, distributed, store
 from lesionseg.config import ModelConfig, Recipe
-from lesionseg.data.batches import Batches, side_of
-from lesionseg.data.prepared import Prepared
+from lesionseg.data.cache import Prepared
+from lesionseg.data.loader import Batches, side_of
 from lesionseg.errors import LesionsegError
 from lesionseg.metrics import confusion
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import keep_freed_memory, memory_format, out_of_memory_says
 from lesionseg.network.losses import loss_of
-from lesionseg.network.model import UNet
-from lesionseg.network.normalisation import share_batches
 from lesionseg.network.provenance import TrainingData
+from lesionseg.network.sync_batchnorm import share_batches
+from lesionseg.network.unet import UNet
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
 

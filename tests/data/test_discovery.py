@@ -1,0 +1,360 @@
+"""Photos find their masks in every layout, and splits stay the same."""
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionseg.data.discovery import Dataset, find, read_pair
+from lesionseg.errors import LesionsegError
+
+
+def touch(folder: Path, *names: str) -> Path:
+    """Empty files; to find pairs, only names are read."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def pairs_in(folder: Path, count: int) -> Path:
+    for index in range(count):
+        touch(folder, f"images/p{index:03}.jpg", f"masks/p{index:03}.png")
+    return folder
+
+
+def ids(found: Dataset) -> dict[str, list[str]]:
+    return {split: [pair.id for pair in pairs] for split, pairs in found.pairs.items()}
+
+
+def names(found: Dataset) -> set[tuple[str, str]]:
+    """The names of photo and mask of every pair."""
+    return {(pair.photo.name, pair.mask.name) for pair in found.split("all")}
+
+
+# Layouts
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test", "truth"),
+    [
+        (
+            "ISBI2016_ISIC_Part1_Training_Data",
+            None,
+            "ISBI2016_ISIC_Part1_Test_Data",
+            (
+                "ISBI2016_ISIC_Part1_Training_GroundTruth",
+                None,
+                "ISBI2016_ISIC_Part1_Test_GroundTruth",
+            ),
+        ),
+        (
+            "ISIC-2017_Training_Data",
+            "ISIC-2017_Validation_Data",
+            "ISIC-2017_Test_v2_Data",
+            (
+                "ISIC-2017_Training_Part1_GroundTruth",
+                "ISIC-2017_Validation_Part1_GroundTruth",
+                "ISIC-2017_Test_v2_Part1_GroundTruth",
+            ),
+        ),
+        (
+            "ISIC2018_Task1-2_Training_Input",
+            "ISIC2018_Task1-2_Validation_Input",
+            "ISIC2018_Task1-2_Test_Input",
+            (
+                "ISIC2018_Task1_Training_GroundTruth",
+                "ISIC2018_Task1_Validation_GroundTruth",
+                "ISIC2018_Task1_Test_GroundTruth",
+            ),
+        ),
+        (
+            "DEMO_Training_Input",
+            "demo_validation_input",
+            None,
+            ("DEMO_Training_GroundTruth", "demo_validation_groundtruth", None),
+        ),
+    ],
+    ids=["2016", "2017", "2018", "demo"],
+)
+def test_official_folders(
+    tmp_path: Path,
+    train: str,
+    val: str | None,
+    test: str | None,
+    truth: tuple[str | None, ...],
+) -> None:
+    for index, (photos, masks) in enumerate(zip((train, val, test), truth, strict=True)):
+        if photos is not None:
+            for number in (2 * index, 2 * index + 1):
+                touch(tmp_path, f"{photos}/ISIC_{number}.jpg")
+                touch(tmp_path, f"{photos}/ISIC_{number}_superpixels.png")
+                touch(tmp_path, f"{masks}/ISIC_{number}_Segmentation.png")
+            touch(tmp_path, f"{photos}/._ISIC_0.jpg", f"{photos}/licence.txt")
+    found = find(tmp_path)
+    assert found.problems == ()
+    if val is None:  # the training photos are split
+        assert {split: len(of) for split, of in ids(found).items()} == {
+            "train": 1,
+            "val": 1,
+            "test": 2,
+        }
+        assert found.split_source == "seeded"
+    else:
+        assert ids(found)["train"] == ["ISIC_0", "ISIC_1"]
+        assert ids(found)["val"] == ["ISIC_2", "ISIC_3"]
+        assert found.split_source == "official folders"
+    assert ids(found).get("test") == (["ISIC_4", "ISIC_5"] if test else None)
+
+
+NAMES = [("a.jpg", "a.png"), ("B.JPEG", "b_segmentation.PNG"), ("c.webp", "C_Segmentation.bmp")]
+
+
+@pytest.mark.parametrize(("photos", "masks"), [("images", "masks"), ("Photos", "MASKS")])
+def test_a_folder_for_each(tmp_path: Path, photos: str, masks: str) -> None:
+    for photo, mask in NAMES:
+        touch(tmp_path, f"{photos}/{photo}", f"{masks}/{mask}")
+    found = find(tmp_path)
+    assert names(found) == set(NAMES)
+    assert (found.folder, found.split_source, found.problems) == (tmp_path, "seeded", ())
+    named = find(None, tmp_path / photos, tmp_path / masks)
+    assert named.pairs == found.pairs
+
+
+def test_one_folder(tmp_path: Path) -> None:
+    pairs = [*NAMES, ("d.png", "d_segmentation.png"), ("e.jpg", "e.tiff")]
+    for photo, mask in pairs:
+        touch(tmp_path, photo, mask)
+    found = find(tmp_path)
+    assert names(found) == set(pairs)
+    assert found.problems == ()
+
+
+def test_two_folders_and_the_lists_beside_them(tmp_path: Path) -> None:
+    pairs_in(tmp_path / "x", 4)
+    (tmp_path / "val.txt").write_text("p001")
+    found = find(tmp_path, tmp_path / "x" / "images", tmp_path / "x" / "masks")
+    assert found.folder == tmp_path
+    assert ids(found) == {"train": ["p000", "p002", "p003"], "val": ["p001"]}
+
+
+def test_truth_alone_pairs_each_mask_with_itself(tmp_path: Path) -> None:
+    touch(tmp_path, "A_segmentation.png", "b.png")
+    found = find(None, None, tmp_path)
+    assert found.problems == ()
+    assert sorted(pair.id for pair in found.split("all")) == ["A", "b"]
+    assert all(pair.photo == pair.mask for pair in found.split("all"))
+
+
+def test_what_has_no_partner_or_two_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "images/alone.jpg", "images/twice.jpg", "images/twice.png", "images/a.jpg")
+    touch(tmp_path, "masks/lost.png", "masks/twice.png", "masks/a.png", "masks/A_segmentation.png")
+    touch(tmp_path, "images/fine.jpg", "masks/fine.png")
+    found = find(tmp_path)
+    assert names(found) == {("fine.jpg", "fine.png")}
+    for name, problem in [
+        ("images/alone.jpg", "no mask"),
+        ("masks/lost.png", "no photo"),
+        ("images/twice.png", "a second photo of the name 'twice'; both left out"),
+        ("masks/a.png", "a second mask of the name 'a'; both left out"),
+    ]:
+        assert f"{tmp_path / name}: {problem}" in found.problems
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "no photo with a mask found; expected the official ISIC folders"),
+        (["a.jpg", "notes.txt"], r"no photo with a mask found \(.*a.jpg: no mask\); expected"),
+        (["images/a.jpg", "masks/b.png"], r"found \(.*a.jpg: no mask; .*b.png: no photo\)"),
+    ],
+)
+def test_a_folder_without_pairs(tmp_path: Path, files: list[str], message: str) -> None:
+    touch(tmp_path, *files)
+    with pytest.raises(LesionsegError, match=rf"^{tmp_path}: .*{message}"):
+        find(tmp_path)
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    touch(tmp_path, "file")
+    for name, reason in (("missing", "No such file or directory"), ("file", "Not a directory")):
+        for arguments in ((tmp_path / name,), (None, tmp_path / name, tmp_path)):
+            with pytest.raises(LesionsegError, match=rf"cannot read folder .*{name}: {reason}$"):
+                find(*arguments)
+
+
+# Splits
+
+
+def write(folder: Path, **lists: str) -> None:
+    for split, text in lists.items():
+        (folder / f"{split}.txt").write_bytes(text.replace(" ", "\n").encode())
+
+
+def test_lists_decide(tmp_path: Path) -> None:
+    pairs_in(tmp_path, 7)
+    write(
+        tmp_path,
+        train="\ufeffp000\r\np001\r\n\r\n",  # as Windows writes it
+        val="P002.jpg\np003.png",
+        test="p004_segmentation.png p004\n",
+    )
+    found = find(tmp_path)
+    assert ids(found) == {"train": ["p000", "p001"], "val": ["p002", "p003"], "test": ["p004"]}
+    assert found.split_source == "lists"
+    assert found.problems == (f"{tmp_path}: 2 photos stand in no list",)
+
+
+@pytest.mark.parametrize(
+    ("lists", "counts"),
+    [
+        ({"train": "p000"}, {"train": 1, "val": 19}),
+        ({"val": "p000 p001"}, {"train": 18, "val": 2}),
+        ({"test": "p000 p001"}, {"train": 16, "val": 2, "test": 2}),  # a tenth of the rest
+        ({"train": "p000", "test": "p001"}, {"train": 1, "val": 18, "test": 1}),
+    ],
+)
+def test_some_of_the_lists(tmp_path: Path, lists: dict[str, str], counts: dict[str, int]) -> None:
+    write(pairs_in(tmp_path, 20), **lists)
+    found = find(tmp_path)
+    assert {split: len(pairs) for split, pairs in found.pairs.items()} == counts
+    assert len(found.split("all")) == 20
+    assert found.problems == ()
+    assert found.split_source == ("lists" if {"train", "val"} & lists.keys() else "seeded")
+    for split, text in lists.items():
+        assert " ".join(ids(found)[split]) == text
+
+
+def test_a_list_names_photos_with_spaces(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{kind}/p {n}.png" for kind in ("images", "masks") for n in (1, 2)))
+    (tmp_path / "val.txt").write_text("p 2\n")
+    assert ids(find(tmp_path)) == {"train": ["p 1"], "val": ["p 2"]}
+
+
+def test_lists_of_train_and_test_leave_a_tenth_for_validation(tmp_path: Path) -> None:
+    every = [f"p{n:03}" for n in range(20)]
+    write(pairs_in(tmp_path, 20), train=" ".join(every[:10]), test=" ".join(every[10:]))
+    assert {split: len(found) for split, found in find(tmp_path).pairs.items()} == {
+        "train": 9,
+        "val": 1,
+        "test": 10,
+    }
+
+
+def test_a_folder_that_sounds_official_hides_nothing(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.jpg", "masks/a.png", "test_data/b.jpg", "images/a_segmentation.png")
+    touch(tmp_path, "images/a_overlay.png")
+    found = find(tmp_path)
+    assert names(found) == {("a.jpg", "a.png")}
+    assert found.problems == ()
+
+
+def test_a_name_in_two_splits_is_told(tmp_path: Path) -> None:
+    for split in ("Training", "Test"):
+        for name in ("a", split):
+            touch(tmp_path, f"{split}_Input/{name}.jpg", f"{split}_GroundTruth/{name}.png")
+    found = find(tmp_path)
+    assert sorted(pair.id for pair in found.split("all")) == ["Test", "Training", "a"]
+    (problem,) = found.problems
+    assert "Test_Input/a.jpg: stands in another split already" in problem
+
+
+def test_a_description_of_another_tool_is_nobodys_business(tmp_path: Path) -> None:
+    (pairs_in(tmp_path, 2) / "dataset.json").write_text('{"channel_names": {}}')
+    assert find(tmp_path).description is None
+
+
+def test_lists_come_before_official_folders(tmp_path: Path) -> None:
+    for split, name in (("Training", "a"), ("Validation", "b"), ("Test", "c")):
+        touch(tmp_path, f"{split}_Input/{name}.jpg", f"{split}_GroundTruth/{name}.png")
+    write(tmp_path, train="c", val="a", test="b")
+    assert ids(find(tmp_path)) == {"train": ["c"], "val": ["a"], "test": ["b"]}
+
+
+def test_ids_that_are_not_there_are_named(tmp_path: Path) -> None:
+    write(pairs_in(tmp_path, 2), train="p000 lost", val="p001")
+    assert find(tmp_path).problems == (f"{tmp_path / 'train.txt'}: lost has no photo with a mask",)
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({"train": "p000", "val": "p001 P000.JPG"}, "p000 stands in train.txt and in val.txt; "),
+        ({"test": "x y"}, "test.txt: none of its ids has a photo and a mask"),
+    ],
+)
+def test_lists_that_are_refused(tmp_path: Path, lists: dict[str, str], message: str) -> None:
+    write(pairs_in(tmp_path, 2), **lists)
+    with pytest.raises(LesionsegError, match=rf"^{tmp_path}.*{message}"):
+        find(tmp_path)
+
+
+def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
+    (pairs_in(tmp_path, 2) / "val.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(LesionsegError, match=r"val.txt: cannot read this list: 'utf-8' codec"):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(1, 0), (2, 1), (14, 1), (16, 2), (100, 10)])
+def test_a_tenth_is_held_out(tmp_path: Path, count: int, held_out: int) -> None:
+    found = find(pairs_in(tmp_path, count))
+    assert len(found.pairs.get("val", ())) == held_out
+    assert len(found.split("train")) == count - held_out
+    assert found.split_source == "seeded"
+
+
+def test_the_split_does_not_depend_on_folders_or_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "first", "images/twice.jpg", "images/twice.png", "masks/twice.png")
+    first = find(pairs_in(tmp_path / "first", 40))
+    assert first.problems
+    for index in range(40):
+        touch(tmp_path / "second", f"P{index:03}.JPG", f"p{index:03}_segmentation.png")
+    listing = Path.iterdir
+
+    def shuffled(folder: Path) -> Iterable[Path]:
+        return random.Random(7).sample(paths := list(listing(folder)), len(paths))
+
+    monkeypatch.setattr(Path, "iterdir", shuffled)
+    assert find(tmp_path / "first") == first
+    second = find(tmp_path / "second")
+    for split, found in ids(second).items():
+        assert [name.lower() for name in found] == ids(first)[split]
+    assert ids(first)["val"] != [f"p{index:03}" for index in range(4)]
+
+
+def test_a_split_that_is_not_there(tmp_path: Path) -> None:
+    found = find(pairs_in(tmp_path, 3))
+    with pytest.raises(LesionsegError, match=r"in split 'test'; there are: train 2, val 1$"):
+        found.split("test")
+
+
+# Reading
+
+
+@pytest.fixture
+def pair_folder(tmp_path: Path) -> Path:
+    mask = np.zeros((40, 60), np.uint8)
+    mask[:20] = 255
+    Image.new("RGB", (60, 40), (250, 100, 50)).save(tmp_path / "a.jpg")
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    return tmp_path
+
+
+def test_a_pair_is_read_at_the_size_of_the_network(pair_folder: Path) -> None:
+    photo, mask = read_pair(find(pair_folder).split("all")[0], 16)
+    assert photo.shape == (16, 16, 3)
+    assert (np.abs(photo.astype(int) - (250, 100, 50)) < 4).all()
+    assert (mask == (np.arange(16) < 8)[:, np.newaxis]).all()
+
+
+def test_a_mask_of_another_size_is_refused(pair_folder: Path) -> None:
+    Image.new("L", (40, 60)).save(pair_folder / "a.png")
+    message = f"^{pair_folder}/a.png: expected a mask of 60x40 pixels as its photo, got 40x60$"
+    with pytest.raises(LesionsegError, match=message):
+        read_pair(find(pair_folder).split("all")[0], 16)

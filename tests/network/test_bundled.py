@@ -1,0 +1,214 @@
+"""The weights that come with the package, whatever network they are of; and how they are made."""
+
+import dataclasses
+import json
+import os
+import re
+import runpy
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from helpers import DATA, SIZE, begun, drawing, saved, torch_network, write_pairs
+
+from lesionseg import images, store
+from lesionseg.data import discovery
+from lesionseg.evaluation import scoring
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.export import OPSET
+from lesionseg.network.runtime import EXPORTED, METADATA, SOURCE, OnnxNetwork, checksum
+from lesionseg.segmentation.segmenter import load
+
+GRAPH = store.BUNDLED_FILE.with_suffix(EXPORTED)
+CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
+ABSOLUTE = re.compile(r"(?:^|[\s='\"])(?:[/~\\]|[A-Za-z]:[/\\])")
+SCRIPT = Path(__file__).parents[2] / "scripts" / "bundle.py"
+REAL = os.environ.get("LESIONSEG_TEST_DATA")
+
+
+@cache
+def bundled() -> Checkpoint:
+    return checkpoints.load(store.BUNDLED_FILE)
+
+
+def texts(value: Any) -> Iterator[str]:
+    """All text in a checkpoint's content."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from texts([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from texts(inner)
+
+
+def kernels(checkpoint: Checkpoint) -> set[torch.dtype]:
+    weights = checkpoint.weights.items()
+    return {value.dtype for name, value in weights if name.endswith("weight") and value.ndim == 4}
+
+
+def deflated(path: Path) -> int:
+    """The bytes that a file takes in a wheel, which is a zip."""
+    packed = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return len(packed.compress(path.read_bytes()) + packed.flush())
+
+
+def test_the_wheel_is_small() -> None:
+    package = store.BUNDLED_FILE.parent.parent
+    files = [path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert {store.BUNDLED_FILE, GRAPH} <= {*files}
+    assert sum(deflated(path) + 500 for path in files) <= 10e6  # with names and the like of each
+
+
+def test_the_graph_refers_to_the_kernels_of_the_checkpoint() -> None:
+    model = onnx.load(GRAPH, load_external_data=False)
+    outside = {
+        each.name: {entry.key: entry.value for entry in each.external_data}
+        for each in model.graph.initializer
+        if each.external_data
+    }
+    assert {entry["location"] for entry in outside.values()} == {store.BUNDLED_FILE.name}
+    content = store.BUNDLED_FILE.read_bytes()
+    for name, value in bundled().weights.items():
+        if value.dtype == torch.float16:
+            entry = outside.pop(f"network.{name}_half")
+            first, length = int(entry["offset"]), int(entry["length"])
+            assert content[first : first + length] == value.numpy().tobytes(), name
+    assert not outside
+    assert not any(node.metadata_props for node in model.graph.node)  # of another machine's folders
+
+
+def test_the_graph_is_that_of_this_very_checkpoint() -> None:
+    assert OnnxNetwork(GRAPH).source == checksum(store.BUNDLED_FILE)
+    assert onnx.load(GRAPH, load_external_data=False).opset_import[0].version == OPSET
+
+
+@pytest.mark.skipif(not CARD.is_file(), reason="the card is not beside the tests")
+def test_the_card_names_both_files() -> None:
+    rows = re.findall(
+        r"^\| `([^`]+)` \| ([\d,]+) bytes.*`([0-9a-f]{64})` \|$", CARD.read_text(), re.M
+    )
+    assert {(name, int(size.replace(",", "")), digest) for name, size, digest in rows} == {
+        (path.name, path.stat().st_size, checksum(path)) for path in (store.BUNDLED_FILE, GRAPH)
+    }
+
+
+def test_kernels_alone_are_in_half_precision() -> None:
+    assert kernels(bundled()) == {torch.float16}
+    others = [value.dtype for value in bundled().weights.values() if value.ndim != 4]
+    assert torch.float16 not in others
+    assert {value.dtype for value in bundled().network().parameters()} == {torch.float32}
+
+
+def test_it_says_how_it_was_made() -> None:
+    made = bundled()
+    assert re.match(r"lesionseg train\b", made.command)
+    assert re.fullmatch(r"[0-9a-f]{7,40}", made.commit)
+    assert made.version
+    assert 0 < made.epoch <= made.recipe.epochs
+    assert 0 < made.scores["jaccard"] < made.scores["dice"] < 1
+    assert made.scores["val_photos"] == len(made.data.val_ids) > 0
+    assert not {*made.data.train_ids} & {*made.data.val_ids}
+    assert not made.data.drawn
+
+
+def test_it_tells_nothing_of_another_machine() -> None:
+    made = bundled()
+    assert (made.data.folder, made.data.photos_folder, made.data.truth_folder) == ("", "", "")
+    assert made.training is None
+    content = torch.load(store.BUNDLED_FILE, weights_only=True)
+    assert [text for text in texts(content) if ABSOLUTE.search(text)] == []
+    assert OnnxNetwork(GRAPH).provenance.plain() == made.plain()
+    model = onnx.load(GRAPH, load_external_data=False)
+    assert {each.key for each in model.metadata_props} == {METADATA, SOURCE}
+    assert not model.doc_string
+    assert not model.graph.doc_string
+
+
+@pytest.mark.parametrize(
+    ("text", "absolute"),
+    [
+        *((text, True) for text in ("/a", "train --data /a/b", "--data=/a", "'/a b'", "~/a")),
+        *((text, True) for text in (r"C:\a", "--data d:/a", r"\\server\a")),
+        *((text, False) for text in ("", "--data isic256", "a/b", "../a", "and/or", "a: b")),
+    ],
+)
+def test_what_an_absolute_path_is(text: str, absolute: bool) -> None:
+    assert bool(ABSOLUTE.search(text)) == absolute
+
+
+@pytest.mark.skipif(REAL is None, reason="LESIONSEG_TEST_DATA names no real photos")
+def test_it_finds_lesions_on_photos_that_it_was_not_trained_on() -> None:
+    pairs = discovery.find(Path(REAL or "") / "isic256").split("val")[:40]
+    assert not {pair.id for pair in pairs} & {*bundled().data.train_ids}
+    scored = scoring.evaluate(load(store.BUNDLED, "cpu"), pairs, batch_size=4, workers=1)
+    dice = [score.confusion.dice for score in scored.scores]
+    assert len(dice) == 40
+    assert sum(dice) / len(dice) >= 0.8
+
+
+@pytest.mark.skipif(not SCRIPT.is_file(), reason="scripts/ is not in a source archive")
+def test_how_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_pairs(tmp_path / "data", 0, 1, 2)
+    (data / "val.txt").write_text("ISIC_0000001\nISIC_0000002")
+    ids = {"train_ids": ("ISIC_0000000",), "val_ids": ("ISIC_0000001", "ISIC_0000002")}
+    about = dataclasses.replace(DATA, **ids)  # type: ignore[arg-type]
+    trained = dataclasses.replace(
+        begun(2, seed=3),
+        data=dataclasses.replace(about, folder="a", photos_folder="b", truth_folder="c"),
+        command="lesionseg train",
+        epoch=5,
+        training={"history": []},
+    )
+    checkpoints.save(trained, tmp_path / "run" / store.BEST)
+    target = tmp_path / "new.pt"
+    words = (tmp_path / "run", "--data", data, "--commit", "abc1234", "--output", target)
+    monkeypatch.setattr(sys, "argv", ["bundle.py", *map(str, words)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    told = json.loads(capsys.readouterr().out)
+    made = checkpoints.load(target)
+    assert made.data == about
+    assert (made.command, made.commit, made.epoch) == ("lesionseg train", "abc1234", 5)
+    assert made.training is None
+    assert kernels(made) == {torch.float16}
+    for name, value in trained.weights.items():
+        if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            assert torch.equal(made.weights[name], value.to(made.weights[name].dtype)), name
+    network = trained.network()
+    name, first = next(
+        each for each in network.named_modules() if isinstance(each[1], torch.nn.BatchNorm2d)
+    )
+    seen: list[torch.Tensor] = []
+    first.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    shrunk = discovery.read_pair(discovery.find(data).split("train")[0], SIZE)[0]
+    with torch.inference_mode():
+        network(torch.from_numpy(shrunk.copy()).permute(2, 0, 1)[None])
+    assert torch.allclose(made.weights[f"{name}.running_mean"], seen[0].mean((0, 2, 3)), atol=1e-4)
+    pairs = discovery.find(data).split("val")
+    scored = scoring.evaluate(load(target, "cpu"), pairs, batch_size=1, workers=1)
+    dice = [score.confusion.dice for score in scored.scores]
+    assert made.scores["dice"] == told["dice"] == pytest.approx(sum(dice) / 2)
+    assert made.scores["val_photos"] == told["val_photos"] == 2
+    graph = target.with_suffix(EXPORTED)
+    for path in (target, graph):
+        assert told[path.name] == [path.stat().st_size, checksum(path)]
+    assert sorted(path.name for path in tmp_path.glob("new*")) == ["new.onnx", "new.pt"]
+    exported = OnnxNetwork(graph)
+    assert exported.source == checksum(target)
+    assert exported.provenance.plain() == made.plain()
+    photo = np.stack([images.shrink(drawing(0)[0], SIZE)])
+    assert np.abs(exported(photo) - torch_network(made)(photo)).max() < 1e-5
+
+
+def test_a_whole_network_is_not_halved_by_itself(tmp_path: Path) -> None:
+    assert kernels(checkpoints.load(saved(tmp_path / "a.pt"))) == {torch.float32}

@@ -1,0 +1,250 @@
+"""Photos become masks: at the photo's size, in order, a few at a time."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import SIZE, begun, drawing, saved, segmenter, torch_network, write_photo
+from PIL import Image
+
+from lesionseg import images, store
+from lesionseg.errors import LesionsegError
+from lesionseg.images import Mask, Probabilities
+from lesionseg.segmentation import quality
+from lesionseg.segmentation.segmenter import Segmenter, load, stream
+
+
+@cache
+def every(threshold: float) -> Segmenter:
+    """The network of the tests, with all regions that it finds."""
+    return Segmenter(torch_network(begun(2, seed=3)), threshold, all_regions=True)
+
+
+def test_a_file_and_its_array_give_the_same(tmp_path: Path) -> None:
+    path = write_photo(tmp_path / "photo.png")
+    photo, _ = drawing(0)
+    results = [every(0.5)(path), every(0.5)(str(path)), every(0.5)(photo)]
+    for result in results:
+        assert result.mask.shape == result.probabilities.shape == photo.shape[:2]
+        assert result.mask.dtype == np.bool_
+        assert result.probabilities.dtype == np.float32
+        assert 0 <= result.probabilities.min() < 0.5 < result.probabilities.max() <= 1
+        assert (result.probabilities == results[0].probabilities).all()
+        assert (result.mask == (result.probabilities > 0.5)).all()
+        assert result.quality == results[0].quality
+
+
+def test_a_turned_photo_gets_an_upright_mask(tmp_path: Path) -> None:
+    upright = Image.fromarray(drawing(0)[0])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter, clockwise, to see it upright
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    turned = segmenter()(tmp_path / "turned.png")
+    assert turned.mask.shape == (upright.height, upright.width)
+    assert upright.height != upright.width
+    assert (turned.mask == segmenter()(np.asarray(upright)).mask).all()
+
+
+def test_soft_maps_are_enlarged_first_and_thresholded_after() -> None:
+    photo, _ = drawing(1)
+    soft = segmenter().predict([images.shrink(photo, SIZE)])
+    assert soft.shape == (1, SIZE, SIZE)
+    assert soft.dtype == np.float32
+    expected = images.enlarge(soft[0], *photo.shape[:2]) > 0.5
+    thresholded_first = images.enlarge((soft[0] > 0.5).astype(np.float32), *photo.shape[:2]) > 0.5
+    assert (every(0.5)(photo).mask == expected).all()
+    assert (expected != thresholded_first).any()
+
+
+def test_probabilities_are_all_that_the_network_saw() -> None:
+    photo, _ = drawing(1)
+    (soft,) = segmenter().predict([images.shrink(photo, SIZE)])
+    for network in (segmenter(), every(0.5)):
+        result = network(photo)
+        assert (result.soft == soft).all()
+        assert (result.probabilities == images.enlarge(soft, *photo.shape[:2])).all()
+        assert result.probabilities is result.probabilities  # made once
+
+
+ISLANDS = np.full((8, 8), 0.1, np.float32)
+ISLANDS[1:5, 1:5] = 0.9
+ISLANDS[2:4, 2:4] = 0.2  # a hole
+ISLANDS[6:, 6:] = 0.7
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (5, 3)])
+def test_the_largest_region_or_all_of_them(rows: int, columns: int) -> None:
+    one, whole = (
+        network.at_size(ISLANDS, 8 * rows, 8 * columns) for network in (segmenter(), every(0.5))
+    )
+    largest = np.zeros((8, 8), bool)
+    largest[1:5, 1:5] = True
+    for found, expected in ((one, largest), (whole, ISLANDS > 0.5)):
+        assert found.mask.shape == (8 * rows, 8 * columns)
+        middles = found.mask[rows // 2 :: rows, columns // 2 :: columns]
+        assert (middles == expected).all()
+    assert (whole.mask == (whole.probabilities > 0.5)).all()
+    assert (one.probabilities == whole.probabilities).all()
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+def test_quality_is_that_of_the_whole_map(threshold: float) -> None:
+    unsure = ISLANDS.copy()
+    unsure[0, 6:] = (0.31, 0.47)  # in no mask's largest region
+    expected = quality.agreement(unsure, threshold)
+    assert 0 < expected < 1
+    for all_regions in (False, True):
+        network = Segmenter(torch_network(begun()), threshold, all_regions=all_regions)
+        assert network.at_size(unsure, 20, 30).quality == expected
+    photo, _ = drawing(0)
+    (soft,) = every(threshold).predict([images.shrink(photo, SIZE)])
+    assert every(threshold)(photo).quality == quality.agreement(soft, threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.4, 0.6])
+def test_the_threshold(threshold: float) -> None:
+    result = every(threshold)(drawing(0)[0])
+    assert (result.mask == (result.probabilities > threshold)).all()
+    assert (result.mask != (result.probabilities > 0.5)).any()
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_a_threshold_that_is_no_probability(threshold: float) -> None:
+    with pytest.raises(LesionsegError, match=r"^threshold: expected 0 to 1, got"):
+        Segmenter(torch_network(begun()), threshold)
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        np.zeros((40, 40), np.uint8),
+        np.zeros((40, 40, 4), np.uint8),
+        np.zeros((3, 40, 40), np.uint8),
+        np.zeros((1, 40, 40, 3), np.uint8),
+        np.zeros((40, 40, 3), np.float32),
+        np.zeros((0, 40, 3), np.uint8),
+    ],
+    ids=lambda photo: f"{photo.shape} {photo.dtype}",
+)
+def test_an_array_that_is_no_photo(photo: Any) -> None:
+    with pytest.raises(LesionsegError, match=r"^expected a photo of \(H, W, 3\) uint8, got "):
+        segmenter()(photo)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 200), (SIZE, SIZE), (33, 31)])
+def test_photos_of_odd_sizes(shape: tuple[int, int]) -> None:
+    assert segmenter()(np.zeros((*shape, 3), np.uint8)).mask.shape == shape
+
+
+def test_bad_photos(tmp_path: Path) -> None:
+    with pytest.raises(LesionsegError, match="no such file"):
+        segmenter()(tmp_path / "none.png")
+    with pytest.raises(LesionsegError, match="no device 'abacus'"):
+        Segmenter(torch_network(begun(), "abacus"))
+
+
+def test_which_checkpoint_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(device="cpu").path == store.BUNDLED_FILE
+    old = saved(store.runs_dir() / "old" / "best.pt", seed=1)
+    new = saved(store.runs_dir() / "new" / "best.pt", seed=2)
+    other = saved(tmp_path / "other.pt", seed=3)
+    later = old.stat().st_mtime_ns + 10**9
+    os.utime(new, ns=(later, later))
+
+    def seed(loaded: Segmenter) -> int:
+        return loaded.checkpoint.recipe.seed
+
+    assert seed(load(device="cpu")) == 2
+    assert seed(load("old", "cpu")) == seed(load(old, "cpu")) == seed(load(old.parent, "cpu")) == 1
+    monkeypatch.setenv(store.CHECKPOINT_VARIABLE, str(other))
+    loaded = load(device="cpu", threshold=0.25)
+    assert (seed(loaded), loaded.path, loaded.threshold) == (3, other, 0.25)
+    assert not loaded.all_regions
+    assert load("old", "cpu", all_regions=True).all_regions
+    assert seed(load("old", "cpu")) == 1
+    assert load(store.BUNDLED, "cpu").path == store.BUNDLED_FILE
+
+
+def masks_of(
+    paths: list[Path], batch_size: int, workers: int
+) -> list[tuple[Path, Mask | LesionsegError]]:
+    def finish(path: Path, soft: Probabilities, size: tuple[int, int]) -> Mask:
+        if path.stem == "unlucky":
+            raise LesionsegError("the disk is full")
+        return segmenter().at_size(soft, *size).mask
+
+    return list(
+        stream(
+            segmenter(), paths, lambda path: path, finish, batch_size=batch_size, workers=workers
+        )
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_a_stream_keeps_its_order_and_goes_on_after_errors(
+    tmp_path: Path, batch_size: int, workers: int
+) -> None:
+    names = ["a", "missing", "b", "unlucky", "text", "c", "d", "last"]
+    paths = [tmp_path / f"{name}.png" for name in names]
+    for index, path in enumerate(paths):
+        if path.stem == "text":
+            path.write_text("no photo")
+        elif path.stem != "missing":
+            write_photo(path, index)
+    results = masks_of(paths, batch_size, workers)
+    assert [path for path, _ in results] == paths
+    said = {path.stem: str(found) for path, found in results if isinstance(found, LesionsegError)}
+    assert said.keys() == {"missing", "unlucky", "text"}
+    assert "missing.png: no such file" in said["missing"]
+    assert said["unlucky"] == "the disk is full"
+    for path, found in results:
+        if not isinstance(found, LesionsegError):
+            assert (found == segmenter()(path).mask).all(), path.name
+
+
+def test_a_stream_of_nothing_and_of_errors_alone(tmp_path: Path) -> None:
+    assert masks_of([], 4, 2) == []
+    missing = [tmp_path / str(number) for number in range(9)]
+    results = masks_of(missing, 4, 2)
+    assert [path for path, _ in results] == missing
+    assert all(isinstance(found, LesionsegError) for _, found in results)
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (4, 2)])
+def test_a_stream_runs_only_a_little_ahead(tmp_path: Path, batch_size: int, workers: int) -> None:
+    photo = write_photo(tmp_path / "a.png")
+    pulled = 0
+
+    def items() -> Iterator[int]:
+        nonlocal pulled
+        for number in itertools.count():  # without an end: reading it all would never return
+            pulled += 1
+            yield number
+
+    results = stream(
+        segmenter(),
+        items(),
+        lambda _: photo,
+        lambda number, *_: number,
+        batch_size=batch_size,
+        workers=workers,
+    )
+    for done, (item, result) in enumerate(itertools.islice(results, 30), start=1):
+        assert item == result == done - 1
+        assert pulled - done <= 2 * batch_size + 4 * workers + 2
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_out_of_memory_in_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Segmenter, photos: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr(Segmenter, "predict", full)
+    with pytest.raises(LesionsegError, match=r"^out of memory; lower --batch-size or --workers$"):
+        masks_of([write_photo(tmp_path / "a.png")], 1, 1)

@@ -1,0 +1,89 @@
+"""What `lesionseg train` shows: pictures in the run's folder, a table on a terminal."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import SIZE, write_pairs
+from PIL import Image
+
+from lesionseg import store
+from lesionseg.cli import app, console
+
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """`train` within this process: exit status and standard error."""
+    data = write_pairs(tmp_path / "data", 1, 2, 3, 4)
+
+    def run(*words: object) -> tuple[int, str]:
+        small = ("--width", 1, "--image-size", SIZE, "--workers", 1, "--data", data)
+        words = ("lesionseg", "train", "--run", "mine", *words)
+        typed = words if "--resume" in words else (*words, *small)
+        monkeypatch.setattr(sys, "argv", [*map(str, typed)])
+        with pytest.raises(SystemExit) as ended:
+            app.main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, capsys.readouterr().err
+
+    return run
+
+
+def test_pictures_lie_in_the_runs_folder(train: Command) -> None:
+    assert train("--epochs", 1)[0] == 0
+    for name in ("curves.png", "samples.png"):
+        with Image.open(store.runs_dir() / "mine" / name) as picture:
+            assert len(set(picture.convert("L").tobytes())) > 50  # shades
+
+
+def test_a_log_has_a_plain_line_an_epoch(train: Command) -> None:
+    _, said = train("--epochs", 2)
+    lines = [line for line in said.splitlines() if line.startswith("epoch ")]
+    assert [line[:13] for line in lines] == ["epoch 1: loss", "epoch 2: loss"]
+    assert "photos/s" in lines[0]
+    assert "\x1b" not in said
+
+
+def test_a_terminal_has_a_table_that_grows(train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "draws", lambda: True)
+
+    def table(said: str) -> list[str]:
+        lines = said.splitlines()
+        start = next(n for n, line in enumerate(lines) if line.startswith("epoch  "))
+        return [line for line in lines[start:] if not line.startswith(("best", "next"))]
+
+    heading, first, second = table(train("--epochs", 2)[1])
+    assert heading.split("  ")[0] == "epoch"
+    assert first.split()[0] == "1"
+    assert first.endswith("best")
+    assert second.split()[0] == "2"
+    for line in (first, second):
+        assert len(line.removesuffix("  best")) == len(heading)
+        assert line[heading.index("Jaccard") :].split()[0].count(".") == 1
+    heading_again, third = table(train("--resume", "--epochs", 3)[1])
+    assert heading_again == heading
+    assert third.split()[0] == "3"
+
+
+def test_tensorboard_files(train: Command) -> None:
+    pytest.importorskip("tensorboardX")
+    assert train("--epochs", 1, "--tensorboard")[0] == 0
+    assert train("--resume", "--epochs", 2, "--tensorboard")[0] == 0
+    assert len(list((store.runs_dir() / "mine").glob("events.out.tfevents.*"))) == 2
+
+
+def test_tensorboard_without_its_package(train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tensorboardX" else found(name)
+    )
+    status, said = train("--epochs", 1, "--tensorboard")
+    assert (status, said.count("\n")) == (1, 1)
+    assert "pip install 'lesionseg[tensorboard]'" in said
+    assert not (store.runs_dir() / "mine").exists()
