@@ -14,11 +14,11 @@ Research use only; not a medical device.
 from typing import TYPE_CHECKING, Any
 
 from lesionseg.errors import LesionsegError
+from lesionseg.version import __version__
 
 if TYPE_CHECKING:
     from lesionseg.segmentation.segmenter import Segmentation, Segmenter, load
 
-__version__ = "0.1.0"
 __all__ = ["LesionsegError", "Segmentation", "Segmenter", "__version__", "load"]
 
 

@@ -1,4 +1,4 @@
-"""Where things are kept: the cache folder, the data sets, the runs; and how files are written.
+"""Where things are kept: the cache folder, the data sets, the runs.
 
     <cache>/data/<name>/         a downloaded or drawn data set
     <cache>/prepared/<hash>/     photos and masks at the network's size, made again when lost
@@ -8,19 +8,13 @@
 """
 
 import os
-import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
 
 from lesionseg.errors import LesionsegError
-
-if sys.platform != "win32":
-    import fcntl
 
 CACHE_VARIABLE = "LESIONSEG_CACHE_DIR"
 CHECKPOINT_VARIABLE = "LESIONSEG_CHECKPOINT"
@@ -139,64 +133,3 @@ def find_checkpoint(named: str | None = None) -> Path:
         f"no checkpoint {named!r}{f' (from ${CHECKPOINT_VARIABLE})' if variable else ''}: "
         f"neither a file, nor a run under {runs_dir()}; {known}"
     )
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error.
-
-    The final name holds either the whole new file or what stood there before. A path that is
-    not a regular file (`/dev/null`, a named pipe) is handed out as it is. Folders are made.
-
-    Raises:
-        LesionsegError: the operating system refuses (no space, no permission, a folder there, a
-            file in place of its folder).
-    """
-    temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        if path.is_dir():
-            raise LesionsegError(f"cannot write {path}: it is a folder; name a file")
-        if path.exists() and not path.is_file():
-            yield path
-            return
-        if path.parent.exists() and not path.parent.is_dir():
-            raise LesionsegError(f"cannot write {path}: {path.parent} is no folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise LesionsegError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def write(path: Path, content: bytes | str) -> None:
-    """Writes a whole file as `replacing` does, text as UTF-8. Raises as `replacing`."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keeps a second process out of `folder`, which exists; the lock ends with the process.
-
-    Raises:
-        LesionsegError: another process is in it.
-    """
-    if sys.platform == "win32":  # where a folder cannot be locked so
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LesionsegError(
-                f"another process is writing to {folder}; wait for it, or name another folder"
-            ) from error
-        except OSError:
-            pass  # a network drive without locks
-        yield
-    finally:
-        os.close(handle)

@@ -19,7 +19,7 @@ from onnx import StringStringEntryProto, TensorProto, helper
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor
 
-from lesionseg import store
+from lesionseg import files, store
 from lesionseg.data.cache import Prepared
 from lesionseg.data.loader import Batches
 from lesionseg.evaluation.scoring import evaluate
@@ -123,9 +123,9 @@ def main() -> None:
     scores |= {"failures": summary.failures, "val_photos": summary.photos}
     checkpoints.save(dataclasses.replace(bundled, scores=scores), given.output)
     graph = given.output.with_suffix(EXPORTED)
-    store.write(graph, _graph(given.output))
-    files = {path.name: [path.stat().st_size, checksum(path)] for path in (given.output, graph)}
-    print(json.dumps({**scores, **files}, indent=2))
+    files.write(graph, _graph(given.output))
+    sizes = {path.name: [path.stat().st_size, checksum(path)] for path in (given.output, graph)}
+    print(json.dumps({**scores, **sizes}, indent=2))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+LINT_IMPORTS = str(Path(sys.executable).with_name("lint-imports"))
 CHECKS = (
-    ("ruff", "format", "--check"),
-    ("ruff", "check"),
-    ("mypy",),
-    ("pytest",),
+    (sys.executable, "-m", "ruff", "format", "--check"),
+    (sys.executable, "-m", "ruff", "check"),
+    (sys.executable, "-m", "mypy"),
+    (LINT_IMPORTS,),
+    (sys.executable, "-m", "pytest"),
 )
 
 for check in CHECKS:
-    print("$", *check, flush=True)
-    if status := subprocess.run([sys.executable, "-m", *check], check=False).returncode:
+    print("$", Path(check[0]).name, *check[1:], flush=True)
+    if status := subprocess.run(check, check=False).returncode:
         sys.exit(status)

@@ -6,7 +6,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from lesionseg import store
+from lesionseg import files, store
 from lesionseg.errors import LesionsegError
 
 
@@ -188,7 +188,7 @@ def test_a_wrong_name_lists_the_right_ones() -> None:
 def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "new" / "folder" / "file"
     for text in ("first", "second"):
-        with store.replacing(target) as temporary:
+        with files.atomic_write(target) as temporary:
             assert temporary.parent == target.parent
             temporary.write_text(text)
             assert not target.exists() or target.read_text() != text
@@ -196,7 +196,7 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
 
 
 def write_half(target: Path, error: BaseException) -> None:
-    with store.replacing(target) as temporary:
+    with files.atomic_write(target) as temporary:
         temporary.write_text("half of the n")
         raise error
 
@@ -218,7 +218,7 @@ def test_an_error_of_the_operating_system_is_told_in_one_line(tmp_path: Path) ->
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     with (
         pytest.raises(LesionsegError, match=rf"^cannot write {tmp_path}: it is a folder; name a "),
-        store.replacing(tmp_path),
+        files.atomic_write(tmp_path),
     ):
         pytest.fail("the block began")
 
@@ -230,7 +230,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         pytest.raises(
             LesionsegError, match=rf"^cannot write {target}: {target.parent} is no folder$"
         ),
-        store.replacing(target),
+        files.atomic_write(target),
     ):
         pytest.fail("the block began")
     assert contents(tmp_path) == {"file": "kept"}
@@ -238,13 +238,13 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_a_device_is_written_to_as_it_is() -> None:
-    with store.replacing(Path("/dev/null")) as path:
+    with files.atomic_write(Path("/dev/null")) as path:
         assert path == Path("/dev/null")
         path.write_text("text")
     assert Path("/dev/null").is_char_device()
     with (
         pytest.raises(LesionsegError, match=r"^cannot write /dev/full: No space left on device$"),
-        store.replacing(Path("/dev/full")) as path,
+        files.atomic_write(Path("/dev/full")) as path,
     ):
         path.write_text("text")
 
@@ -253,7 +253,7 @@ def test_a_device_is_written_to_as_it_is() -> None:
 def test_a_file_has_the_usual_permissions(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        with store.replacing(tmp_path / "file") as temporary:
+        with files.atomic_write(tmp_path / "file") as temporary:
             temporary.write_text("text")
     finally:
         os.umask(before)
@@ -266,7 +266,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
     try:
         with (
             pytest.raises(LesionsegError, match=r"^cannot write .*: Permission denied$"),
-            store.replacing(tmp_path / "file") as temporary,
+            files.atomic_write(tmp_path / "file") as temporary,
         ):
             temporary.write_text("text")
     finally:

@@ -10,9 +10,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from lesionseg import __version__
 from lesionseg.cli import console
 from lesionseg.errors import LesionsegError, one_line
+from lesionseg.version import __version__
 
 COMMANDS = {  # name: room, and the function in it
     "download": ("download", "download"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionseg import distributed, store
+from lesionseg import distributed, files, store
 from lesionseg.cli import console
 from lesionseg.cli.options import (
     CLASSIC,
@@ -149,7 +149,7 @@ def _train(
     with ExitStack() as block:
         if distributed.rank() == 0:
             where.mkdir(parents=True, exist_ok=True)
-            block.enter_context(store.alone(where))
+            block.enter_context(files.exclusive_lock(where))
             if not resume:
                 store.unused_run(where)  # another run may have been quicker
         album = Album(

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from lesionseg import store
+from lesionseg import files, store
 from lesionseg.errors import LesionsegError
 
 Split = Literal["train", "val", "test"]
@@ -120,7 +120,7 @@ def write_description(folder: Path, description: Description) -> None:
         LesionsegError: the file cannot be written.
     """
     fields = {"format": _FORMAT, "version": _VERSION, **asdict(description)}
-    store.write(folder / DESCRIPTION, json.dumps(fields, indent=2) + "\n")
+    files.write(folder / DESCRIPTION, json.dumps(fields, indent=2) + "\n")
 
 
 def _damaged(path: Path) -> LesionsegError:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lesionseg import store
+from lesionseg import files, store
 from lesionseg.data import catalog, transfer
 from lesionseg.data.catalog import BASES, DATASETS, Archive, DataSet, Description
 from lesionseg.data.unpack import unpack, unpacked_bytes
@@ -105,7 +105,7 @@ def download(
     try:
         folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        with store.alone(folder):
+        with files.exclusive_lock(folder):
             if dataset.drawn:
                 return _draw(dataset, folder, report)
             wish = _Wish(dataset, folder, tuple(bases), archives, shrink, report, tell, patience)

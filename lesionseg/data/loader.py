@@ -12,7 +12,6 @@ from lesionseg import distributed
 from lesionseg.config import Recipe
 from lesionseg.data.augmentation import augment
 from lesionseg.data.cache import Prepared
-from lesionseg.network.device import memory_format
 from lesionseg.threads import map_ahead
 
 
@@ -22,10 +21,16 @@ def side_of(recipe: Recipe, size: int, epoch: int) -> int:
 
 
 class Batches:
-    """Photos and masks of a prepared set, on their way to a device."""
+    """Photos and masks of a prepared set, on their way to a device.
 
-    def __init__(self, data: Prepared, device: torch.device) -> None:
-        self.data, self._device, self._layout = data, device, memory_format(device)
+    Args:
+        data: the prepared set.
+        device: where the network runs.
+        layout: memory format of the photos that the network is fastest with.
+    """
+
+    def __init__(self, data: Prepared, device: torch.device, layout: torch.memory_format) -> None:
+        self.data, self._device, self._layout = data, device, layout
 
     def __len__(self) -> int:
         return len(self.data)

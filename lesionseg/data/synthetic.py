@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg import store
+from lesionseg import files
 from lesionseg.images import Mask, Photo, mask_png, photo_jpeg
 
 Rng = np.random.Generator
@@ -71,11 +71,11 @@ def draw_set(
         for _ in range(count):
             done += 1
             photo, mask = draw(seed, done)
-            store.write(inputs / f"DEMO_{done:07d}.jpg", photo_jpeg(photo))
-            store.write(truths / f"DEMO_{done:07d}_segmentation.png", mask_png(mask))
+            files.write(inputs / f"DEMO_{done:07d}.jpg", photo_jpeg(photo))
+            files.write(truths / f"DEMO_{done:07d}_segmentation.png", mask_png(mask))
             if on_progress:
                 on_progress(done, total)
-    store.write(folder / "LICENSE.txt", _LICENSE)
+    files.write(folder / "LICENSE.txt", _LICENSE)
 
 
 def draw(seed: int, index: int) -> tuple[Photo, Mask]:

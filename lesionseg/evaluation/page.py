@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lesionseg import store
+from lesionseg import files
 from lesionseg.data.discovery import Pair, read_truth
 from lesionseg.errors import LesionsegError, printable
 from lesionseg.evaluation import comparison, display_paths, gallery, plots
@@ -116,7 +116,7 @@ def write(
 
     context = {**_context(evaluations), "groups": groups, "numbers": numbers, "cards": cards()}
     with (
-        store.replacing(path) as temporary,
+        files.atomic_write(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
     ):
         for part in template.generate(context):

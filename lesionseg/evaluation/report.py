@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lesionseg import store
+from lesionseg import files
 from lesionseg.errors import printable
 from lesionseg.metrics import (
     FAILURE_BELOW,
@@ -130,10 +130,10 @@ def write_files(
     Raises:
         LesionsegError: the files cannot be written.
     """
-    store.write(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    files.write(folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     # A file name of undecodable bytes is no UTF-8 either: its odd bytes are written as \udcff.
     with (
-        store.replacing(folder / SCORES) as path,
+        files.atomic_write(folder / SCORES) as path,
         path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         table = csv.writer(file, lineterminator="\n")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from lesionseg import __version__, images, store
+from lesionseg import files, images
 from lesionseg.data.discovery import Dataset, Pair, read_truth
 from lesionseg.data.filenames import MASK, file_id, list_images, may_hold_truth
 from lesionseg.errors import LesionsegError, as_result
@@ -16,6 +16,7 @@ from lesionseg.metrics import PhotoScore, confusion
 from lesionseg.network.provenance import TrainingData
 from lesionseg.segmentation.segmenter import Segmenter, stream
 from lesionseg.threads import map_ahead
+from lesionseg.version import __version__
 
 _ISIC_NUMBER = re.compile(r"(?<!\d)\d{7}(?!\d)")
 
@@ -58,7 +59,7 @@ def evaluate(
         truth, zero_one = read_truth(pair, size)
         drawn = segmenter.at_size(soft, *size)
         if masks is not None:
-            store.write(masks / f"{pair.id}{MASK}.png", images.mask_png(drawn.mask))
+            files.write(masks / f"{pair.id}{MASK}.png", images.mask_png(drawn.mask))
         return _score(pair.id, drawn.mask, truth, drawn.quality, outlines), zero_one
 
     scored = Scored()
@@ -87,8 +88,8 @@ def compare(
     Raises:
         LesionsegError: no such folder, or no mask in it fits.
     """
-    files = _by_name(predictions)
-    if pairs and not any(_named(pair, files) for pair in pairs):
+    by_name = _by_name(predictions)
+    if pairs and not any(_named(pair, by_name) for pair in pairs):
         raise LesionsegError(
             f"{predictions}: no mask in it belongs to any of {len(pairs)} truth masks; "
             f"expected names such as {pairs[0].id}_segmentation.png"
@@ -97,7 +98,7 @@ def compare(
     def score(pair: Pair) -> tuple[PhotoScore, bool] | LesionsegError:
         try:
             prediction, zero_one = images.read_mask(
-                _prediction(pair, files, predictions), truth=False
+                _prediction(pair, by_name, predictions), truth=False
             )
             truth, truth_zero_one = read_truth(pair)
             if prediction.shape != truth.shape:
@@ -226,13 +227,13 @@ def _by_name(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _named(pair: Pair, files: dict[str, list[Path]]) -> list[Path]:
+def _named(pair: Pair, by_name: dict[str, list[Path]]) -> list[Path]:
     number = _ISIC_NUMBER.search(pair.id)
-    return files.get(pair.id.lower()) or files.get(number[0] if number else "", [])
+    return by_name.get(pair.id.lower()) or by_name.get(number[0] if number else "", [])
 
 
-def _prediction(pair: Pair, files: dict[str, list[Path]], folder: Path) -> Path:
-    found = _named(pair, files)
+def _prediction(pair: Pair, by_name: dict[str, list[Path]], folder: Path) -> Path:
+    found = _named(pair, by_name)
     if len(found) != 1:
         names = ", ".join(path.name for path in found)
         raise LesionsegError(f"{pair.id}: expected one mask in {folder}, found {names or 'none'}")

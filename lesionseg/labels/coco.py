@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lesionseg import __version__
-from lesionseg.growing import GrowingFile
+from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.labelled import (
@@ -27,6 +26,7 @@ from lesionseg.labels.labelled import (
 )
 from lesionseg.labels.outline import polygon, regions
 from lesionseg.labels.runlength import Box
+from lesionseg.version import __version__
 
 _HEAD = {
     "info": {"description": f"outlines of lesions, drawn by lesionseg {__version__}"},
@@ -68,7 +68,7 @@ def shapes(mask: Mask, tolerance: float | None) -> list[dict[str, Any]]:
 class Writer:
     """Writes a COCO file; only the photos' names and sizes are kept in memory."""
 
-    def __init__(self, file: GrowingFile) -> None:
+    def __init__(self, file: AtomicTextFile) -> None:
         self._file = file
         self._images: list[str] = []
         self._annotations = 0

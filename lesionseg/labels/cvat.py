@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from lesionseg.errors import LesionsegError
-from lesionseg.growing import GrowingFile
+from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.labelled import (
@@ -62,7 +62,7 @@ def refuse_names(photos: Iterable[Path]) -> None:
 class Writer:
     """Writes a CVAT file, photo by photo."""
 
-    def __init__(self, file: GrowingFile) -> None:
+    def __init__(self, file: AtomicTextFile) -> None:
         self._file = file
         self._images = 0
         file.write(_HEAD)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import ParseError
 
-from lesionseg import store
+from lesionseg import files
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError, one_line
-from lesionseg.growing import GrowingFile
+from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
 from lesionseg.labels import coco, cvat, labelme
 from lesionseg.labels.labelled import Labelled, Unusable, stem
@@ -94,7 +94,7 @@ def writing(
                 f"{file} is there already and may hold corrections; nothing was written; "
                 "move it away, or name another place for the labels"
             )
-    with GrowingFile(path) as file_for_all:
+    with AtomicTextFile(path) as file_for_all:
         writer = Writer(file_for_all, None if run_lengths else tolerance)
         yield writer
         writer.close()
@@ -103,7 +103,7 @@ def writing(
 class Writer:
     """What `writing` gives."""
 
-    def __init__(self, file_for_all: GrowingFile, tolerance: float | None) -> None:
+    def __init__(self, file_for_all: AtomicTextFile, tolerance: float | None) -> None:
         self._growing, self._path, self._tolerance = file_for_all, file_for_all.path, tolerance
         self._format = _FORMATS.get(self._path.suffix.lower())
         self._file: coco.Writer | cvat.Writer | None = None
@@ -126,7 +126,7 @@ class Writer:
             file = _of_labelme(photo, self._path)
             if not file.exists():
                 name = _relative(photo, self._path)
-                store.write(file, labelme.text(name, *drawn))
+                files.write(file, labelme.text(name, *drawn))
             return
         if self._file is None:
             self._file = self._format.Writer(self._growing)

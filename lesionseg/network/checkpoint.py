@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lesionseg import __version__, store
+from lesionseg import files
 from lesionseg.errors import LesionsegError, one_line
 from lesionseg.network.provenance import Provenance, fields_of
 from lesionseg.network.unet import UNet
+from lesionseg.version import __version__
 
 FORMAT, VERSION = "lesionseg checkpoint", 1
 
@@ -46,7 +47,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "weights": checkpoint.weights,
         "training": checkpoint.training,
     }
-    with store.replacing(path) as temporary:
+    with files.atomic_write(path) as temporary:
         try:
             with temporary.open("wb") as file:  # given a path, torch writes its name inside
                 torch.save({"format": FORMAT, "format_version": VERSION, **fields}, file)

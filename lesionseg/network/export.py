@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from lesionseg import store
+from lesionseg import files
 from lesionseg.data.synthetic import draw
 from lesionseg.errors import LesionsegError
 from lesionseg.images import enlarge, shrink
@@ -103,7 +103,7 @@ def export(source: Path, target: Path, threshold: float = 0.5) -> Exported:
     checkpoint, unet = checkpoints.load_network(source)
     whole = PhotoToMask(unet, checkpoint.model.image_size, threshold).eval()
     model = program(whole, checkpoint, checksum(source)).model_proto
-    with store.replacing(target) as temporary:
+    with files.atomic_write(target) as temporary:
         temporary.write_bytes(model.SerializeToString())
         difference, agreement = compared(whole, temporary)
         if not (difference <= _TOLERANCE and agreement >= _AGREEMENT):  # nor where it is none

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lesionseg import __version__
 from lesionseg.config import ModelConfig, Recipe
+from lesionseg.version import __version__
 
 _FORMER = {"weight_decay", "average"}  # parts of recipes that earlier checkpoints tell of
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lesionseg import images, store
+from lesionseg import files, images
 from lesionseg.data.filenames import (
     MASK,
     OVERLAY,
@@ -277,7 +277,7 @@ def _write(path: Path, content: bytes) -> None:
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
         else:
-            store.write(path, content)
+            files.write(path, content)
     except OSError as error:  # such as a closed pipe
         where = "to standard output" if path == STANDARD else path
         raise LesionsegError(f"cannot write {where}: {error.strerror or error}") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError
-from lesionseg.growing import GrowingFile
+from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
 from lesionseg.segmentation.measurements import Measurements, measure
 
@@ -48,7 +48,7 @@ class Recorder:
     """What `recording` gives."""
 
     def __init__(
-        self, wanted: Wanted, writer: "formats.Writer | None", table: GrowingFile | None
+        self, wanted: Wanted, writer: "formats.Writer | None", table: AtomicTextFile | None
     ) -> None:
         self._wanted, self._writer = wanted, writer
         self._table = csv.writer(table, lineterminator="\n") if table else None
@@ -111,5 +111,5 @@ def recording(wanted: Wanted, photos: Sequence[Path], *, keep: bool = False) -> 
                 )
             )
         if table is not None:
-            file = stack.enter_context(GrowingFile(table))
+            file = stack.enter_context(AtomicTextFile(table))
         yield Recorder(wanted, writer, file)

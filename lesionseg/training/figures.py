@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg import store
+from lesionseg import files
 from lesionseg.data.cache import Prepared
 from lesionseg.errors import one_line, printable
 from lesionseg.images import Mask, Photo
@@ -62,7 +62,7 @@ class Album:
     def __call__(self, history: "History", predict: "Predict") -> None:
         """Draws them; `trainer.train` calls it as its `on_epoch`."""
         try:
-            store.write(self.folder / CURVES, curves_png(history, self.epochs))
+            files.write(self.folder / CURVES, curves_png(history, self.epochs))
             strip = samples_png(
                 [self.validation.photos[row] for row in self.rows],
                 [self.validation.masks[row].astype(bool) for row in self.rows],
@@ -71,7 +71,7 @@ class Album:
                 [self.validation.ids[row] for row in self.rows],
                 f"after epoch {len(history)}",
             )
-            store.write(self.folder / SAMPLES, strip)
+            files.write(self.folder / SAMPLES, strip)
             if self.events:
                 self.events.write(self.folder, history, strip)
         except Exception as error:  # whatever it is, it is not worth a training

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from lesionseg import __version__, distributed, store
+from lesionseg import distributed, files, store
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.cache import Prepared
 from lesionseg.data.loader import Batches, side_of
@@ -36,6 +36,7 @@ from lesionseg.network.losses import loss_of
 from lesionseg.network.provenance import TrainingData
 from lesionseg.network.sync_batchnorm import share_batches
 from lesionseg.network.unet import UNet
+from lesionseg.version import __version__
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
 
@@ -142,9 +143,11 @@ class _Run:
     ) -> None:
         self.start, self.folder, self.device = start, folder, device
         self.recipe = start.recipe
-        self.training, self.validation = Batches(training, device), Batches(validation, device)
         self.rank, self.world = distributed.rank(), distributed.world()
         layout = memory_format(device)
+        self.training, self.validation = (
+            Batches(data, device, layout) for data in (training, validation)
+        )
         self.network: UNet = start.network().to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.trained: torch.nn.Module = self.network
         if self.world > 1:
@@ -369,5 +372,5 @@ class _Run:
         if self.rank > 0:
             return
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
-        store.write(self.folder / store.HISTORY, lines)
+        files.write(self.folder / store.HISTORY, lines)
         self._save_last()

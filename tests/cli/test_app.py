@@ -27,7 +27,7 @@ from helpers import (
 )
 from PIL import Image
 
-from lesionseg import images, store
+from lesionseg import files, images, store
 from lesionseg.data.catalog import Description, write_description
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.segmentation.segmenter import Segmenter
@@ -410,7 +410,7 @@ def test_two_trainings_do_not_share_a_folder(
 ) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
-    with store.alone(mine):
+    with files.exclusive_lock(mine):
         ended = lesionseg("train", "--data", data, "--epochs", 1, "-o", mine, *SMALL)
     assert (ended.status, "another process is writing to" in ended.err) == (1, True)
     assert list(mine.iterdir()) == []

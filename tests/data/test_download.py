@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from server import Act, Server
 
-from lesionseg import images, store
+from lesionseg import files, images, store
 from lesionseg.cli import app
 from lesionseg.data import unpack as unpacking
 from lesionseg.data.catalog import (
@@ -261,7 +261,7 @@ def test_a_file_in_the_folder_s_place(server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
 def test_only_one_at_a_time(server: Server, tmp_path: Path) -> None:
-    with store.alone(tmp_path):
+    with files.exclusive_lock(tmp_path):
         fails("another process is writing to", server, tmp_path)
     fetch(server, tmp_path)
 

@@ -24,7 +24,7 @@ from lesionseg import images
 from lesionseg.data.cache import prepare
 from lesionseg.data.discovery import find, read_pair, read_truth
 from lesionseg.errors import LesionsegError
-from lesionseg.growing import GrowingFile
+from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
 from lesionseg.labels import formats, labelme, runlength
 from lesionseg.labels.outline import Ring, fill, polygon, regions
@@ -403,7 +403,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Path, "open", lambda *args, **kwargs: Full())
     message = r"^cannot write .*a.json: No space left on device$"
-    with pytest.raises(LesionsegError, match=message), GrowingFile(tmp_path / "a.json") as file:
+    with pytest.raises(LesionsegError, match=message), AtomicTextFile(tmp_path / "a.json") as file:
         file.write("text")
     assert list(tmp_path.iterdir()) == []
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from helpers import begun, prepared
 
-from lesionseg import store
+from lesionseg import files
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.augmentation import augment
 from lesionseg.data.loader import Batches
@@ -185,7 +185,7 @@ def test_killed_between_saves(
 def test_killed_while_the_last_epoch_is_written(
     tmp_path: Path, whole: Outcome, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    replacing = store.replacing
+    replacing = files.atomic_write
     written: list[str] = []
 
     def kill(path: Path) -> AbstractContextManager[Path]:
@@ -195,7 +195,7 @@ def test_killed_while_the_last_epoch_is_written(
         return replacing(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "replacing", kill)
+        patch.setattr(files, "atomic_write", kill)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path)
     train(tmp_path, runs.resumed(tmp_path, {}))
