@@ -67,7 +67,7 @@ def test_demo_counts_are_those_that_are_drawn() -> None:
 
 
 def test_the_catalog_stays_light() -> None:
-    code = "import sys, lesionseg.catalog; print({'numpy', 'PIL', 'torch'} & set(sys.modules))"
+    code = "import sys, lesionseg.data.catalog; print({'numpy', 'PIL', 'torch'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
 

@@ -1046,7 +1046,7 @@ def test_the_list_tells_what_is_begun(
 
 
 def test_the_list_stays_light() -> None:
-    code = "import sys, lesionseg.download; print({'numpy', 'PIL', 'torch'} & set(sys.modules))"
+    code = "import sys, lesionseg.data.download; print({'numpy', 'PIL', 'torch'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
 
@@ -1058,9 +1058,9 @@ CHILD = """
 import json, os, signal, sys
 from pathlib import Path
 from lesionseg import store
-from lesionseg.catalog import Archive, DataSet
-from lesionseg.download import download
-from lesionseg.transfer import Patience
+from lesionseg.data.catalog import Archive, DataSet
+from lesionseg.data.download import download
+from lesionseg.data.transfer import Patience
 
 given = json.loads(sys.argv[1])
 fields = given["dataset"]

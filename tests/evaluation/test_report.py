@@ -256,5 +256,5 @@ def test_names_of_undecodable_bytes_are_written_as_escapes() -> None:
 
 
 def test_rich_is_loaded_only_for_the_terminal() -> None:
-    code = "import sys, lesionseg.report; sys.exit('rich' in sys.modules)"
+    code = "import sys, lesionseg.evaluation.report; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

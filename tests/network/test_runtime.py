@@ -35,7 +35,7 @@ try:
 except SystemExit as stopped:
     assert not stopped.code, stopped.code
 heavy = {{"torch", "rich", "matplotlib", "onnx", "onnxscript"}} & set(sys.modules)
-heavy |= {{"lesionseg.labels", "lesionseg.dataset", "lesionseg.catalog"}} & set(sys.modules)
+heavy |= {{"lesionseg.labels", "lesionseg.data.discovery", "lesionseg.data.catalog"}} & set(sys.modules)
 assert not heavy, heavy
 """
 
