@@ -242,7 +242,7 @@ def decayed() -> Any:
 def warmed_up() -> Any:
     """The cosine after a rate that rises in a straight line through a tenth of the training; in the
     runs on record a step's rate was that of its end."""
-    plain, share = trainer.rate, 0.1
+    plain, share = trainer.learning_rate, 0.1
 
     def rate(recipe: Any, done: float) -> float:
         if recipe.schedule == "constant":
@@ -349,7 +349,7 @@ def measure(data: Path, row: str, seed: int, precision: str) -> dict[str, Any]:
         for part in parts:
             stack.enter_context(part())
         outcome = trainer.train(
-            trainer.begin(model, recipe, material.data),
+            trainer.initial_checkpoint(model, recipe, material.data),
             material.training,
             material.validation,
             Path(folder),

@@ -82,7 +82,7 @@ class Recipe:
         seed: of the weights at the start, the order of the photos and their augmentation.
         precision: of the network's arithmetic; below float32 it is mixed (autocast).
         loss: binary cross-entropy on the logits, alone or with the soft Dice loss of each photo.
-        schedule: of the learning rate, step by step; see `trainer.rate`.
+        schedule: of the learning rate, step by step; see `trainer.learning_rate`.
         augmentation: of photos and masks in training; see the room `augmentation`.
         small_share: of the epochs, the first, trained at half the side, 0 to 1.
 

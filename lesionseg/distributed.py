@@ -30,24 +30,24 @@ def _number(name: str, default: int) -> int:
     return int(text) if text.isdigit() else default
 
 
-def world() -> int:
+def world_size() -> int:
     """How many processes there are."""
     return max(1, _number("WORLD_SIZE", 1))
 
 
 def rank() -> int:
     """Which of them this is, from 0; rank 0 writes the files and shows the progress."""
-    return _number("RANK", 0) if world() > 1 else 0
+    return _number("RANK", 0) if world_size() > 1 else 0
 
 
 def local_rank() -> int:
     """Which of those on this host this is, from 0; it takes the CUDA device of that number."""
-    return _number("LOCAL_RANK", 0) if world() > 1 else 0
+    return _number("LOCAL_RANK", 0) if world_size() > 1 else 0
 
 
 def local_world() -> int:
     """How many processes there are on this host."""
-    return max(1, _number("LOCAL_WORLD_SIZE", 1)) if world() > 1 else 1
+    return max(1, _number("LOCAL_WORLD_SIZE", 1)) if world_size() > 1 else 1
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
     Raises:
         LesionsegError: they do not meet, or another process ended in between.
     """
-    if world() == 1:
+    if world_size() == 1:
         yield
         return
     import torch
@@ -78,7 +78,7 @@ def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
         if not lost(error):
             raise
         raise LesionsegError(
-            f"another of the {world()} processes has ended, or cannot be reached "
+            f"another of the {world_size()} processes has ended, or cannot be reached "
             f"({_SOURCE.sub('', one_line(error))[:80]}); run the same command again"
         ) from error
     finally:
@@ -89,25 +89,25 @@ def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
 def lost(error: RuntimeError) -> bool:
     """Whether an error of torch says that another process is gone."""
     said = one_line(error).lower()
-    return world() > 1 and (
+    return world_size() > 1 and (
         type(error).__name__.startswith("Dist") or any(words in said for words in _LOST)
     )
 
 
-def gathered(value: T) -> list[T]:
+def all_gather(value: T) -> list[T]:
     """What each process gives, by rank; every process must call it."""
-    if world() == 1:
+    if world_size() == 1:
         return [value]
     from torch import distributed
 
-    values: list[Any] = [None] * world()
+    values: list[Any] = [None] * world_size()
     distributed.all_gather_object(values, value)
     return values
 
 
-def from_first(make: Callable[[], T]) -> T:
+def broadcast(make: Callable[[], T]) -> T:
     """What `make` gives on rank 0, on every process; every process must call it."""
-    if world() == 1:
+    if world_size() == 1:
         return make()
     from torch import distributed
 
@@ -119,12 +119,12 @@ def from_first(make: Callable[[], T]) -> T:
 
 def barrier() -> None:
     """Waits until every process has come here."""
-    gathered(None)
+    all_gather(None)
 
 
-def summed(values: "Tensor") -> "Tensor":
+def all_reduce(values: "Tensor") -> "Tensor":
     """The sums over the processes of a tensor, in place; every process must call it."""
-    if world() > 1:
+    if world_size() > 1:
         from torch import distributed
 
         distributed.all_reduce(values)

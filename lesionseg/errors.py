@@ -1,4 +1,4 @@
-"""The one error that a user may cause, and is shown as one line."""
+"""Errors that a user can put right, each shown as one line."""
 
 
 class LesionsegError(Exception):
@@ -9,9 +9,21 @@ class LesionsegError(Exception):
     """
 
 
+class PhotoError(LesionsegError):
+    """A photo or a mask cannot be read, or is not what was expected of it."""
+
+
+class CheckpointError(LesionsegError):
+    """A checkpoint or an exported network is missing, foreign, damaged or of a later format."""
+
+
+class DownloadError(LesionsegError):
+    """A download failed, or what it brought is damaged."""
+
+
 def as_result(error: LesionsegError) -> LesionsegError:
     """The error without its traceback, in which a photo and its mask would stay in memory."""
-    return LesionsegError(str(error))
+    return type(error)(str(error))
 
 
 def one_line(error: BaseException) -> str:

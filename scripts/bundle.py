@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lesionseg import files, store
 from lesionseg.data.cache import Prepared
-from lesionseg.data.loader import Batches
+from lesionseg.data.loader import Loader
 from lesionseg.evaluation.scoring import evaluate
 from lesionseg.metrics import summarise
 from lesionseg.network import checkpoint as checkpoints
@@ -42,7 +42,7 @@ def _settled(best: Checkpoint, training: Prepared) -> Checkpoint:
         if isinstance(each, torch.nn.BatchNorm2d):
             each.reset_running_stats()
             each.momentum = None  # the plain mean
-    batches = Batches(training, torch.device("cpu"))
+    batches = Loader(training, torch.device("cpu"))
     with torch.inference_mode():
         for _, photos, _ in batches.epoch(best.recipe, best.recipe.epochs - 1, 0):
             network(photos)

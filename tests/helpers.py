@@ -61,7 +61,9 @@ def prepared(*indices: int) -> Prepared:
 
 def begun(width: int = 1, normalisation: Any = "batch", **recipe: Any) -> Checkpoint:
     """A tiny network before its first epoch."""
-    return trainer.begin(ModelConfig(width, normalisation, SIZE), Recipe(**recipe), DATA)
+    return trainer.initial_checkpoint(
+        ModelConfig(width, normalisation, SIZE), Recipe(**recipe), DATA
+    )
 
 
 def saved(path: Path, **choices: Any) -> Path:

@@ -23,7 +23,7 @@ from lesionseg.errors import LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.training import runs, trainer
-from lesionseg.training.trainer import Outcome
+from lesionseg.training.trainer import TrainingResult
 
 CPU = torch.device("cpu")
 PLACE = (
@@ -70,7 +70,7 @@ STOPPED = "stopped"  # the last of the two processes' trainings, by process 1 al
 LONG = ("train", "--epochs", 5000, "--width", 1, "--image-size", SIZE, "--batch-size", 2)
 
 
-def train(case: str, folder: Path, **hooks: Any) -> Outcome:
+def train(case: str, folder: Path, **hooks: Any) -> TrainingResult:
     """A small training, by this process or as one of several."""
     photos, recipe = CASES[case]
     start = begun(**{"width": 2, "validation_batch_size": 2} | recipe)
@@ -180,7 +180,7 @@ def slopes(last: Checkpoint) -> torch.Tensor:
     return torch.cat([state["exp_avg"].flatten() for state in states])
 
 
-def go_on(run: Path, data: Path, tmp_path: Path) -> Outcome:
+def go_on(run: Path, data: Path, tmp_path: Path) -> TrainingResult:
     """One more epoch of a run, by this process alone."""
     epochs = checkpoints.load(run / store.LAST).epoch + 1
     last = runs.resumed(run, {"epochs": epochs})
@@ -269,7 +269,7 @@ def test_by_torchrun_it_is_the_training_of_one(
     _, run = by_torchrun
     last = checkpoints.load(run / store.LAST)
     assert last.command.startswith("lesionseg train --epochs 5000 --width 1 ")
-    start = trainer.begin(last.model, last.recipe, last.data)
+    start = trainer.initial_checkpoint(last.model, last.recipe, last.data)
     material = runs.gather(runs.Source(data), SIZE, 1, lambda *_: None)
     alone = trainer.train(start, material.training, material.validation, tmp_path / "run", CPU)
     close(history(run), alone.history)
@@ -404,7 +404,7 @@ def test_the_environment_says_which_process_this_is(
 ) -> None:
     place(**values)
     told = (
-        distributed.world(),
+        distributed.world_size(),
         distributed.rank(),
         distributed.local_rank(),
         distributed.local_world(),
@@ -418,9 +418,9 @@ def test_alone_nothing_happens() -> None:
     with distributed.joined(distributed.A_STEP):
         assert not torch.distributed.is_initialized()
         distributed.barrier()
-        assert distributed.gathered(made) == [made]
-        assert distributed.from_first(lambda: made) is made
-        assert distributed.summed(values) is values
+        assert distributed.all_gather(made) == [made]
+        assert distributed.broadcast(lambda: made) is made
+        assert distributed.all_reduce(values) is values
         assert values.tolist() == [1, 1]
 
 
@@ -476,8 +476,8 @@ def test_the_first_process_speaks_for_all(
 ) -> None:
     for rank in range(2):
         place(WORLD_SIZE=2, RANK=rank)
-        console.note("all is well")
-        console.note(f"{rank} knows", every_process=True)
+        console.log("all is well")
+        console.log(f"{rank} knows", every_process=True)
         console.error("all is lost")
     place()
     console.error("alone")

@@ -75,7 +75,7 @@ def main() -> NoReturn:
         if (
             message := error.format_message().replace("Value error, ", "").rstrip(".")
         ):  # none where help was shown instead
-            console.note(f"{command}: {message}; see '{command} --help'", every_process=True)
+            console.log(f"{command}: {message}; see '{command} --help'", every_process=True)
         status = error.exit_code
     except LesionsegError as error:
         console.error(str(error))
@@ -87,5 +87,5 @@ def main() -> NoReturn:
     except KeyboardInterrupt:  # while a command is imported; later Typer answers
         status = 130
     if status == 130:  # by Ctrl-C
-        console.note("interrupted; the same command, typed again, begins again or goes on")
+        console.log("interrupted; the same command, typed again, begins again or goes on")
     sys.exit(status if isinstance(status, int) else 0)

@@ -26,7 +26,7 @@ Bar = Callable[..., None]
 _console: "Console | None" = None  # while a bar is on the screen; notes then go above it
 
 
-def note(text: str, style: str | None = None, *, every_process: bool = False) -> None:
+def log(text: str, style: str | None = None, *, every_process: bool = False) -> None:
     """One line for the person, on standard error; above a bar in a style of rich's.
 
     Of several processes only the first one speaks, where it is not about something that a process
@@ -42,8 +42,8 @@ def note(text: str, style: str | None = None, *, every_process: bool = False) ->
 
 def error(text: str) -> None:
     """What went wrong, on standard error; of several processes each says which it is."""
-    process = f"process {distributed.rank()}: " if distributed.world() > 1 else ""
-    note(f"{process}error: {text}", every_process=True)
+    process = f"process {distributed.rank()}: " if distributed.world_size() > 1 else ""
+    log(f"{process}error: {text}", every_process=True)
 
 
 def show(renderable: Any) -> None:
@@ -116,7 +116,7 @@ def end_by_sigterm_as_by_ctrl_c() -> None:
 
     Of several processes none does so: they would not hear it while they wait for one that was lost.
     """
-    if distributed.world() == 1:
+    if distributed.world_size() == 1:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
@@ -132,7 +132,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        note("stopping after this step; once more to stop at once")
+        log("stopping after this step; once more to stop at once")
 
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(each, ask) for each in signals]

@@ -68,12 +68,12 @@ def download(
                 f"{at.step} {at.file}",
                 unit="bytes" if at.step in ("fetch", "verify") else "files",
             ),
-            note=console.note,
+            note=console.log,
         )
     photos = ", ".join(f"{split} {count}" for split, count in found.splits.items())
     where = name if output is None else shlex.quote(str(target))
-    console.note(f"{found.title}: photos: {photos}; licence: {found.licence}")
-    console.note(f"next: lesionseg train --data {where}")
+    console.log(f"{found.title}: photos: {photos}; licence: {found.licence}")
+    console.log(f"next: lesionseg train --data {where}")
     print(target)
 
 

@@ -112,7 +112,7 @@ def evaluate(
     if source is None:
         source = (Source.of(nets[0].checkpoint.data) if nets else None) or Source(find_data())
     found = source.find()
-    chosen = split or scoring.held_out(found, *(net.checkpoint.data for net in nets))
+    chosen = split or scoring.default_split(found, *(net.checkpoint.data for net in nets))
     pairs = found.split(chosen)
     note_problems(found.problems, "left out")
     scorers: list[Scorer] = [
@@ -122,7 +122,7 @@ def evaluate(
     names = short_names([*map(_file, nets), *(each.absolute() for each in folders)])
     results = []
     with distributed.joined(distributed.TO_THE_SLOWEST):
-        share = pairs[distributed.rank() :: distributed.world()]
+        share = pairs[distributed.rank() :: distributed.world_size()]
         for name, net, score in zip(names, [*nets, *(None for _ in folders)], scorers, strict=True):
             with console.bar("scoring") as bar:
                 scored = score(
@@ -131,9 +131,11 @@ def evaluate(
                     outlines=report is not None,
                     on_photo=partial(_move, bar, len(share)),
                 )
-            scored = scoring.united(distributed.gathered(scored))
+            scored = scoring.merge(distributed.all_gather(scored))
             note_problems(scored.skipped, "error" if len(names) == 1 else f"error: {name}")
-            results.append(scoring.summed_up(scored, found, chosen, net, command_line(), name))
+            results.append(
+                scoring.build_evaluation(scored, found, chosen, net, command_line(), name)
+            )
         if distributed.rank() == 0:
             _tell(results, {pair.id: pair for pair in pairs}, report, anonymous, as_json, workers)
     if any(result.skipped for result in results):
@@ -175,7 +177,7 @@ def _tell(
         with console.bar("drawing the report") as bar:
             on_photo = partial(_move, bar, len(pairs))
             page.write(results, pairs, report / page.PAGE, workers=workers, on_photo=on_photo)
-        console.note(f"report {report / page.PAGE}")
+        console.log(f"report {report / page.PAGE}")
     if as_json:
         print(json.dumps(comparison.as_json(several) if several else reports.as_json(results[0])))
     else:

@@ -40,10 +40,10 @@ def export(
     from lesionseg.network.export import export as write
 
     written = write(source, target, threshold)
-    console.note(
+    console.log(
         f"{source} as ONNX, opset {written.opset}, {amount(written.size)}, SHA-256 {written.sha256}"
     )
-    console.note(
+    console.log(
         f"compared with torch: probabilities within {written.difference:.1g}, "
         f"{written.agreement:.4%} of a mask's pixels equal"
     )

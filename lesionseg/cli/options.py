@@ -136,7 +136,7 @@ def named_segmenter(
     )
     drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.drawn else ""
     bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
-    console.note(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.network.device}")
+    console.log(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.network.device}")
     console.end_by_sigterm_as_by_ctrl_c()  # while packages are imported it would be lost
     return segmenter
 
@@ -150,6 +150,6 @@ def note_problems(problems: Iterable[str], what: str) -> None:
     """A line for each file, and how many there are."""
     problems = list(problems)
     for problem in problems:
-        console.note(f"{what}: {problem}")
+        console.log(f"{what}: {problem}")
     if len(problems) > 1:
-        console.note(f"{what}: {len(problems)} in all")
+        console.log(f"{what}: {len(problems)} in all")

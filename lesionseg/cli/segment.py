@@ -168,7 +168,7 @@ def segment(
         recording(wanted, [job.photo for job in planned], keep=skip_existing) as recorder,
     ):
         distributed.barrier()  # no process may plan after another has begun to write
-        share = list(enumerate(planned))[distributed.rank() :: distributed.world()]
+        share = list(enumerate(planned))[distributed.rank() :: distributed.world_size()]
         skipped = {job for _, job in share if skip_existing and job.done}
         todo = [job for _, job in share if job not in skipped]
         at_once, few = min(workers, len(todo)), len(todo) < 3
@@ -198,13 +198,13 @@ def segment(
                 else:
                     kept += job in skipped
                     findings = result.findings if isinstance(result, jobs.Result) else result
-                    if distributed.world() == 1:
+                    if distributed.world_size() == 1:
                         recorder.add(job.photo, job.outputs.mask, findings)
                     elif wanted.labels or wanted.table:
                         found.append((place, findings))
                 doubtful += _tell(job, result, doubtful_below, as_json)
                 bar(done, len(share))
-        shares = distributed.gathered((found, failed, kept, doubtful))
+        shares = distributed.all_gather((found, failed, kept, doubtful))
         if distributed.rank() == 0:
             for place, findings in sorted(chain(*(each for each, *_ in shares)), key=itemgetter(0)):
                 recorder.add(planned[place].photo, planned[place].outputs.mask, findings)
@@ -212,7 +212,7 @@ def segment(
     if len(planned) > 1:
         doubts = "" if doubtful_below is None else f", {doubtful} doubtful"
         counts = f"{len(planned) - failed - kept} done, {failed} failed, {kept} skipped"
-        console.note(f"photos: {counts}{doubts}")
+        console.log(f"photos: {counts}{doubts}")
     if failed:
         raise typer.Exit(1)
 
@@ -250,7 +250,7 @@ def _wanted(
 def _names(photos: list[Path], files_from: Path | None) -> list[Path]:
     """The inputs that were named, on the command line and in a file or pipe."""
     names = list(photos)
-    if distributed.world() > 1 and Path("-") in [*names, files_from]:
+    if distributed.world_size() > 1 and Path("-") in [*names, files_from]:
         raise typer.BadParameter("several processes share one standard input; name files instead")
     if files_from is not None:
         if str(files_from) == "-":
@@ -307,7 +307,7 @@ def _tell(
             doubtful = line["doubtful"] = result.quality < level
         if doubtful:
             doubt = f"doubtful: {job.photo}: quality {result.quality:.4f}"
-            console.note(doubt, every_process=True)
+            console.log(doubt, every_process=True)
     else:
         findings = result
         line["skipped"] = True

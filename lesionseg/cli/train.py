@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from lesionseg.network.checkpoint import Checkpoint
     from lesionseg.training.runs import Material, Source
-    from lesionseg.training.tensorboard import EventFile
-    from lesionseg.training.trainer import History, Outcome, Predict
+    from lesionseg.training.tensorboard import TensorBoardWriter
+    from lesionseg.training.trainer import History, Predict, TrainingResult
 
 
 def train(
@@ -98,7 +98,7 @@ def train(
     it is going. Prints the best checkpoint's path.
     """
     from lesionseg.network.device import find_device
-    from lesionseg.training.tensorboard import EventFile
+    from lesionseg.training.tensorboard import TensorBoardWriter
 
     given = {
         "name": recipe,
@@ -118,7 +118,7 @@ def train(
             "--run names a run in the cache folder, --output a folder: give one"
         )
     source = data_source(data, photos, truth)
-    event_file = EventFile() if tensorboard else nullcontext()
+    event_file = TensorBoardWriter() if tensorboard else nullcontext()
     chosen = find_device(device)
     with distributed.joined(distributed.A_STEP, cuda=chosen.type == "cuda"):
         where, start, material = _prepared_run(given, source, run, output, resume, workers)
@@ -132,14 +132,14 @@ def _train(
     material: "Material",
     device: "torch.device",
     resume: bool,
-    event_file: "AbstractContextManager[EventFile | None]",
-) -> "Outcome":
+    event_file: "AbstractContextManager[TensorBoardWriter | None]",
+) -> "TrainingResult":
     """Trains, shows the progress, and keeps other runs out of the folder."""
     from lesionseg.training import trainer
-    from lesionseg.training.figures import Album
+    from lesionseg.training.figures import TrainingFigures
 
-    processes = f", {distributed.world()} processes" if distributed.world() > 1 else ""
-    console.note(
+    processes = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
+    console.log(
         f"{'going on with' if resume else 'training'} {where} on {device}{processes}: "
         f"{start.data.name}, "
         f"{len(material.training)} photos, {len(material.validation)} for validation, "
@@ -152,11 +152,11 @@ def _train(
             block.enter_context(files.exclusive_lock(where))
             if not resume:
                 store.unused_run(where)  # another run may have been quicker
-        album = Album(
+        album = TrainingFigures(
             where,
             material.validation,
             start.recipe.epochs,
-            console.note,
+            console.log,
             block.enter_context(event_file),
         )
         should_stop = block.enter_context(console.stoppable())
@@ -197,8 +197,8 @@ def _prepared_run(
 
     start: Checkpoint | None = None
     if resume:
-        where = distributed.from_first(lambda: store.find_run(output or run))
-        start = distributed.from_first(lambda: runs.resumed(where, given))
+        where = distributed.broadcast(lambda: store.find_run(output or run))
+        start = distributed.broadcast(lambda: runs.resumed(where, given))
         source = source or runs.Source.of(start.data) or runs.Source(find_data())
         model = start.model
     else:
@@ -206,24 +206,24 @@ def _prepared_run(
             model, recipe = configure(given)
         except LesionsegError as error:
             raise typer.BadParameter(str(error)) from error
-        where = distributed.from_first(
+        where = distributed.broadcast(
             lambda: store.unused_run(output) if output else store.new_run(run)
         )
         source = source or runs.Source(find_data())
     with console.bar("preparing") as bar:
         material = runs.gather(source, model.image_size, workers, bar)
     note_problems(material.problems, "left out")
-    if len(set(distributed.gathered(material.data.fingerprint))) > 1:
+    if len(set(distributed.all_gather(material.data.fingerprint))) > 1:
         raise LesionsegError("the processes see different photos or masks; give all the same data")
     if start is None:
-        start = trainer.begin(model, recipe, material.data, command_line())
+        start = trainer.initial_checkpoint(model, recipe, material.data, command_line())
     elif material.data.fingerprint != start.data.fingerprint:
         raise LesionsegError(
             f"{where.name} was begun on other photos or masks; train anew, without --resume"
         )
     start = dataclasses.replace(start, data=material.data)  # it may have been moved
     if material.data.drawn:
-        console.note("these pictures are drawn: the network will be no good for real photos")
+        console.log("these pictures are drawn: the network will be no good for real photos")
     return where, start, material
 
 
@@ -242,35 +242,35 @@ def _note_epoch(history: "History", *, first: bool) -> None:
     """The last epoch: in a log a sentence, on a terminal a line of a table that grows."""
     scores = history[-1]
     if not console.draws():
-        console.note(
+        console.log(
             "epoch {epoch}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, "
             "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {val_photos} photos, "
             "{photos_per_second:.1f} photos/s".format(**scores)
         )
         return
     if first:
-        console.note("  ".join(_COLUMNS), "bold underline")
+        console.log("  ".join(_COLUMNS), "bold underline")
     best = all(scores["dice"] > before["dice"] for before in history[:-1])
     line = "  ".join(_COLUMNS.values()).format(**scores)
-    console.note(line + "  best" * best, "bold" if best else None)
+    console.log(line + "  best" * best, "bold" if best else None)
 
 
-def _conclude(outcome: "Outcome", where: Path) -> None:
+def _conclude(outcome: "TrainingResult", where: Path) -> None:
     """Says what came out and what to type next; exits with 130 where the run was stopped."""
     in_cache = where.absolute().parent == store.runs_dir()
     named = shlex.quote(where.name if in_cache else str(where))
     if outcome.stopped:
         go_on = f"--run {named}" if in_cache else f"--output {named}"
-        console.note(f"stopped in epoch {outcome.last.epoch + 1}; the run is kept in {where}")
-        console.note(f"next: lesionseg train --resume {go_on}")
+        console.log(f"stopped in epoch {outcome.last.epoch + 1}; the run is kept in {where}")
+        console.log(f"next: lesionseg train --resume {go_on}")
         sys.exit(130)
     if distributed.rank() > 0:
         return
     best = max(outcome.history, key=lambda scores: scores["dice"])
     size = outcome.last.model.image_size
-    console.note(
+    console.log(
         f"best: epoch {best['epoch']}, Dice {best['dice']:.4f}, Jaccard {best['jaccard']:.4f}, "
         f"mean of {best['val_photos']} validation photos at {size}x{size} pixels"
     )
-    console.note(f"next: lesionseg segment photo.jpg -o mask.png --checkpoint {named}")
+    console.log(f"next: lesionseg segment photo.jpg -o mask.png --checkpoint {named}")
     print(where / store.BEST)

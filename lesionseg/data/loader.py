@@ -20,7 +20,7 @@ def side_of(recipe: Recipe, size: int, epoch: int) -> int:
     return size // 2 if epoch < round(recipe.small_share * recipe.epochs) else size
 
 
-class Batches:
+class Loader:
     """Photos and masks of a prepared set, on their way to a device.
 
     Args:
@@ -82,5 +82,5 @@ class Batches:
 
 def _share(batch: int) -> slice:
     """Which photos of a batch this process takes; all take all of one too small to share."""
-    world = distributed.world()
-    return slice(distributed.rank(), None, world) if batch >= world else slice(None)
+    world_size = distributed.world_size()
+    return slice(distributed.rank(), None, world_size) if batch >= world_size else slice(None)

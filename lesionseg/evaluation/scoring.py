@@ -117,7 +117,7 @@ def compare(
     return scored
 
 
-def united(shares: Sequence[Scored]) -> Scored:
+def merge(shares: Sequence[Scored]) -> Scored:
     """What several processes scored, sorted by id; of one, as it is."""
     if len(shares) == 1:
         return shares[0]
@@ -128,7 +128,7 @@ def united(shares: Sequence[Scored]) -> Scored:
     )
 
 
-def held_out(found: Dataset, *trained: TrainingData | None) -> str:
+def default_split(found: Dataset, *trained: TrainingData | None) -> str:
     """The split to score where none is named: "val" where one is set apart, else "all".
 
     A split that is drawn here, by hash, counts only where a network was trained on the rest.
@@ -150,7 +150,7 @@ def _overlap(pairs: Sequence[Pair], trained: TrainingData) -> int:
     return sum(pair.id.lower() in ids for pair in pairs)
 
 
-def summed_up(
+def build_evaluation(
     scored: Scored,
     found: Dataset,
     split: str,

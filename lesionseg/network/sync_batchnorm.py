@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.functional import batch_norm
 
-from lesionseg.distributed import summed
+from lesionseg.distributed import all_reduce
 
 
-def share_batches(network: nn.Module) -> nn.Module:
+def convert_sync_batchnorm(network: nn.Module) -> nn.Module:
     """The network with batch normalisation over the photos of all processes.
 
     Names and weights stay as they are.
@@ -25,15 +25,15 @@ def share_batches(network: nn.Module) -> nn.Module:
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, SharedBatchNorm.of(child))
+                setattr(module, name, SyncBatchNorm.of(child))
     return network
 
 
-class SharedBatchNorm(nn.BatchNorm2d):
+class SyncBatchNorm(nn.BatchNorm2d):
     """Takes the place of a batch normalisation, with the same weights and names."""
 
     @classmethod
-    def of(cls, plain: nn.BatchNorm2d) -> "SharedBatchNorm":
+    def of(cls, plain: nn.BatchNorm2d) -> "SyncBatchNorm":
         """Shares its parameters and buffers with `plain`."""
         shared = cls(plain.num_features, plain.eps, plain.momentum)
         for name, value in plain.named_parameters():
@@ -60,7 +60,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
             shift = mean - self.running_mean
             squares = variance + shift**2
             sums = torch.cat([shift, squares, torch.ones_like(shift[:1])]) * size
-            summed(sums)
+            all_reduce(sums)
             first, second, count = sums[:channels], sums[channels:-1], sums[-1]
             shift = first / count
             variance = (second / count - shift**2).clamp(min=0)
@@ -93,7 +93,7 @@ class _Normalise(Function):
         for_x, for_weight, for_bias = torch.ops.aten.native_batch_norm_backward(
             slope, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
         )
-        means = summed(torch.cat([for_bias, for_weight])) / count
+        means = all_reduce(torch.cat([for_bias, for_weight])) / count
         mean_slope, mean_product = means.chunk(2)
         scale = (variance + ctx.eps).rsqrt()
         # What mean and variance add: weight * scale * (mean_slope + normal * mean_product), a line

@@ -9,7 +9,7 @@ _SIDES_ONLY = 4  # neighbours of a pixel, of the lesion and of what is around it
 _CHOSEN, _OUTSIDE = 2, 3  # values beside 0 and 1
 
 
-def one_lesion(mask: Mask) -> Mask:
+def keep_largest_region(mask: Mask) -> Mask:
     """Keeps the largest region (the first of equal ones) with its holes filled, in place.
 
     A hole is what lesion encloses; what lies between lesion and frame is none.

@@ -19,7 +19,7 @@ from lesionseg.errors import LesionsegError, as_result
 from lesionseg.images import Mask, Photo, Probabilities, Source
 from lesionseg.network.device import out_of_memory_says
 from lesionseg.network.runtime import Network, open_network
-from lesionseg.segmentation.postprocess import one_lesion
+from lesionseg.segmentation.postprocess import keep_largest_region
 from lesionseg.segmentation.quality import agreement
 from lesionseg.threads import map_ahead
 
@@ -111,7 +111,7 @@ class Segmenter:
     def at_size(self, soft: Probabilities, height: int, width: int) -> Segmentation:
         """What probabilities (size, size) float32 say of a photo of (height, width) pixels."""
         mask = images.enlarged_above(soft, height, width, self.threshold)
-        mask = mask if self.all_regions else one_lesion(mask)
+        mask = mask if self.all_regions else keep_largest_region(mask)
         return Segmentation(mask, agreement(soft, self.threshold), soft)
 
 

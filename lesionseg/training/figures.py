@@ -18,13 +18,13 @@ from lesionseg.data.cache import Prepared
 from lesionseg.errors import one_line, printable
 from lesionseg.images import Mask, Photo
 from lesionseg.metrics import confusion
-from lesionseg.segmentation.postprocess import one_lesion
+from lesionseg.segmentation.postprocess import keep_largest_region
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lesionseg.training.tensorboard import EventFile
+    from lesionseg.training.tensorboard import TensorBoardWriter
     from lesionseg.training.trainer import History, Predict
 
 CURVES, SAMPLES = "curves.png", "samples.png"  # in a run's folder
@@ -35,7 +35,7 @@ _MOST = 6  # photos in a strip
 _TILE = 256  # side of each, in pixels
 
 
-class Album:
+class TrainingFigures:
     """The pictures of a run, drawn anew after each epoch.
 
     Args:
@@ -52,7 +52,7 @@ class Album:
         validation: Prepared,
         epochs: int,
         on_problem: Callable[[str], None],
-        events: "EventFile | None" = None,
+        events: "TensorBoardWriter | None" = None,
     ) -> None:
         self.folder, self.validation, self.epochs = folder, validation, epochs
         self.rows = spread(len(validation), _MOST)
@@ -67,7 +67,7 @@ class Album:
                 [self.validation.photos[row] for row in self.rows],
                 [self.validation.masks[row].astype(bool) for row in self.rows],
                 # As `segment` has it; early on the network sees specks, and they would hide all.
-                [one_lesion(soft > 0.5) for soft in predict(self.rows)],
+                [keep_largest_region(soft > 0.5) for soft in predict(self.rows)],
                 [self.validation.ids[row] for row in self.rows],
                 f"after epoch {len(history)}",
             )

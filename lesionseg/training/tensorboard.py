@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lesionseg.training.trainer import History
 
 
-class EventFile:
+class TensorBoardWriter:
     """Event files in a run's folder, a new one each time that the run goes on; to be closed by
     `with`.
 

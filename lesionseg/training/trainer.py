@@ -26,7 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lesionseg import distributed, files, store
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.cache import Prepared
-from lesionseg.data.loader import Batches, side_of
+from lesionseg.data.loader import Loader, side_of
 from lesionseg.errors import LesionsegError
 from lesionseg.metrics import confusion
 from lesionseg.network import checkpoint as checkpoints
@@ -34,7 +34,7 @@ from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import keep_freed_memory, memory_format, out_of_memory_says
 from lesionseg.network.losses import loss_of
 from lesionseg.network.provenance import TrainingData
-from lesionseg.network.sync_batchnorm import share_batches
+from lesionseg.network.sync_batchnorm import convert_sync_batchnorm
 from lesionseg.network.unet import UNet
 from lesionseg.version import __version__
 
@@ -48,7 +48,7 @@ _TOO_MUCH_MEMORY = "lower --batch-size (and --val-batch-size), --width or --imag
 
 
 @dataclass(frozen=True)
-class Step:
+class Progress:
     """Where a run is.
 
     Attributes:
@@ -67,7 +67,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How `train` ended: the last checkpoint, the history (one dict an epoch), stopped or not."""
 
     last: Checkpoint
@@ -75,7 +75,7 @@ class Outcome:
     stopped: bool
 
 
-def rate(recipe: Recipe, done: float) -> float:
+def learning_rate(recipe: Recipe, done: float) -> float:
     """The learning rate when a share `done` of the training, 0 to 1, is behind.
 
     "cosine": down along half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983, without
@@ -86,7 +86,9 @@ def rate(recipe: Recipe, done: float) -> float:
     return recipe.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
-def begin(model: ModelConfig, recipe: Recipe, data: TrainingData, command: str = "") -> Checkpoint:
+def initial_checkpoint(
+    model: ModelConfig, recipe: Recipe, data: TrainingData, command: str = ""
+) -> Checkpoint:
     """A checkpoint before the first epoch, its weights drawn from the recipe's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -109,10 +111,10 @@ def train(
     folder: Path,
     device: torch.device,
     *,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[Progress], None] = lambda step: None,
     on_epoch: Callable[[History, Predict], None] = lambda history, predict: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> TrainingResult:
     """Trains until `start.recipe.epochs` epochs are done, or `should_stop()` says so.
 
     Writes `best.pt` (highest mean Dice of the validation photos), `last.pt` and `history.jsonl`
@@ -143,15 +145,15 @@ class _Run:
     ) -> None:
         self.start, self.folder, self.device = start, folder, device
         self.recipe = start.recipe
-        self.rank, self.world = distributed.rank(), distributed.world()
+        self.rank, self.world_size = distributed.rank(), distributed.world_size()
         layout = memory_format(device)
         self.training, self.validation = (
-            Batches(data, device, layout) for data in (training, validation)
+            Loader(data, device, layout) for data in (training, validation)
         )
         self.network: UNet = start.network().to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.trained: torch.nn.Module = self.network
-        if self.world > 1:
-            self.trained = DistributedDataParallel(share_batches(self.network))
+        if self.world_size > 1:
+            self.trained = DistributedDataParallel(convert_sync_batchnorm(self.network))
         self.optimiser = torch.optim.Adam(self.network.parameters())
         self.autocast_type = getattr(torch, self.recipe.precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.recipe.precision == "float16")
@@ -212,10 +214,10 @@ class _Run:
 
     def train(
         self,
-        on_step: Callable[[Step], None],
+        on_step: Callable[[Progress], None],
         on_epoch: Callable[[History, Predict], None],
         should_stop: Callable[[], bool],
-    ) -> Outcome:
+    ) -> TrainingResult:
         """See the function `train`."""
         try:
             return self._epochs(on_step, on_epoch, should_stop)
@@ -227,21 +229,21 @@ class _Run:
             if not (self.folder / store.LAST).exists():
                 kept = "nothing was saved yet; start anew"
             raise LesionsegError(
-                f"another of the {self.world} processes has ended; {kept}"
+                f"another of the {self.world_size} processes has ended; {kept}"
             ) from error
 
     def _epochs(
         self,
-        on_step: Callable[[Step], None],
+        on_step: Callable[[Progress], None],
         on_epoch: Callable[[History, Predict], None],
         should_stop: Callable[[], bool],
-    ) -> Outcome:
+    ) -> TrainingResult:
         saved, stop = time.monotonic(), False
         while self.epoch < self.recipe.epochs:
             self.network.train()
             began = time.perf_counter()
             for batch, photos, masks in self.training.epoch(self.recipe, self.epoch, self.photos):
-                if stop or (self.world == 1 and should_stop()):
+                if stop or (self.world_size == 1 and should_stop()):
                     return self._stopped()
                 if time.monotonic() - saved > SAVE_EVERY:
                     self._save_last()
@@ -260,30 +262,32 @@ class _Run:
             self._end_epoch(validated)
             saved = time.monotonic()
             on_epoch(self.history, self._predict)
-        return Outcome(self._checkpoint(resumable=True), self.history, stopped=False)
+        return TrainingResult(self._checkpoint(resumable=True), self.history, stopped=False)
 
-    def _stopped(self) -> Outcome:
+    def _stopped(self) -> TrainingResult:
         last = self._save_last()
         distributed.barrier()  # the end of a process may end the others at once
-        return Outcome(last, self.history, stopped=True)
+        return TrainingResult(last, self.history, stopped=True)
 
     def _step(
         self, batch: int, photos: Tensor, masks: Tensor, should_stop: Callable[[], bool]
     ) -> tuple[float, bool]:
         """One step of all processes: the mean loss of the batch, and whether any wants to stop."""
         done = (self.epoch + self.photos / len(self.training)) / self.recipe.epochs
-        self.optimiser.param_groups[0]["lr"] = rate(self.recipe, done)
+        self.optimiser.param_groups[0]["lr"] = learning_rate(self.recipe, done)
         self.optimiser.zero_grad(set_to_none=True)
-        before = [each.clone() for each in self.network.buffers()] if self.world > 1 else []
+        before = [each.clone() for each in self.network.buffers()] if self.world_size > 1 else []
         try:
             with self._autocast():
                 logits = self.trained(photos)
             loss = loss_of(logits.float(), masks, self.recipe.loss)
             # The gradients' mean over the processes is then that of the whole batch.
-            loss = loss * (len(photos) * self.world / batch if batch >= self.world else 1.0)
-            told = loss.detach().new_tensor([0.0, float(self.world > 1 and should_stop())])
-            told[0] = loss.detach() / self.world
-            distributed.summed(told)
+            loss = loss * (
+                len(photos) * self.world_size / batch if batch >= self.world_size else 1.0
+            )
+            told = loss.detach().new_tensor([0.0, float(self.world_size > 1 and should_stop())])
+            told[0] = loss.detach() / self.world_size
+            distributed.all_reduce(told)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         except RuntimeError:  # where a process was lost, no part of this step may be kept
             for each, value in zip(self.network.buffers(), before, strict=False):
@@ -298,18 +302,18 @@ class _Run:
         mixed = self.recipe.precision != "float32"
         return torch.autocast(self.device.type, self.autocast_type, enabled=mixed)
 
-    def _at(self, photos: int, total: int, validating: bool = False) -> Step:
-        return Step(self.epoch + 1, photos, total, self.loss_sum / self.photos, validating)
+    def _at(self, photos: int, total: int, validating: bool = False) -> Progress:
+        return Progress(self.epoch + 1, photos, total, self.loss_sum / self.photos, validating)
 
     def _validate(
-        self, on_step: Callable[[Step], None], should_stop: Callable[[], bool]
+        self, on_step: Callable[[Progress], None], should_stop: Callable[[], bool]
     ) -> dict[str, float] | None:
         """Means over the validation photos, each scored alone; None when told to stop."""
         size = self.recipe.validation_batch_size
         losses, stop = 0.0, False
         dice: list[float] = []
         jaccard: list[float] = []
-        ours = np.arange(len(self.validation))[self.rank :: self.world]
+        ours = np.arange(len(self.validation))[self.rank :: self.world_size]
         self.network.eval()
         for first in range(0, len(ours), size):
             if stop := should_stop():
@@ -324,9 +328,9 @@ class _Run:
                 counts = confusion(prediction, truth.astype(bool))
                 dice.append(counts.dice)
                 jaccard.append(counts.jaccard)
-            done = min(len(dice) * self.world, len(self.validation))
+            done = min(len(dice) * self.world_size, len(self.validation))
             on_step(self._at(done, len(self.validation), validating=True))
-        shares = distributed.gathered((losses, dice, jaccard, stop))
+        shares = distributed.all_gather((losses, dice, jaccard, stop))
         if any(stop for *_, stop in shares):
             return None
         count = len(self.validation)

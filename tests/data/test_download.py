@@ -1046,7 +1046,9 @@ def test_the_list_tells_what_is_begun(
 
 
 def test_the_list_stays_light() -> None:
-    code = "import sys, lesionseg.data.download; print({'numpy', 'PIL', 'torch'} & set(sys.modules))"
+    code = (
+        "import sys, lesionseg.data.download; print({'numpy', 'PIL', 'torch'} & set(sys.modules))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
 

@@ -226,12 +226,12 @@ def trained_on(*ids: str, drawn: bool = False) -> TrainingData:
 def test_what_is_scored_where_no_split_is_named(
     source: str, trained: TrainingData | None, split: str
 ) -> None:
-    assert scoring.held_out(found(source), trained) == split
+    assert scoring.default_split(found(source), trained) == split
 
 
 def test_all_is_scored_where_nothing_is_set_apart() -> None:
     test_only = Dataset(Path("folder"), {"test": (pair("t"),)}, (), "official folders")
-    assert scoring.held_out(test_only, None) == "all"
+    assert scoring.default_split(test_only, None) == "all"
 
 
 def network(*ids: str, drawn: bool = False) -> Segmenter:
@@ -267,17 +267,19 @@ def test_what_a_reader_is_told(
     data: Dataset, scored_by: Segmenter | None, zero_one: int, notes: list[str]
 ) -> None:
     scored = Scored(zero_one=zero_one)
-    assert scoring.summed_up(scored, data, "all", scored_by, "").notes == notes
+    assert scoring.build_evaluation(scored, data, "all", scored_by, "").notes == notes
 
 
 def test_only_the_photos_of_the_split_count_as_trained_on() -> None:
-    summed = scoring.summed_up(Scored(), found(), "val", network("a", "y"), "")
+    summed = scoring.build_evaluation(Scored(), found(), "val", network("a", "y"), "")
     assert summed.notes == []
 
 
 def test_a_report_says_what_was_scored_and_by_what() -> None:
     scored = Scored([PhotoScore("a", Confusion(1, 2, 3, 4), 2, 5)], ["b: no mask"])
-    by_network = scoring.summed_up(scored, found(shrunk=64), "val", network("q"), "lesionseg e")
+    by_network = scoring.build_evaluation(
+        scored, found(shrunk=64), "val", network("q"), "lesionseg e"
+    )
     assert (by_network.scores, by_network.skipped) == (scored.scores, scored.skipped)
     assert by_network.data == {
         "name": "set",
@@ -294,6 +296,6 @@ def test_a_report_says_what_was_scored_and_by_what() -> None:
     assert by_network.checkpoint["command"] == "lesionseg t"
     assert by_network.checkpoint["commit"] == "abc"
     assert (by_network.threshold, by_network.command) == (0.25, "lesionseg e")
-    by_hand_drawn = scoring.summed_up(scored, found(), "val", None, "")
+    by_hand_drawn = scoring.build_evaluation(scored, found(), "val", None, "")
     assert (by_hand_drawn.checkpoint, by_hand_drawn.threshold) == (None, None)
     assert by_hand_drawn.data["name"] == "folder"

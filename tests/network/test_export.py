@@ -242,7 +242,7 @@ def test_the_extra_brings_them() -> None:
     ids=["half a stem", "no normalisation"],
 )
 def test_other_networks_and_thresholds(tmp_path: Path, model: ModelConfig) -> None:
-    checkpoint = trainer.begin(model, Recipe(), DATA)
+    checkpoint = trainer.initial_checkpoint(model, Recipe(), DATA)
     checkpoints.save(checkpoint, tmp_path / "a.pt")
     network = torch_network(checkpoint)
     sizes = ((model.image_size, model.image_size), (20, 25))
@@ -396,7 +396,7 @@ def test_the_page_for_developers_draws_what_segment_draws(
         mask = random.random((20, 30)) < share
         found = names["largest_region"](mask.astype(np.uint8) * 255)
         assert found.dtype == np.uint8
-        expected = postprocess.one_lesion(mask.copy())
+        expected = postprocess.keep_largest_region(mask.copy())
         assert found.sum() // 255 == expected.sum()  # of equal ones it may be another
         if share > 0.5:
             assert (found == expected * 255).all()

@@ -35,7 +35,8 @@ try:
 except SystemExit as stopped:
     assert not stopped.code, stopped.code
 heavy = {{"torch", "rich", "matplotlib", "onnx", "onnxscript"}} & set(sys.modules)
-heavy |= {{"lesionseg.labels", "lesionseg.data.discovery", "lesionseg.data.catalog"}} & set(sys.modules)
+heavy |= {{"lesionseg.labels.formats", "lesionseg.data.discovery"}} & set(sys.modules)
+heavy |= {{"lesionseg.data.catalog"}} & set(sys.modules)
 assert not heavy, heavy
 """
 

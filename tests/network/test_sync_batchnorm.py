@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lesionseg.network import sync_batchnorm
-from lesionseg.network.sync_batchnorm import SharedBatchNorm, share_batches
+from lesionseg.network.sync_batchnorm import SyncBatchNorm, convert_sync_batchnorm
 
 CHANNELS = 3
 
@@ -61,7 +61,7 @@ def processes(
     ranks = threading.local()
     met = threading.Barrier(count, timeout=30)
 
-    def summed(values: Tensor) -> Tensor:
+    def all_reduce(values: Tensor) -> Tensor:
         given[ranks.own] = values.clone()
         met.wait()
         torch.sum(torch.stack([given[rank] for rank in range(count)]), 0, out=values)
@@ -73,14 +73,14 @@ def processes(
         return work(rank)
 
     with monkeypatch.context() as patch, ThreadPoolExecutor(count) as pool:
-        patch.setattr(sync_batchnorm, "summed", summed)
+        patch.setattr(sync_batchnorm, "all_reduce", all_reduce)
         return list(pool.map(run, range(count)))
 
 
 @settings(max_examples=30)
 @given(st.integers(0, 99), st.integers(1, 4), st.sampled_from([0.0, 30.0]))
 def test_alone_it_is_the_native_one(seed: int, count: int, offset: float) -> None:
-    plain, shared = native(seed), SharedBatchNorm.of(native(seed))
+    plain, shared = native(seed), SyncBatchNorm.of(native(seed))
     for step in range(3):
         x, slope = photos(seed + step, count, offset=offset), photos(seed + 9, count)
         plain.zero_grad()
@@ -91,7 +91,7 @@ def test_alone_it_is_the_native_one(seed: int, count: int, offset: float) -> Non
 
 def test_its_gradients_are_those_of_differences() -> None:
     """In double precision, by torch's own check."""
-    layer = SharedBatchNorm.of(native(1)).double()
+    layer = SyncBatchNorm.of(native(1)).double()
     x = photos(2, 2, side=3).double().requires_grad_()
 
     def normalised(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def test_its_gradients_are_those_of_differences() -> None:
 
 def test_in_bfloat16_it_is_the_native_one() -> None:
     """As under autocast: weights and statistics in float32, photos in bfloat16."""
-    plain, shared = native(3), SharedBatchNorm.of(native(3))
+    plain, shared = native(3), SyncBatchNorm.of(native(3))
     x, slope = photos(4, 3).bfloat16(), photos(5, 3).bfloat16()
     one, other = ran(shared, x, slope), ran(plain, x, slope)
     assert [each.dtype for each in one] == [torch.bfloat16] * 2 + [torch.float32] * 2
@@ -126,7 +126,7 @@ def test_several_processes_are_one_with_the_whole_batch(
 ) -> None:
     x, slope = photos(6, sum(counts)).to(dtype), photos(7, sum(counts)).to(dtype)
     plain = native(8)
-    layers = [SharedBatchNorm.of(native(8)) for _ in counts]
+    layers = [SyncBatchNorm.of(native(8)) for _ in counts]
     parts, slopes = (torch.split(each, list(counts)) for each in (x, slope))
     results = processes(
         monkeypatch, len(counts), lambda rank: ran(layers[rank], parts[rank], slopes[rank])
@@ -145,7 +145,7 @@ def test_several_processes_are_one_with_the_whole_batch(
 
 def test_processes_of_one_value_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """None of them has a variance of its own."""
-    plain, layers = native(8), [SharedBatchNorm.of(native(8)) for _ in range(2)]
+    plain, layers = native(8), [SyncBatchNorm.of(native(8)) for _ in range(2)]
     x, slope = photos(6, 2, side=1), photos(7, 2, side=1)
     results = processes(monkeypatch, 2, lambda rank: ran(layers[rank], x[[rank]], slope[[rank]]))
     whole, for_x, *_ = ran(plain, x, slope)
@@ -156,7 +156,7 @@ def test_processes_of_one_value_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_channel_without_contrast_stays_finite(monkeypatch: pytest.MonkeyPatch) -> None:
-    layers = [SharedBatchNorm.of(native(9)) for _ in range(2)]
+    layers = [SyncBatchNorm.of(native(9)) for _ in range(2)]
     flat = torch.full((2, CHANNELS, 4, 4), 100.0)
     results = processes(monkeypatch, 2, lambda rank: ran(layers[rank], flat, photos(1, 2, side=4)))
     assert all(torch.isfinite(each).all() for result in results for each in result)
@@ -169,13 +169,13 @@ def test_a_network_keeps_its_names_and_tensors() -> None:
     network = begun(2).network()
     before = network.state_dict(keep_vars=True)
     plain = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert share_batches(network) is network
+    assert convert_sync_batchnorm(network) is network
     after = network.state_dict(keep_vars=True)
     assert list(after) == list(before)
     assert all(after[name] is before[name] for name in before)
     shared = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert len(shared) == len(plain) > 0
-    assert all(isinstance(module, SharedBatchNorm) for module in shared)
+    assert all(isinstance(module, SyncBatchNorm) for module in shared)
     for one, other in zip(shared, plain, strict=True):
         assert (one.eps, one.momentum) == (other.eps, other.momentum)
     begun(2).network().load_state_dict(after)  # by a network that is not shared
@@ -184,12 +184,14 @@ def test_a_network_keeps_its_names_and_tensors() -> None:
 def test_a_network_without_normalisation_stays_as_it_is() -> None:
     network = begun(2, "none").network()
     modules = list(network.modules())
-    assert all(map(lambda one, other: one is other, share_batches(network).modules(), modules))
+    assert all(
+        map(lambda one, other: one is other, convert_sync_batchnorm(network).modules(), modules)
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_it_is_in_the_mode_of_the_one_it_replaces(training: bool) -> None:
-    assert SharedBatchNorm.of(native(1).train(training)).training == training
+    assert SyncBatchNorm.of(native(1).train(training)).training == training
 
 
 def test_in_use_it_is_the_native_one_and_asks_no_other_process(
@@ -198,8 +200,8 @@ def test_in_use_it_is_the_native_one_and_asks_no_other_process(
     def refuse(values: Tensor) -> Tensor:
         pytest.fail("another process was asked")
 
-    monkeypatch.setattr(sync_batchnorm, "summed", refuse)
-    plain, shared = native(2).eval(), SharedBatchNorm.of(native(2)).eval()
+    monkeypatch.setattr(sync_batchnorm, "all_reduce", refuse)
+    plain, shared = native(2).eval(), SyncBatchNorm.of(native(2)).eval()
     x = photos(3, 2)
     assert torch.equal(shared(x), plain(x))
     close(list(shared.buffers()), list(plain.buffers()), 0)

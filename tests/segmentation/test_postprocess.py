@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from lesionseg import images
 from lesionseg.images import Mask, Probabilities
-from lesionseg.segmentation.postprocess import one_lesion
+from lesionseg.segmentation.postprocess import keep_largest_region
 from lesionseg.segmentation.segmenter import Segmenter
 
 Pixel = tuple[int, int]
@@ -66,7 +66,7 @@ def filled(mask: Mask) -> Mask:
 
 @given(arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_one_region_without_holes_is_left(mask: Mask) -> None:
-    lesion = one_lesion(mask.copy())
+    lesion = keep_largest_region(mask.copy())
     assert lesion.dtype == np.bool_
     assert lesion.shape == mask.shape
     assert len(regions(lesion)) == mask.any()
@@ -93,7 +93,9 @@ def test_one_region_without_holes_is_left(mask: Mask) -> None:
     ],
 )
 def test_by_hand(before: str, after: str) -> None:
-    found = one_lesion(np.array([[pixel == "#" for pixel in row] for row in before.split()]))
+    found = keep_largest_region(
+        np.array([[pixel == "#" for pixel in row] for row in before.split()])
+    )
     assert " ".join("".join(".#"[int(pixel)] for pixel in row) for row in found) == after
 
 

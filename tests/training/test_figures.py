@@ -16,7 +16,7 @@ from PIL import Image
 from lesionseg import store
 from lesionseg.images import Mask, Photo
 from lesionseg.training import figures, runs, trainer
-from lesionseg.training.figures import BLUE, CURVES, ORANGE, SAMPLES, Album
+from lesionseg.training.figures import BLUE, CURVES, ORANGE, SAMPLES, TrainingFigures
 
 EPOCH = {
     "epoch": 1,
@@ -135,9 +135,11 @@ def test_any_name_is_shown(name: str) -> None:
     assert coloured(strip(square(4, 28), square(4, 28), name=name), BLUE).any()
 
 
-def trained(folder: Path, epochs: int, problems: list[str], start: Any = None) -> trainer.Outcome:
+def trained(
+    folder: Path, epochs: int, problems: list[str], start: Any = None
+) -> trainer.TrainingResult:
     start = start or begun(epochs=epochs, batch_size=2)
-    album = Album(folder, VALIDATION, epochs, problems.append)
+    album = TrainingFigures(folder, VALIDATION, epochs, problems.append)
     return trainer.train(start, TRAINING, VALIDATION, folder, torch.device("cpu"), on_epoch=album)
 
 
@@ -180,7 +182,7 @@ def test_specks_do_not_hide_the_photos(tmp_path: Path) -> None:
     """An untrained network's mask is noise."""
     noise = np.random.default_rng(0).random((2, SIZE, SIZE)).astype(np.float32)
     noise[:, 8:20, 8:20] = 0.9
-    Album(tmp_path, VALIDATION, 3, pytest.fail)(history(1), lambda rows: noise)
+    TrainingFigures(tmp_path, VALIDATION, 3, pytest.fail)(history(1), lambda rows: noise)
     photos = opened(tmp_path / SAMPLES)[50 : 50 + 256]
     assert 0.005 < coloured(photos, ORANGE).mean() < 0.05
 
@@ -199,7 +201,7 @@ def test_nor_does_a_full_disk_or_a_missing_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problems: list[str] = []
-    album = Album(tmp_path, VALIDATION, 3, problems.append)
+    album = TrainingFigures(tmp_path, VALIDATION, 3, problems.append)
 
     def predict(rows: Sequence[int]) -> NDArray[np.float32]:
         return np.zeros((len(rows), SIZE, SIZE), np.float32)
@@ -215,7 +217,7 @@ def test_nor_does_a_full_disk_or_a_missing_library(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     album(history(1), predict)
     assert len(problems) == 1
-    again = Album(tmp_path, VALIDATION, 3, problems.append)
+    again = TrainingFigures(tmp_path, VALIDATION, 3, problems.append)
     again(history(1), predict)
     assert "matplotlib" in problems[1]
     monkeypatch.undo()

@@ -10,7 +10,7 @@ import pytest
 
 from lesionseg import images
 from lesionseg.errors import LesionsegError
-from lesionseg.training.tensorboard import EventFile
+from lesionseg.training.tensorboard import TensorBoardWriter
 
 pytest.importorskip("tensorboardX")
 
@@ -48,7 +48,7 @@ def scalars(folder: Path) -> list[tuple[int, str, float]]:
 
 
 def test_scores_and_pictures_are_in_it_at_once(tmp_path: Path) -> None:
-    with EventFile() as events:
+    with TensorBoardWriter() as events:
         events.write(tmp_path, history(1), FIRST)
         assert scalars(tmp_path) == [(1, "dice", 0.125)]
         events.write(tmp_path, history(2), SECOND)
@@ -67,14 +67,14 @@ def test_scores_and_pictures_are_in_it_at_once(tmp_path: Path) -> None:
 
 def test_a_resumed_run_goes_on_with_the_steps(tmp_path: Path) -> None:
     for epochs in (1, 2):  # within the same second
-        with EventFile() as events:
+        with TensorBoardWriter() as events:
             events.write(tmp_path, history(epochs), FIRST)
     assert len(list(tmp_path.iterdir())) == 2
     assert [step for step, *_ in scalars(tmp_path)] == [1, 2]
 
 
 def test_epochs_from_before_come_first(tmp_path: Path) -> None:
-    with EventFile() as events:
+    with TensorBoardWriter() as events:
         events.write(tmp_path, history(3), FIRST)
     assert [step for step, *_ in scalars(tmp_path)] == [1, 2, 3]
 
@@ -85,7 +85,7 @@ def test_a_full_disk_is_told_and_got_over(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    with EventFile() as events:
+    with TensorBoardWriter() as events:
         events.write(tmp_path, history(1), FIRST)
         with monkeypatch.context() as patch:
             patch.setattr(event_file_writer.RecordWriter, "write", full)
@@ -98,4 +98,4 @@ def test_a_full_disk_is_told_and_got_over(tmp_path: Path, monkeypatch: pytest.Mo
 def test_without_the_extra_it_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LesionsegError, match=r"pip install 'lesionseg\[tensorboard\]'$"):
-        EventFile()
+        TensorBoardWriter()

@@ -18,13 +18,13 @@ from helpers import begun, prepared
 from lesionseg import files
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.augmentation import augment
-from lesionseg.data.loader import Batches
+from lesionseg.data.loader import Loader
 from lesionseg.errors import LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.unet import UNet
 from lesionseg.training import runs, trainer
-from lesionseg.training.trainer import Outcome, Step
+from lesionseg.training.trainer import Progress, TrainingResult
 
 CPU = torch.device("cpu")
 TRAINING, VALIDATION = prepared(0, 1, 2, 3, 4), prepared(5, 6, 7)
@@ -45,7 +45,7 @@ ACCURATE = RECIPE | {
 QUESTIONS = 3 + 2  # how often an epoch asks whether to stop: before each step of either kind
 
 
-def train(folder: Path, start: Checkpoint | None = None, **hooks: Any) -> Outcome:
+def train(folder: Path, start: Checkpoint | None = None, **hooks: Any) -> TrainingResult:
     return trainer.train(start or begun(**RECIPE), TRAINING, VALIDATION, folder, CPU, **hooks)
 
 
@@ -71,12 +71,12 @@ def lines(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     """A run that nobody stopped."""
     return train(tmp_path_factory.mktemp("whole"))
 
 
-def test_the_seed_decides_the_weights(tmp_path: Path, whole: Outcome) -> None:
+def test_the_seed_decides_the_weights(tmp_path: Path, whole: TrainingResult) -> None:
     again = train(tmp_path / "again")
     other = train(tmp_path / "other", begun(**RECIPE, seed=1))
     assert same(again.last.weights, whole.last.weights)
@@ -89,7 +89,7 @@ def test_seed_and_epoch_decide_the_order(tmp_path: Path) -> None:
         """The loss of each photo, in the order of each epoch, of weights that stay the same."""
         start = begun(**RECIPE | {"seed": seed, "learning_rate": 1e-9, "batch_size": 1})
         start = dataclasses.replace(start, weights=begun().weights)
-        seen: list[Step] = []
+        seen: list[Progress] = []
         train(tmp_path / str(seed), start, on_step=seen.append)
         sums = [step.loss * step.photos for step in seen if not step.validating]
         first, second = ([0.0, *sums[:5]], [0.0, *sums[5:]])
@@ -106,7 +106,7 @@ def test_seed_and_epoch_decide_the_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("questions", range(2 * QUESTIONS))
 def test_stopped_and_resumed_is_as_never_stopped(
-    tmp_path: Path, whole: Outcome, questions: int
+    tmp_path: Path, whole: TrainingResult, questions: int
 ) -> None:
     stopped = train(tmp_path, should_stop=after(questions))
     assert stopped.stopped
@@ -118,7 +118,7 @@ def test_stopped_and_resumed_is_as_never_stopped(
 
 
 @pytest.fixture(scope="module")
-def accurate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+def accurate(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, Path]:
     """A run of every part of the accurate recipe that nobody stopped, and its folder."""
     folder = tmp_path_factory.mktemp("accurate")
     return train(folder, begun(**ACCURATE)), folder
@@ -126,7 +126,7 @@ def accurate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
 
 @pytest.mark.parametrize("questions", [1, 3, 5])  # in an epoch, in validation, in the next epoch
 def test_an_accurate_run_stopped_and_resumed_is_as_never_stopped(
-    tmp_path: Path, accurate: tuple[Outcome, Path], questions: int
+    tmp_path: Path, accurate: tuple[TrainingResult, Path], questions: int
 ) -> None:
     whole, folder = accurate
     stopped = train(tmp_path, begun(**ACCURATE), should_stop=after(questions))
@@ -140,7 +140,7 @@ def test_an_accurate_run_stopped_and_resumed_is_as_never_stopped(
 
 
 def test_the_loss_of_the_recipe_is_what_is_made_small(
-    tmp_path: Path, accurate: tuple[Outcome, Path]
+    tmp_path: Path, accurate: tuple[TrainingResult, Path]
 ) -> None:
     other = train(tmp_path, begun(**ACCURATE | {"loss": "bce"}))
     assert not same(other.last.weights, accurate[0].last.weights)
@@ -149,7 +149,7 @@ def test_the_loss_of_the_recipe_is_what_is_made_small(
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 2), (1, 1), (4, 3)])
-def test_stopped_twice(tmp_path: Path, whole: Outcome, first: int, second: int) -> None:
+def test_stopped_twice(tmp_path: Path, whole: TrainingResult, first: int, second: int) -> None:
     train(tmp_path, should_stop=after(first))
     train(tmp_path, runs.resumed(tmp_path, {}), should_stop=after(second))
     done = train(tmp_path, runs.resumed(tmp_path, {}))
@@ -157,19 +157,19 @@ def test_stopped_twice(tmp_path: Path, whole: Outcome, first: int, second: int) 
     assert timeless(lines(tmp_path)) == timeless(whole.history)
 
 
-def test_more_epochs_are_as_if_asked_for_at_once(tmp_path: Path, whole: Outcome) -> None:
+def test_more_epochs_are_as_if_asked_for_at_once(tmp_path: Path, whole: TrainingResult) -> None:
     train(tmp_path, begun(**RECIPE | {"epochs": 1}))
     done = train(tmp_path, runs.resumed(tmp_path, {"epochs": 2}))
     assert same(done.last.weights, whole.last.weights)
 
 
 def test_killed_between_saves(
-    tmp_path: Path, whole: Outcome, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, whole: TrainingResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Saved before each step, then killed without a chance to save."""
     monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)
 
-    def kill(step: Step) -> None:
+    def kill(step: Progress) -> None:
         if (step.epoch, step.photos) == (2, 4):
             raise KeyboardInterrupt
 
@@ -183,7 +183,7 @@ def test_killed_between_saves(
 
 @pytest.mark.parametrize("file", ["last.pt", "history.jsonl"])
 def test_killed_while_the_last_epoch_is_written(
-    tmp_path: Path, whole: Outcome, monkeypatch: pytest.MonkeyPatch, file: str
+    tmp_path: Path, whole: TrainingResult, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     replacing = files.atomic_write
     written: list[str] = []
@@ -203,7 +203,7 @@ def test_killed_while_the_last_epoch_is_written(
 
 
 def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
-    steps: list[Step] = []
+    steps: list[Progress] = []
     epochs: list[dict[str, float]] = []
     outcome = train(
         tmp_path, on_step=steps.append, on_epoch=lambda history, _: epochs.append(history[-1])
@@ -285,8 +285,8 @@ def test_it_learns_two_drawings_by_heart(tmp_path: Path) -> None:
 )
 def test_the_rate_falls_along_a_cosine_or_stays(done: float, share: float) -> None:
     recipe = Recipe(learning_rate=0.3, schedule="cosine")
-    assert trainer.rate(recipe, done) == pytest.approx(0.3 * share, abs=1e-12)
-    assert trainer.rate(Recipe(learning_rate=0.3), done) == 0.3
+    assert trainer.learning_rate(recipe, done) == pytest.approx(0.3 * share, abs=1e-12)
+    assert trainer.learning_rate(Recipe(learning_rate=0.3), done) == 0.3
 
 
 def watched(
@@ -317,7 +317,7 @@ def test_every_step_has_its_rate(
     start = begun(**RECIPE | {"schedule": schedule})  # steps of 2, 2 and 1 of 5 photos, twice
     train(tmp_path, start, should_stop=after(1))
     history = train(tmp_path, runs.resumed(tmp_path, {})).history
-    expected = [trainer.rate(start.recipe, done / 10) for done in (0, 2, 4, 5, 7, 9)]
+    expected = [trainer.learning_rate(start.recipe, done / 10) for done in (0, 2, 4, 5, 7, 9)]
     assert [rate for (rate,) in rates] == pytest.approx(expected, abs=1e-12)
     ends = [expected[2], expected[5]]
     assert [line["learning_rate"] for line in history] == pytest.approx(ends, abs=1e-12)
@@ -377,14 +377,14 @@ def test_every_step_is_augmented_anew(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_network_with_a_half_stem_trains(tmp_path: Path) -> None:
     recipe = Recipe(**ACCURATE | {"small_share": 0.0, "epochs": 1})
-    start = trainer.begin(ModelConfig(2, "batch", 64, "half", 8), recipe, begun().data)
+    start = trainer.initial_checkpoint(ModelConfig(2, "batch", 64, "half", 8), recipe, begun().data)
     last = train(tmp_path, start).last
     assert not same(last.weights, start.weights)
     assert same(checkpoints.load(tmp_path / "last.pt").network().state_dict(), last.weights)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision(tmp_path: Path, whole: Outcome, precision: str) -> None:
+def test_mixed_precision(tmp_path: Path, whole: TrainingResult, precision: str) -> None:
     start = begun(**RECIPE, precision=precision)
     train(tmp_path / "stopped", start, should_stop=after(7))
     resumed = train(tmp_path / "stopped", runs.resumed(tmp_path / "stopped", {}))
@@ -397,13 +397,13 @@ def test_mixed_precision(tmp_path: Path, whole: Outcome, precision: str) -> None
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     """From this batch on, of training and validation together, photos are not numbers."""
-    sound, batches = Batches._placed, itertools.count(1)
+    sound, batches = Loader._placed, itertools.count(1)
 
     def poison(self: Any, *loaded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         photos, masks = sound(self, *loaded)
         return (photos * math.nan if next(batches) >= batch else photos), masks
 
-    monkeypatch.setattr(Batches, "_placed", poison)
+    monkeypatch.setattr(Loader, "_placed", poison)
 
 
 @pytest.mark.parametrize(
