@@ -166,7 +166,7 @@ def _tell(
     from lesionseg.evaluation import report as reports
 
     if anonymous:
-        results, numbers = deidentify.anonymous(results)
+        results, numbers = deidentify.hide_names(results)
         pairs = {number: pairs[name] for name, number in numbers.items()}
     several = comparison.Comparison(results) if len(results) > 1 else None
     if report is not None:

@@ -115,7 +115,7 @@ def table(comparison: Comparison) -> "Group":
         means = (report.with_interval(scores.dice), report.with_interval(scores.jaccard))
         grid.add_row(Text(printable(each.name)), *means, failed)
     lines = [
-        f"data: {first.data.get('name')}, split: {first.data.get('split')}",
+        f"data: {first.data.name}, split: {first.data.split}",
         *(
             f"{each.name}: photos: {each.summary.photos}, skipped: {len(each.skipped)}"
             for each in comparison.evaluations

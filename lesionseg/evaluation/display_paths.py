@@ -16,9 +16,9 @@ def shorter(text: str, evaluation: Evaluation) -> str:
 
     Of a path that begins elsewhere the last two parts stay, unless it has spaces.
     """
-    data = evaluation.data.get("folder")
+    data = evaluation.data.folder
     seen_from = (
-        (Path(str(data)) if data else None, ""),
+        (Path(data) if data else None, ""),
         (Path.cwd(), ""),
         (store.cache_dir(), "<cache>/"),
         (store.path("~"), "~/"),
@@ -37,10 +37,10 @@ def short_path(path: str, evaluation: Evaluation) -> str:
 
 def checkpoint_file(evaluation: Evaluation) -> str:
     """Where the network comes from; "" without one, or where the file is not told."""
-    file = str((evaluation.checkpoint or {}).get("file") or "")
-    if evaluation.checkpoint and (
-        file == str(store.BUNDLED_FILE) or evaluation.name == store.BUNDLED
-    ):
+    if evaluation.checkpoint is None:
+        return ""
+    file = evaluation.checkpoint.file or ""
+    if file == str(store.BUNDLED_FILE) or evaluation.name == store.BUNDLED:
         return "the weights bundled with lesionseg"
     return short_path(file, evaluation) if file else ""
 

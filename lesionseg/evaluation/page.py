@@ -166,7 +166,7 @@ def _card(
 
 def _context(evaluations: Sequence[Evaluation]) -> dict[str, object]:
     first = evaluations[0]
-    folder = str(first.data.get("folder") or "")
+    folder = first.data.folder
     gains = Comparison(evaluations).differences
     without_score = [
         f"{each.name}: {line}" if len(evaluations) > 1 else line

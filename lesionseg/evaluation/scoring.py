@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lesionseg import files, images
 from lesionseg.data.discovery import Dataset, Pair, read_truth
 from lesionseg.data.filenames import MASK, file_id, list_images, may_hold_truth
 from lesionseg.errors import LesionsegError, as_result
-from lesionseg.evaluation.report import Evaluation
+from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.thumbnails import outline
 from lesionseg.images import Mask, Probabilities
 from lesionseg.metrics import PhotoScore, confusion
@@ -184,15 +184,15 @@ def build_evaluation(
         scores=scored.scores,
         skipped=scored.skipped,
         left_out=list(found.problems),
-        checkpoint=_described(segmenter) if segmenter else None,
-        data={
-            "name": about.name if about else found.folder.absolute().name,
-            "folder": str(found.folder.absolute()),
-            "split": split,
-            "split_source": found.split_source,
-            "drawn": bool(about and about.drawn),
-            "shrunk": about.shrunk if about else None,
-        },
+        checkpoint=_checkpoint_info(segmenter) if segmenter else None,
+        data=DataInfo(
+            name=about.name if about else found.folder.absolute().name,
+            folder=str(found.folder.absolute()),
+            split=split,
+            split_source=found.split_source,
+            drawn=bool(about and about.drawn),
+            shrunk=about.shrunk if about else None,
+        ),
         command=command,
         version=__version__,
         threshold=segmenter.threshold if segmenter else None,
@@ -202,19 +202,19 @@ def build_evaluation(
     )
 
 
-def _described(segmenter: Segmenter) -> dict[str, object]:
+def _checkpoint_info(segmenter: Segmenter) -> CheckpointInfo:
     checkpoint = segmenter.checkpoint
-    return {
-        "file": str(segmenter.path) if segmenter.path else None,
-        "epoch": checkpoint.epoch,
-        "model": asdict(checkpoint.model),
-        "recipe": asdict(checkpoint.recipe),
-        "trained_on": checkpoint.data.name,
-        "training_photos": len(checkpoint.data.train_ids),
-        "version": checkpoint.version,
-        "command": checkpoint.command,
-        "commit": checkpoint.commit,
-    }
+    return CheckpointInfo(
+        file=str(segmenter.path) if segmenter.path else None,
+        epoch=checkpoint.epoch,
+        model=checkpoint.model,
+        recipe=checkpoint.recipe,
+        trained_on=checkpoint.data.name,
+        training_photos=len(checkpoint.data.train_ids),
+        version=checkpoint.version,
+        command=checkpoint.command,
+        commit=checkpoint.commit,
+    )
 
 
 def _by_name(folder: Path) -> dict[str, list[Path]]:

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 from helpers import write_mask
 from PIL import Image
-from reports import HEIGHT, WIDTH, disc, evaluation, write_photos, write_predictions
+from reports import (
+    HEIGHT,
+    WIDTH,
+    checkpoint_info,
+    data_info,
+    disc,
+    evaluation,
+    write_photos,
+    write_predictions,
+)
 
 from lesionseg import images
 from lesionseg.data import synthetic
@@ -95,11 +104,11 @@ def test_names_are_shown_and_never_obeyed(tmp_path: Path) -> None:
         one = evaluation(pairs, predictions, odd)
         one = replace(
             one,
-            data={"name": odd, "folder": odd, "split": odd, "split_source": odd},
+            data=replace(data_info(odd, odd, odd), split_source=odd),
             notes=[odd],
             skipped=[odd],
             left_out=[odd],
-            checkpoint={"file": odd, "trained_on": odd, "commit": odd, "training_photos": 1},
+            checkpoint=replace(checkpoint_info(odd, odd), commit=odd),
             command=odd,
         )
         text = written(tmp_path, [one, replace(one, name=f"{odd}2")], pairs)
@@ -233,7 +242,7 @@ def test_paths_are_relative(
     one = replace(
         one,
         command=typed,
-        checkpoint={"file": str(cache_dir / "runs" / "mine" / "best.pt")},
+        checkpoint=checkpoint_info(str(cache_dir / "runs" / "mine" / "best.pt")),
         skipped=[
             f"{here / 'data' / 'images' / 'b.png'}: damaged",
             "d: expected one mask in /very/private/report/folder, found none",

@@ -15,6 +15,7 @@ from lesionseg.data.catalog import Description
 from lesionseg.data.discovery import Dataset, Pair
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import scoring
+from lesionseg.evaluation.report import CheckpointInfo, DataInfo
 from lesionseg.evaluation.scoring import Scored
 from lesionseg.images import Mask
 from lesionseg.metrics import Confusion, PhotoScore
@@ -281,21 +282,27 @@ def test_a_report_says_what_was_scored_and_by_what() -> None:
         scored, found(shrunk=64), "val", network("q"), "lesionseg e"
     )
     assert (by_network.scores, by_network.skipped) == (scored.scores, scored.skipped)
-    assert by_network.data == {
-        "name": "set",
-        "folder": str(Path("folder").absolute()),
-        "split": "val",
-        "split_source": "lists",
-        "drawn": False,
-        "shrunk": 64,
-    }
-    assert by_network.checkpoint is not None
-    assert by_network.checkpoint["file"] == "best.pt"
-    assert by_network.checkpoint["epoch"] == 4
-    assert by_network.checkpoint["training_photos"] == 1
-    assert by_network.checkpoint["command"] == "lesionseg t"
-    assert by_network.checkpoint["commit"] == "abc"
+    assert by_network.data == DataInfo(
+        name="set",
+        folder=str(Path("folder").absolute()),
+        split="val",
+        split_source="lists",
+        drawn=False,
+        shrunk=64,
+    )
+    checkpoint = network("q").checkpoint
+    assert by_network.checkpoint == CheckpointInfo(
+        file="best.pt",
+        epoch=4,
+        model=checkpoint.model,
+        recipe=checkpoint.recipe,
+        trained_on="drawings",
+        training_photos=1,
+        version=checkpoint.version,
+        command="lesionseg t",
+        commit="abc",
+    )
     assert (by_network.threshold, by_network.command) == (0.25, "lesionseg e")
     by_hand_drawn = scoring.build_evaluation(scored, found(), "val", None, "")
     assert (by_hand_drawn.checkpoint, by_hand_drawn.threshold) == (None, None)
-    assert by_hand_drawn.data["name"] == "folder"
+    assert by_hand_drawn.data.name == "folder"
