@@ -83,7 +83,7 @@ def write(
     path: Path,
     *,
     workers: int,
-    on_photo: Callable[[int], None] = lambda done: None,
+    on_photo: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Writes the report of one evaluation, or of several of the same photos side by side.
 
@@ -93,7 +93,7 @@ def write(
             photo is its mask has outlines alone.
         path: of the file; it appears whole or not at all.
         workers: threads that read pictures.
-        on_photo: is told how many photos of the list are drawn.
+        on_photo: is called with how many photos of the list are done, and how many there are.
 
     Raises:
         LesionsegError: no photo was scored, or the file cannot be written.
@@ -112,7 +112,7 @@ def write(
     def cards() -> Iterator[Card]:
         for done, card in enumerate(map_ahead(small, drawn, workers), start=1):
             yield card
-            on_photo(done)
+            on_photo(done, len(drawn))
 
     context = {**_context(evaluations), "groups": groups, "numbers": numbers, "cards": cards()}
     with (

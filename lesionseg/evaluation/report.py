@@ -1,4 +1,4 @@
-"""Scores -> JSON, CSV and a table for the terminal; nothing is computed here but shares."""
+"""An evaluation, and its scores as JSON and CSV; nothing is computed here but shares."""
 
 import csv
 import json
@@ -6,24 +6,18 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lesionseg import files
 from lesionseg.config import ModelConfig, Recipe
-from lesionseg.errors import printable
 from lesionseg.metrics import (
     FAILURE_BELOW,
     METRICS,
     PhotoScore,
     Reliability,
-    Statistic,
     Summary,
     reliability,
     summarise,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 SUMMARY, SCORES = "summary.json", "scores.csv"
 DEFINITIONS = (
@@ -204,47 +198,3 @@ def _row(score: PhotoScore) -> list[object]:
     shares = ((tp + fn) / pixels, (tp + fp) / pixels)
     pixel_counts = (tp, fp, fn, counts.true_negative)
     return [score.id, score.height, score.width, *shares, *values, *pixel_counts, score.quality]
-
-
-def table(evaluation: Evaluation) -> "Group":
-    """The summary for a terminal: a table for rich, the worst photos and the notes below it.
-
-    Raises:
-        LesionsegError: no photo was scored.
-    """
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    summary = evaluation.summary
-    grid = Table("metric", "mean (95 % interval)", "median")
-    for name in METRICS:
-        value = getattr(summary, name)
-        grid.add_row(name.replace("_", " "), with_interval(value), f"{value.median:.3f}")
-    failed = round(summary.failures * summary.photos)
-    lines = [
-        f"data: {evaluation.data.name}, split: {evaluation.data.split}",
-        f"photos: {summary.photos}, skipped: {len(evaluation.skipped)}",
-        f"failures (Jaccard below {FAILURE_BELOW}): {failed}, {summary.failures:.1%}",
-        *_reliability_line(evaluation.reliability),
-        "worst by Jaccard:",
-        *(f"  {score.confusion.jaccard:.3f}  {score.id}" for score in evaluation.worst(5)),
-        *(f"note: {note}" for note in evaluation.notes),
-    ]
-    # Text takes names as they are: no markup, no emoji codes; control characters become escapes.
-    return Group(grid, *(Text(printable(line), no_wrap=True, overflow="ignore") for line in lines))
-
-
-def with_interval(value: Statistic) -> str:
-    """A mean with its 95 % interval, such as `0.920 (0.909 to 0.929)`."""
-    return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
-
-
-def _reliability_line(told: Reliability | None) -> list[str]:
-    if told is None or told.rank_correlation is None:
-        return []
-    return [
-        f"quality told the Dice with a rank correlation of {told.rank_correlation:.2f}",
-        f"failures in the tenth of lowest quality: {told.in_lowest_tenth}, "
-        f"in the fifth: {told.in_lowest_fifth}",
-    ]

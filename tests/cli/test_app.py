@@ -340,7 +340,7 @@ def test_segment_writes_nothing_where_outputs_meet(
             2,
             "--photos and --truth go together",
         ),
-        (["eval", "--report", __file__], 2, "is no folder"),
+        (["eval", "--report", __file__], 2, "is not a folder"),
         (["train", "--colour"], 2, "--colour"),
         (["train", "--photos", "x"], 2, "--photos and --truth go together"),
         (["train", "--data", "x", "--photos", "x", "--truth", "x"], 2, "give either"),

@@ -327,8 +327,14 @@ def test_the_photos_done_are_told_and_threads_change_nothing(tmp_path: Path) -> 
     names = [f"photo {index}" for index in range(7)]
     pairs = write_photos(tmp_path / "data", names)
     one = evaluation(pairs, write_predictions(tmp_path / "masks", names, 5))
-    told: list[int] = []
-    page.write([one], pairs, tmp_path / "a.html", workers=1, on_photo=told.append)
+    progress: list[tuple[int, int]] = []
+    page.write(
+        [one],
+        pairs,
+        tmp_path / "a.html",
+        workers=1,
+        on_photo=lambda done, total: progress.append((done, total)),
+    )
     page.write([one], pairs, tmp_path / "b.html", workers=4)
-    assert told == list(range(1, 8))
+    assert progress == [(done, 7) for done in range(1, 8)]
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()

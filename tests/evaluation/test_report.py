@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from reports import checkpoint_info, data_info
 from rich.console import Console
 
+from lesionseg.cli import tables
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import report
+from lesionseg.evaluation.comparison import Comparison
 from lesionseg.evaluation.report import Evaluation
 from lesionseg.metrics import METRICS, Confusion, PhotoScore, summarise
 
@@ -82,7 +84,9 @@ def written(scored_set: Evaluation) -> tuple[str, str]:
 
 def shown(scored_set: Evaluation, width: int = 100) -> str:
     file = io.StringIO()
-    Console(file=file, width=width, color_system=None).print(report.table(scored_set))
+    Console(file=file, width=width, color_system=None).print(
+        tables.scores(Comparison([scored_set]))
+    )
     return file.getvalue()
 
 
