@@ -1,4 +1,4 @@
-"""Evaluations of drawn photos, for the tests of what is written about them."""
+"""Evaluations of synthetic photos, for the tests of what is written about them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,8 +47,8 @@ def checkpoint_info(file: str | None = "best.pt", trained_on: str = "discs") -> 
 def disc(radius: float, x: float = WIDTH / 2, y: float = HEIGHT / 2) -> Mask:
     """A disc on a photo of HEIGHT x WIDTH pixels."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    found: Mask = np.hypot(rows - y, columns - x) <= radius
-    return found
+    mask: Mask = np.hypot(rows - y, columns - x) <= radius
+    return mask
 
 
 def write_photos(folder: Path, names: Sequence[str]) -> dict[str, Pair]:

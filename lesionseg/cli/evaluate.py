@@ -66,11 +66,14 @@ def evaluate(
     report: Annotated[
         Path | None, folder("Write report.html, summary.json and scores.csv here.")
     ] = None,
-    anonymous: Annotated[
+    hide_names: Annotated[
         bool,
         typer.Option(
-            "--anonymous", help="Numbers for the photos' names, and no folders, in all results."
+            "--hide-names", help="Numbers for the photos' names, and no folders, in all results."
         ),
+    ] = False,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", hidden=True, help="The former name of --hide-names.")
     ] = False,
     masks: Annotated[Path | None, folder("Write the network's masks here.")] = None,
     threshold: Threshold = 0.5,
@@ -120,7 +123,7 @@ def evaluate(
             what = "error" if alone else f"error: {candidate.name}"
             note_problems(evaluations[-1].skipped, what)
         if distributed.rank() == 0:
-            _show(evaluations, pairs, report, anonymous, as_json, workers)
+            _show(evaluations, pairs, report, hide_names or anonymous, as_json, workers)
     if any(evaluation.skipped for evaluation in evaluations):
         raise typer.Exit(1)
 
@@ -155,7 +158,7 @@ def _show(
     evaluations: "list[Evaluation]",
     pairs: "dict[str, Pair]",
     report: Path | None,
-    anonymous: bool,
+    hide_names: bool,
     as_json: bool,
     workers: int,
 ) -> None:
@@ -163,7 +166,7 @@ def _show(
     from lesionseg.cli import tables
     from lesionseg.evaluation import comparison, deidentify, page
 
-    if anonymous:
+    if hide_names:
         evaluations, numbers = deidentify.hide_names(evaluations)
         pairs = {number: pairs[name] for name, number in numbers.items()}
     compared = comparison.Comparison(evaluations)

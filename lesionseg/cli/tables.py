@@ -87,7 +87,7 @@ def _reliability(reliability: Reliability | None) -> list[str]:
     if reliability is None or reliability.rank_correlation is None:
         return []
     return [
-        f"quality told the Dice with a rank correlation of {reliability.rank_correlation:.2f}",
+        f"rank correlation of quality and Dice: {reliability.rank_correlation:.2f}",
         f"failures in the tenth of lowest quality: {reliability.in_lowest_tenth}, "
         f"in the fifth: {reliability.in_lowest_fifth}",
     ]

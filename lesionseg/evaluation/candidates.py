@@ -28,7 +28,7 @@ class Candidate:
 
 
 def list_candidates(segmenters: Sequence[Segmenter], folders: Sequence[Path]) -> list[Candidate]:
-    """Name the networks, then the folders of masks, each as briefly as tells it from the others."""
+    """Name the networks, then the folders of masks, each as briefly as distinguishes it."""
     predictors: list[Segmenter | Path] = [*segmenters, *folders]
     names = short_names([_path(predictor) for predictor in predictors])
     return [Candidate(name, item) for name, item in zip(names, predictors, strict=True)]
@@ -43,7 +43,7 @@ def _path(predictor: Segmenter | Path) -> Path:
 
 
 def short_names(paths: Sequence[PurePath]) -> list[str]:
-    """Return the shortest ends of the paths that tell them apart; equal paths are numbered.
+    """Return the shortest ends of the paths that distinguish them; equal paths are numbered.
 
     A file `best.pt` goes by its run: `runs/a/best.pt` is `a`.
     """
@@ -60,7 +60,7 @@ def short_names(paths: Sequence[PurePath]) -> list[str]:
 
 
 def default_split(dataset: Dataset, *training: TrainingData | None) -> str:
-    """Return the split to score where none is named: "val" where one is set apart, else "all".
+    """Return the split to score by default: "val" where one is set apart, else "all".
 
     A split made here, by hash, counts only where a network was trained on the rest of it.
     """
@@ -164,7 +164,7 @@ def _notes(
     if result.skipped:
         notes.append(f"{len(result.skipped)} of {len(pairs)} photos could not be scored")
     if synthetic:
-        notes.append("these pictures are drawn by lesionseg; they are no photos")
+        notes.append("these pictures are synthetic, made by lesionseg; they are not photos")
     if description and description.shrunk:
         notes.append(
             f"photos and truth masks were shrunk to a shorter side of {description.shrunk} pixels: "
@@ -173,7 +173,7 @@ def _notes(
     if segmenter and (seen := _overlap(pairs, segmenter.checkpoint.data)):
         notes.append(f"the network was trained on {seen} of these {len(pairs)} photos")
     if segmenter and segmenter.checkpoint.data.drawn and not synthetic:
-        notes.append("the network was trained on drawn pictures only")
+        notes.append("the network was trained on synthetic pictures only")
     if result.zero_one:
         notes.append(
             f"masks of 0/1, read as 0/255: {result.zero_one}; "

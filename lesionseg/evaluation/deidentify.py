@@ -40,7 +40,7 @@ def _evaluation(evaluation: Evaluation, numbers: Mapping[str, str], index: int) 
         skipped=[_WITHHELD] * len(evaluation.skipped),
         checkpoint=_checkpoint(checkpoint) if checkpoint else None,
         data=_data(evaluation.data),
-        command="lesionseg eval --anonymous",
+        command="lesionseg eval --hide-names",
         version=evaluation.version,
         threshold=evaluation.threshold,
         all_regions=evaluation.all_regions,

@@ -24,8 +24,8 @@ DEFINITIONS = (
     "scores of each photo at its truth mask's own resolution (rules of isic-challenge-scoring), "
     "then the unweighted mean over photos; low and high: 95 % bootstrap interval of the mean; "
     f"failures: share of photos with a Jaccard below {FAILURE_BELOW}; reliability: how well the "
-    "quality, which sees no truth, told these scores: rank correlation (Spearman) with Dice, and "
-    "how many photos with such a Jaccard are in the tenth and the fifth of lowest quality"
+    "quality, estimated without the truth, predicts these scores: rank correlation (Spearman) with "
+    "Dice, and how many photos with such a Jaccard are in the tenth and the fifth of lowest quality"
 )
 COLUMNS = (
     *("id", "height", "width", "lesion_share_truth", "lesion_share_prediction"),
@@ -115,12 +115,16 @@ class Evaluation:
 
     @cached_property
     def summary(self) -> Summary:
-        """The scores of the set. Raises LesionsegError where no photo was scored."""
+        """The scores of the set.
+
+        Raises:
+            LesionsegError: no photo was scored.
+        """
         return summarise([score.confusion for score in self.scores])
 
     @cached_property
     def reliability(self) -> Reliability | None:
-        """How well the estimates of quality told the scores; None for masks from elsewhere."""
+        """How well the estimated quality predicts the scores; None for masks from elsewhere."""
         return reliability(self.scores)
 
     def worst(self, count: int | None = None) -> list[PhotoScore]:
@@ -129,7 +133,7 @@ class Evaluation:
 
 
 def as_json(evaluation: Evaluation) -> dict[str, object]:
-    """The summary as one object of plain JSON values: `photos`, `failures`, `dice.mean` and so on.
+    """Return the summary as one object of JSON values: `photos`, `failures`, `dice.mean` and so on.
 
     Raises:
         LesionsegError: no photo was scored.
@@ -187,7 +191,7 @@ def write_files(
 
 
 def rows(evaluation: Evaluation) -> list[list[object]]:
-    """The values of `COLUMNS` for each photo, by id."""
+    """Return the values of `COLUMNS` for each photo, by id."""
     return [_row(score) for score in sorted(evaluation.scores, key=lambda score: score.id)]
 
 

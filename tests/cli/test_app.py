@@ -457,7 +457,7 @@ def test_demo_is_listed_and_said_to_be_drawn(
     trained = lesionseg("train", "--epochs", 1, *SMALL)
     assert (trained.status, "these pictures are drawn" in trained.err) == (0, True)
     scored = lesionseg("eval", "--split", "test")
-    assert (scored.status, "drawn by lesionseg" in scored.out) == (0, True)
+    assert (scored.status, "synthetic, made by lesionseg" in scored.out) == (0, True)
     assert "photos: 1," in scored.out
 
 

@@ -69,8 +69,8 @@ def build(
     return build_evaluation(result, candidate, data, split, "lesionseg e")
 
 
-DRAWN = "these pictures are drawn by lesionseg; they are no photos"
-DRAWN_ONLY = "the network was trained on drawn pictures only"
+SYNTHETIC = "these pictures are synthetic, made by lesionseg; they are not photos"
+SYNTHETIC_ONLY = "the network was trained on synthetic pictures only"
 SHRUNK = (
     "photos and truth masks were shrunk to a shorter side of 64 pixels: "
     "not comparable with scores at full size"
@@ -83,9 +83,9 @@ ZERO_ONE = "masks of 0/1, read as 0/255: 2; the challenge's own scorer reads suc
     [
         (dataset(), None, 0, []),
         (dataset(), network("q"), 0, []),
-        (dataset(drawn=True), network("q", drawn=True), 0, [DRAWN]),
-        (dataset(drawn=False), network("q", drawn=True), 0, [DRAWN_ONLY]),
-        (dataset(), network("q", drawn=True), 0, [DRAWN_ONLY]),
+        (dataset(drawn=True), network("q", drawn=True), 0, [SYNTHETIC]),
+        (dataset(drawn=False), network("q", drawn=True), 0, [SYNTHETIC_ONLY]),
+        (dataset(), network("q", drawn=True), 0, [SYNTHETIC_ONLY]),
         (dataset(shrunk=64), None, 0, [SHRUNK]),
         (dataset(), network("a", "y"), 0, ["the network was trained on 2 of these 4 photos"]),
         (dataset(), None, 2, [ZERO_ONE]),

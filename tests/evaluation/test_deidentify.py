@@ -1,4 +1,4 @@
-"""What is left out of a report that is to be handed on."""
+"""What is left out of a report that is to be handed on, and what cannot get into it."""
 
 import json
 import re
@@ -87,9 +87,11 @@ def test_shape_and_recipe_hold_numbers_and_listed_words_alone(config: type) -> N
         assert kind in (int, float, bool) or get_origin(kind) is Literal, name
 
 
+@pytest.mark.parametrize("option", ["--hide-names", "--anonymous"])  # the second is of 0.1.0
 @pytest.mark.parametrize("several", [False, True])
 def test_nothing_names_a_photo_or_a_folder(
     several: bool,
+    option: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -110,9 +112,9 @@ def test_nothing_names_a_photo_or_a_folder(
     words = ["eval", "--data", private / "ward", "--predictions", private / "surgeon"]
     words += ["--predictions", private / "student"] if several else []
     out = tmp_path / "out"
-    assert run(monkeypatch, *words, "--anonymous", "--report", out, "--json") == 1
+    assert run(monkeypatch, *words, option, "--report", out, "--json") == 1
     printed = capsys.readouterr().out
-    assert run(monkeypatch, *words, "--anonymous") == 1
+    assert run(monkeypatch, *words, option) == 1
     printed += capsys.readouterr().out
     texts = {path.name: path.read_text(encoding="utf-8") for path in out.iterdir()}
     assert set(texts) == {"report.html", "scores.csv", "summary.json"}
@@ -127,7 +129,15 @@ def test_nothing_names_a_photo_or_a_folder(
     assert len(first["skipped"]) == 1
     assert len(first["left_out"]) == 2
     assert first["data"]["folder"] is None
-    assert first["command"] == "lesionseg eval --anonymous"
+    assert first["command"] == "lesionseg eval --hide-names"
+
+
+def test_help_shows_the_new_name_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "eval", "--help") == 0
+    out = capsys.readouterr().out
+    assert ("--hide-names" in out, "--anonymous" in out) == (True, False)
 
 
 def test_the_named_scores_tell_the_numbers(tmp_path: Path) -> None:

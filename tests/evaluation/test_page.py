@@ -195,8 +195,8 @@ def test_masks_without_photos_are_drawn_as_outlines(tmp_path: Path) -> None:
     pairs = {name: replace(pair, photo=pair.mask) for name, pair in pairs.items()}
     parsed = Parsed(written(tmp_path, [_finished(tmp_path, pairs)], pairs))
     assert parsed.all("img") == []
-    assert len(parsed.all("g", **{"data-subject": "truth"})) == 4  # each large, and in the list
-    assert len(parsed.all("g", **{"data-subject": "0"})) == 4
+    assert len(parsed.all("g", **{"data-candidate": "truth"})) == 4  # each large, and in the list
+    assert len(parsed.all("g", **{"data-candidate": "0"})) == 4
 
 
 def _finished(folder: Path, pairs: dict[str, Pair]) -> Evaluation:
@@ -223,7 +223,7 @@ def test_an_empty_mask_and_a_missing_lesion_have_no_outline(tmp_path: Path) -> N
     write_mask(pairs["a"].mask, disc(-1))
     write_mask(tmp_path / "masks" / "0000.png", disc(-1))
     parsed = Parsed(written(tmp_path, [evaluation(pairs, tmp_path / "masks")], pairs))
-    assert parsed.all("g", **{"data-subject": "0"}) == []
+    assert parsed.all("g", **{"data-candidate": "0"}) == []
     assert "Dice 1.000 · Jaccard 1.000 empty mask" in parsed.text
     assert "lesion 0.0 % of the photo" in parsed.text
 
@@ -271,9 +271,11 @@ def test_several_are_told_apart_and_their_differences_shown(tmp_path: Path) -> N
     far = replace(far, scores=far.scores[1:], notes=["drawn in a hurry"])
     text = written(tmp_path, [near, far], pairs)
     parsed = Parsed(text)
-    for subject in ("0", "1"):
-        outlines = parsed.all("g", **{"data-subject": subject})
-        assert len(outlines) == 2 * len(parsed.all("img")) / 2 - (subject == "1") * _large(text, 0)
+    for candidate in ("0", "1"):
+        outlines = parsed.all("g", **{"data-candidate": candidate})
+        assert len(outlines) == 2 * len(parsed.all("img")) / 2 - (candidate == "1") * _large(
+            text, 0
+        )
     assert "far: drawn in a hurry" in parsed.text
     assert "far worse -0." in parsed.text
     assert "0, 5 of 5 photos" in parsed.text

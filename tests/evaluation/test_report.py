@@ -143,7 +143,7 @@ def test_how_well_quality_told_the_scores() -> None:
         "in_lowest_fifth": 1,
     }
     line = (
-        "quality told the Dice with a rank correlation of 0.87\n"
+        "rank correlation of quality and Dice: 0.87\n"
         "failures in the tenth of lowest quality: 1, in the fifth: 1\n"
     )
     assert line in shown(evaluation(three))
