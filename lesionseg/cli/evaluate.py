@@ -10,6 +10,7 @@ import typer
 
 from lesionseg import distributed, store
 from lesionseg.cli import console
+from lesionseg.cli.help import INPUT, NETWORK, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
     WORKERS,
@@ -19,15 +20,16 @@ from lesionseg.cli.options import (
     Data,
     Device,
     Photos,
+    Quiet,
     Threshold,
     Truth,
     Workers,
     command_line,
     data_source,
     field,
-    folder,
     named_segmenter,
     note_problems,
+    option,
 )
 from lesionseg.data.catalog import find_data
 
@@ -46,50 +48,73 @@ def evaluate(
     truth: Truth = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
-        field("Which photos.", "val where those were set apart, else all"),
+        field("Which photos.", "val if a validation split exists, else all", rich_help_panel=INPUT),
     ] = None,
     checkpoint: Annotated[
         list[str] | None,
         field(
-            f"A checkpoint file, the name or folder of a run, or '{store.BUNDLED}'; several times "
-            "to see several side by side.",
+            f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it to compare "
+            "several.",
             f"${store.CHECKPOINT_VARIABLE}, else the latest run, else the bundled weights",
             "--checkpoint",
             "-c",
             metavar="FILE|RUN",
+            rich_help_panel=NETWORK,
         ),
     ] = None,
+    threshold: Threshold = 0.5,
+    all_regions: AllRegions = False,
     predictions: Annotated[
         list[Path] | None,
-        folder("Score the finished masks in this folder; several times, or beside checkpoints."),
+        option(
+            "Score the finished masks in this folder; repeat it, or add checkpoints, to compare.",
+            metavar="DIR",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     report: Annotated[
-        Path | None, folder("Write report.html, summary.json and scores.csv here.")
+        Path | None,
+        option(
+            "Write report.html, summary.json and scores.csv to this folder.",
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     hide_names: Annotated[
         bool,
-        typer.Option(
-            "--hide-names", help="Numbers for the photos' names, and no folders, in all results."
+        option(
+            "Replace photo names by numbers and leave out folders, in all results. What the photos "
+            "show stays.",
+            "--hide-names",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
-    anonymous: Annotated[
-        bool, typer.Option("--anonymous", hidden=True, help="The former name of --hide-names.")
+    anonymous: Annotated[bool, option("Same as --hide-names.", "--anonymous", hidden=True)] = False,
+    masks: Annotated[
+        Path | None,
+        option("Write the network's masks to this folder.", metavar="DIR", rich_help_panel=OUTPUT),
+    ] = None,
+    as_json: Annotated[
+        bool, option("Print one JSON object.", "--json", rich_help_panel=OUTPUT)
     ] = False,
-    masks: Annotated[Path | None, folder("Write the network's masks here.")] = None,
-    threshold: Threshold = 0.5,
-    all_regions: AllRegions = False,
     batch_size: BatchSize = _BATCH_SIZE,
     device: Device = None,
     workers: Workers = WORKERS,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     cache_dir: CacheDir = None,
+    quiet: Quiet = False,
 ) -> None:
     """Score checkpoints, or folders of masks, against truth masks by the challenge's rules.
 
-    Every photo is scored alone, at its truth mask's own resolution; the score of the set is the
-    mean over photos. Without --data it takes the set that the checkpoint was trained on; for the
-    bundled weights, the one that was downloaded. Of several checkpoints and folders of masks, the
-    paired difference of each from the first is told; checkpoints come before folders.
+    Examples:
+        lesionseg eval --data my-photos
+        lesionseg eval --data my-photos --split test --report report
+        lesionseg eval --truth truth-masks --predictions my-masks
+        lesionseg eval --data my-photos -c bundled -c my-run
+
+    Each photo is scored on its own, at the resolution of its truth mask; the score of the set is
+    the mean over photos. Without --data, a checkpoint is scored on the data set that it was trained
+    on, and the bundled weights on the downloaded one. Several checkpoints and folders of masks are
+    compared photo by photo with the first; checkpoints come before folders.
     """
     from lesionseg.evaluation import candidates
 

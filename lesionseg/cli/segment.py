@@ -15,6 +15,7 @@ import typer
 
 from lesionseg import distributed
 from lesionseg.cli import console
+from lesionseg.cli.help import INPUT, LABELS, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
     WORKERS,
@@ -23,10 +24,12 @@ from lesionseg.cli.options import (
     CacheDir,
     CheckpointName,
     Device,
+    Quiet,
     Threshold,
     Workers,
     field,
     named_segmenter,
+    option,
 )
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError
@@ -40,117 +43,148 @@ def segment(
     photos: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PHOTO|FOLDER|-]...",
+            metavar="PHOTO|FOLDER|-",
             show_default=False,
-            help="Photos, folders of photos, or - for a photo from standard input.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        field(
-            "The mask's PNG file, - for standard output; a folder for several photos.",
-            "standard output for a photo from standard input",
-            "--output",
-            "-o",
-            metavar="FILE|DIR",
+            help="Photos, folders of photos, or - for one photo from standard input.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     files_from: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", show_default=False, help="Take names of photos from here, one a line."
+        option(
+            "Read names of photos from this file, one per line; - for standard input.",
+            metavar="FILE",
+            rich_help_panel=INPUT,
         ),
     ] = None,
-    checkpoint: CheckpointName = None,
-    threshold: Threshold = 0.5,
-    all_regions: AllRegions = False,
-    overlay: Annotated[
+    skip_existing: Annotated[
+        bool,
+        option(
+            "Skip photos whose output files all exist; for --labels and --measurements their "
+            "masks are read.",
+            "--skip-existing",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
+    output: Annotated[
         Path | None,
         field(
-            "Also write the photo with the outline drawn in, as PNG.", "none", metavar="FILE|DIR"
+            "Mask PNG, or - for standard output; a folder for several photos.",
+            "standard output for a photo from standard input",
+            "--output",
+            "-o",
+            metavar="FILE|DIR",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    overlay: Annotated[
+        Path | None,
+        option(
+            "Also write the photo with the outline drawn in, as PNG.",
+            metavar="FILE|DIR",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     probabilities: Annotated[
         Path | None,
-        field("Also write the probabilities, as PNG of 0 to 255.", "none", metavar="FILE|DIR"),
+        option(
+            "Also write the probabilities, as PNG, 0 to 255.",
+            metavar="FILE|DIR",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
+    one_bit: Annotated[
+        bool,
+        option(
+            "Write masks with one bit per pixel, usually less than half the size. Default: eight "
+            "bits, 0 and 255.",
+            "--one-bit",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        option(
+            "Print one line of JSON per photo, with quality and measurements.",
+            "--json",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    checkpoint: CheckpointName = None,
+    threshold: Threshold = 0.5,
+    all_regions: AllRegions = False,
     labels: Annotated[
         Path | None,
-        field(
-            "Also write the outlines for a labelling tool: a .json is one COCO file for all "
-            "photos, a .xml one CVAT file, a folder takes a LabelMe .json for each photo. Nothing "
-            "that is there is replaced.",
-            "none",
+        option(
+            "Also write outlines for a labelling tool: .json is one COCO file for all photos, .xml "
+            "one CVAT file, a folder gets a LabelMe .json per photo. Existing labels are never "
+            "replaced.",
             metavar="FILE|DIR",
+            rich_help_panel=LABELS,
         ),
     ] = None,
     tolerance: Annotated[
         float | None,
         field(
-            "Pixels that polygons in --labels may leave the mask's border by; small lesions keep "
-            "closer.",
+            "Largest distance of polygons in --labels from the mask's border, in pixels; smaller "
+            "for small lesions.",
             f"{TOLERANCE:g}",
             min=0,
+            metavar="PIXELS",
+            rich_help_panel=LABELS,
         ),
     ] = None,
     run_lengths: Annotated[
         bool,
-        typer.Option(
+        option(
+            "Write exact run lengths to --labels instead of polygons (COCO, CVAT).",
             "--run-lengths",
-            help="Write run lengths to --labels, exact to the pixel, not polygons (COCO, CVAT).",
+            rich_help_panel=LABELS,
         ),
     ] = False,
     measurements: Annotated[
         Path | None,
-        field("Also write a table of what is measured on the masks.", "none", metavar="FILE.csv"),
+        option(
+            "Also write a table of area, diameter, asymmetry and more, a row per photo.",
+            metavar="FILE.csv",
+            rich_help_panel=LABELS,
+        ),
     ] = None,
     mm_per_pixel: Annotated[
         float | None,
-        typer.Option(
-            show_default=False,
+        option(
+            "Scale of the photos, for measurements in millimetres.",
             metavar="MM",
-            help="The photos' scale, for measurements in millimetres.",
+            rich_help_panel=LABELS,
         ),
     ] = None,
     doubtful_below: Annotated[
         float | None,
-        typer.Option(
+        option(
+            "Report the photos whose mask has a lower quality (0 to 1, see --json), for a person "
+            "to look at.",
             min=0,
             max=1,
-            show_default=False,
             metavar="QUALITY",
-            help="Name and count the photos whose mask has a lower quality (0 to 1, as --json "
-            "tells it), to be looked at.",
+            rich_help_panel=LABELS,
         ),
     ] = None,
-    one_bit: Annotated[
-        bool,
-        typer.Option(
-            "--one-bit",
-            help="Write masks of one bit a pixel, mostly less than half the size. Default: eight "
-            "bits, 0 and 255.",
-        ),
-    ] = False,
-    skip_existing: Annotated[
-        bool,
-        typer.Option(
-            "--skip-existing",
-            help="Leave out photos whose pictures are all there; for --labels and --measurements "
-            "their masks are read.",
-        ),
-    ] = False,
     batch_size: BatchSize = CLASSIC.batch_size,
     device: Device = None,
     workers: Workers = WORKERS,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print a line of JSON for each photo, with measurements."),
-    ] = False,
     cache_dir: CacheDir = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Draw the lesion's outline on photos: a mask PNG for each, 0 and 255, at the photo's size.
+    """Outline the lesion on photos: one mask PNG each, 0 and 255, at the photo's size.
 
-    A bad photo is named and the rest goes on; the exit status is then 1.
+    Examples:
+        lesionseg segment photo.jpg -o mask.png
+        lesionseg segment photo.jpg -o mask.png --overlay overlay.png
+        lesionseg segment photos/ -o masks --json --measurements table.csv
+        cat photo.jpg | lesionseg segment - > mask.png
+
+    A photo that cannot be read is reported and the others are still segmented; the exit status is
+    then 1.
     """
     from lesionseg.segmentation import jobs
     from lesionseg.segmentation.outputs import Findings, recording
@@ -307,7 +341,7 @@ def _tell(
             doubtful = line["doubtful"] = result.quality < level
         if doubtful:
             doubt = f"doubtful: {job.photo}: quality {result.quality:.4f}"
-            console.log(doubt, every_process=True)
+            console.warn(doubt, every_process=True)
     else:
         findings = result
         line["skipped"] = True
