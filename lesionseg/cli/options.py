@@ -132,7 +132,12 @@ def named_segmenter(
         keep_freed_memory()
     threads = max(1, _CORES // max(1, concurrency))
     segmenter = load(
-        checkpoint, device, threshold, all_regions=all_regions, threads=threads, few=fast_start
+        checkpoint,
+        device,
+        threshold,
+        all_regions=all_regions,
+        threads=threads,
+        fast_start=fast_start,
     )
     drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.drawn else ""
     bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
