@@ -15,7 +15,7 @@ from helpers import DATA, SIZE, begun, drawing, exported, saved, torch_network, 
 from lesionseg import images, store
 from lesionseg.cli import app
 from lesionseg.data import synthetic
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.images import Photo
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network import runtime
@@ -111,7 +111,7 @@ def test_another_device_is_one_for_torch(pair: Path) -> None:
 
 def test_a_missing_checkpoint_is_named_whatever_lies_beside_it(pair: Path) -> None:
     pair.unlink()
-    with pytest.raises(LesionsegError, match=r"best\.pt: No such file"):
+    with pytest.raises(CheckpointError, match=r"best\.pt: No such file"):
         open_network(pair)
 
 
@@ -152,7 +152,7 @@ def test_files_that_lesionseg_did_not_export(pair: Path, tmp_path: Path) -> None
         assert content != whole, name
         path = tmp_path / f"{name}.onnx"
         path.write_bytes(content)
-        with pytest.raises(LesionsegError) as caught:
+        with pytest.raises(CheckpointError) as caught:
             open_network(path)
         message = str(caught.value)
         assert message.startswith(f"{path}: not a network that 'lesionseg export' wrote"), name
@@ -161,7 +161,7 @@ def test_files_that_lesionseg_did_not_export(pair: Path, tmp_path: Path) -> None
 
 def test_an_export_that_is_not_there(tmp_path: Path) -> None:
     for path in (tmp_path / "none.onnx", tmp_path):
-        with pytest.raises(LesionsegError, match=r"^cannot read network .*: no such file$"):
+        with pytest.raises(CheckpointError, match=r"^cannot read network .*: no such file$"):
             OnnxNetwork(path)
 
 
@@ -187,7 +187,7 @@ def test_the_checksum_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert checksum(tmp_path / "a") == expected
-    with pytest.raises(LesionsegError, match=r"^cannot read .*none: No such file"):
+    with pytest.raises(CheckpointError, match=r"^cannot read .*none: No such file"):
         checksum(tmp_path / "none")
 
 

@@ -13,7 +13,7 @@ from helpers import drawing, segmenter, write_mask, write_photo
 from PIL import Image
 
 from lesionseg import images
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, PhotoError
 from lesionseg.segmentation import jobs
 from lesionseg.segmentation.jobs import JobOptions
 from lesionseg.segmentation.outcome import Outcome, Status, Tally
@@ -95,11 +95,18 @@ def test_an_error_does_not_stop_the_rest(here: Path) -> None:
     outcomes = run(planned)
     assert [outcome.job for outcome in outcomes] == planned
     *failed, last = outcomes
-    said = ("no such file", "not a photo", "it is a folder", "cannot read", "File name too long")
-    for outcome, words in zip(failed, said, strict=True):
+    expected = [
+        (PhotoError, "no such file"),
+        (PhotoError, "not a photo"),
+        (LesionsegError, "it is a folder"),
+        (PhotoError, "cannot read"),
+        (LesionsegError, "File name too long"),  # of its mask
+    ]
+    for outcome, (kind, words) in zip(failed, expected, strict=True):
         assert outcome.status is Status.FAILED
         error = outcome.error
-        assert isinstance(error, LesionsegError)
+        assert error is not None
+        assert type(error) is kind
         assert words in str(error)
         assert "\n" not in str(error)
         # Nothing of the photo stays in memory with it.

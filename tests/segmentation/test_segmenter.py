@@ -2,8 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from helpers import SIZE, begun, drawing, saved, segmenter, torch_network, write
 from PIL import Image
 
 from lesionseg import images, store
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError, PhotoError
 from lesionseg.images import Mask, Probabilities
 from lesionseg.segmentation import quality
 from lesionseg.segmentation.segmenter import Segmenter, load, stream
@@ -133,7 +133,7 @@ def test_a_threshold_that_is_not_a_probability(threshold: float) -> None:
     ids=lambda photo: f"{photo.shape} {photo.dtype}",
 )
 def test_an_array_that_is_not_a_photo(photo: Any) -> None:
-    with pytest.raises(LesionsegError, match=r"^expected a photo of \(H, W, 3\) uint8, got "):
+    with pytest.raises(PhotoError, match=r"^expected a photo of \(H, W, 3\) uint8, got "):
         segmenter()(photo)
 
 
@@ -143,10 +143,36 @@ def test_photos_of_odd_sizes(shape: tuple[int, int]) -> None:
 
 
 def test_bad_photos(tmp_path: Path) -> None:
-    with pytest.raises(LesionsegError, match="no such file"):
+    with pytest.raises(PhotoError, match="no such file"):
         segmenter()(tmp_path / "none.png")
     with pytest.raises(LesionsegError, match="no device 'abacus'"):
         Segmenter(torch_network(begun(), "abacus"))
+
+
+def kind_of_error(action: Callable[[], object]) -> type[LesionsegError]:
+    """The class by which a caller of the library tells an error from others."""
+    with pytest.raises(LesionsegError) as caught:
+        action()
+    return caught.type
+
+
+def test_a_caller_can_tell_a_bad_photo_from_a_bad_checkpoint(tmp_path: Path) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("not a photo")
+    cut = write_photo(tmp_path / "cut.png")
+    cut.write_bytes(cut.read_bytes()[:500])
+    grey = np.zeros((40, 40), np.uint8)
+    for photo in (tmp_path / "none.png", text, cut, str(text), grey):
+        assert kind_of_error(partial(segmenter(), photo)) is PhotoError, photo
+
+    for name in ("text.pt", "text.onnx"):
+        (tmp_path / name).write_text("not a network")
+    for checkpoint in ("nonsense", tmp_path / "text.pt", tmp_path / "text.onnx"):
+        assert kind_of_error(partial(load, checkpoint, "cpu")) is CheckpointError, checkpoint
+
+    good = saved(tmp_path / "good.pt")
+    for settings in ({"device": "abacus"}, {"threshold": 2}, {"device": "meta"}):
+        assert kind_of_error(partial(load, good, **settings)) is LesionsegError, settings
 
 
 def test_which_checkpoint_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
