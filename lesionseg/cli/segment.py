@@ -161,7 +161,7 @@ def segment(
         labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json
     )
     if labels is not None and _STDIO in inputs:
-        raise typer.BadParameter("--labels tells photos by name; one from standard input has none")
+        raise typer.BadParameter("--labels lists photos by name; one from standard input has none")
     if measurements and files_from and measurements.resolve() == files_from.resolve():
         raise typer.BadParameter(f"{measurements} is the list of photos; name another table")
     jobs = plan_jobs(inputs, paths, skip_existing=skip_existing)

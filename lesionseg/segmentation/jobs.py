@@ -54,7 +54,7 @@ class JobOptions:
 
 
 class OpenSegmenter(Protocol):
-    """Opens the network, for so many photos at the same time."""
+    """Open the network for `concurrency` photos at a time; `fast_start` is that of `load`."""
 
     def __call__(self, concurrency: int, *, fast_start: bool) -> Segmenter: ...
 
