@@ -156,19 +156,24 @@ def named_segmenter(
     device: str | None,
     threshold: float,
     all_regions: bool,
-    at_once: int,
+    concurrency: int,
     *,
-    few: bool = False,
+    fast_start: bool = False,
 ) -> "Segmenter":
-    """The network that is meant, named on standard error; for `at_once` photos at the same time."""
+    """Load the network, for `concurrency` photos at a time, and name it on standard error."""
     from lesionseg.network.device import keep_freed_memory
     from lesionseg.segmentation.segmenter import load
 
-    if not few:
+    if not fast_start:
         keep_freed_memory()
-    threads = max(1, _CORES // max(1, at_once))
+    threads = max(1, _CORES // max(1, concurrency))
     segmenter = load(
-        checkpoint, device, threshold, all_regions=all_regions, threads=threads, few=few
+        checkpoint,
+        device,
+        threshold,
+        all_regions=all_regions,
+        threads=threads,
+        fast_start=fast_start,
     )
     drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.drawn else ""
     bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
