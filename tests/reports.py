@@ -10,8 +10,8 @@ from helpers import write_mask
 from PIL import Image
 
 from lesionseg.cli import app
-from lesionseg.data.discovery import Pair
 from lesionseg.data.filenames import file_id
+from lesionseg.data.pairs import Pair
 from lesionseg.evaluation.report import Evaluation
 from lesionseg.evaluation.scoring import compare
 from lesionseg.images import Mask

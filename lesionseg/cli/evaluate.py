@@ -32,7 +32,7 @@ from lesionseg.cli.options import (
 from lesionseg.data.catalog import find_data
 
 if TYPE_CHECKING:
-    from lesionseg.data.discovery import Pair
+    from lesionseg.data.pairs import Pair
     from lesionseg.evaluation.report import Evaluation
     from lesionseg.evaluation.scoring import Scored
     from lesionseg.segmentation.segmenter import Segmenter

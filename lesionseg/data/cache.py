@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg import images, store
-from lesionseg.data.discovery import Pair, read_pair
+from lesionseg.data.pairs import Pair, read_pair
 from lesionseg.errors import LesionsegError
 from lesionseg.threads import map_ahead
 

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lesionseg import files, images
-from lesionseg.data.discovery import Dataset, Pair, read_truth
+from lesionseg.data.discovery import Dataset
 from lesionseg.data.filenames import MASK, file_id, list_images, may_hold_truth
+from lesionseg.data.pairs import Pair, read_truth
 from lesionseg.errors import LesionsegError, as_result
 from lesionseg.evaluation.report import Evaluation
 from lesionseg.evaluation.thumbnails import outline

@@ -15,7 +15,7 @@ from PIL import Image
 from lesionseg import images, store
 from lesionseg.data import cache
 from lesionseg.data.cache import Prepared, prepare
-from lesionseg.data.discovery import Pair, read_pair
+from lesionseg.data.pairs import Pair, read_pair
 from lesionseg.errors import LesionsegError
 
 SIZE = 32

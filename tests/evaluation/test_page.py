@@ -16,8 +16,8 @@ from reports import HEIGHT, WIDTH, disc, evaluation, write_photos, write_predict
 
 from lesionseg import images
 from lesionseg.data import synthetic
-from lesionseg.data.discovery import Pair
 from lesionseg.data.filenames import file_id
+from lesionseg.data.pairs import Pair
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import page
 from lesionseg.evaluation.report import Evaluation

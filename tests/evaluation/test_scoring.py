@@ -12,7 +12,8 @@ from PIL import Image
 
 from lesionseg.data import discovery
 from lesionseg.data.catalog import Description
-from lesionseg.data.discovery import Dataset, Pair
+from lesionseg.data.discovery import Dataset
+from lesionseg.data.pairs import Pair
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import scoring
 from lesionseg.evaluation.scoring import Scored

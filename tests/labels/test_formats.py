@@ -22,7 +22,8 @@ from PIL import Image, ImageDraw
 
 from lesionseg import images
 from lesionseg.data.cache import prepare
-from lesionseg.data.discovery import find, read_pair, read_truth
+from lesionseg.data.discovery import find
+from lesionseg.data.pairs import read_pair, read_truth
 from lesionseg.errors import LesionsegError
 from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
