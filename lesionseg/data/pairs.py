@@ -8,20 +8,20 @@ from lesionseg import images
 from lesionseg.data.filenames import file_id
 from lesionseg.errors import LesionsegError
 from lesionseg.labels import formats
-from lesionseg.labels.formats import Labelled, Labels
+from lesionseg.labels.formats import LabelledPhoto, Labels
 
 
 @dataclass(frozen=True, order=True)
 class Pair:
     """A photo, its mask, and the id of both: the photo's name without suffix, in its own case.
 
-    Where the mask is told by labels, `mask` is the file that holds them.
+    Where the mask comes from labels, `mask` is the label file.
     """
 
     id: str
     photo: Path
     mask: Path
-    labelled: Labelled | None = field(default=None, compare=False)
+    labels: LabelledPhoto | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def match_masks(photos: Iterable[Path], masks: Iterable[Path]) -> Matches:
 def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
     """Pair photos with their labels; what has no partner, or more than one, is left out."""
     photo_of, repeated = _by_id(photos, "photo")
-    problems = [*repeated, *(entry.why for entry in labels.unusable)]
-    entries: dict[str, list[Labelled]] = {}
+    problems = [*repeated, *(entry.reason for entry in labels.unusable)]
+    entries: dict[str, list[LabelledPhoto]] = {}
     for entry in labels.photos:
         entries.setdefault(formats.stem(entry.name).lower(), []).append(entry)
     pairs = []
@@ -84,7 +84,7 @@ def _by_id(paths: Iterable[Path], kind: str) -> tuple[dict[str, Path], list[str]
 
 
 def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask]:
-    """The photo (size, size, 3) uint8 and its mask (size, size) bool.
+    """Read a photo as (size, size, 3) uint8 and its mask as (size, size) bool.
 
     Raises:
         LesionsegError: one of them cannot be read, or they differ in size.
@@ -95,21 +95,20 @@ def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask]:
 
 
 def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.Mask, bool]:
-    """The mask as `images.read_mask` gives it, of the (height, width) that its photo has.
+    """Read a mask as `images.read_mask` does, and check that it has its photo's (height, width).
 
-    Where no size is given, the mask's own is taken.
+    Without a size, any is accepted.
 
     Raises:
         LesionsegError: it cannot be read, or has another size.
     """
-    if pair.labelled is not None:
-        drawn = pair.labelled
-        if size is not None and size != (drawn.height, drawn.width):
+    if (labels := pair.labels) is not None:
+        if size is not None and size != (labels.height, labels.width):
             raise LesionsegError(
-                f"{pair.mask}: {drawn.name}: expected labels of {size[1]}x{size[0]} pixels as its "
-                f"photo, got {drawn.width}x{drawn.height}"
+                f"{pair.mask}: {labels.name}: expected labels of {size[1]}x{size[0]} pixels as its "
+                f"photo, got {labels.width}x{labels.height}"
             )
-        return drawn.mask(), False
+        return labels.mask(), False
     mask, zero_one = images.read_mask(pair.mask)
     if size is not None and mask.shape != size:
         raise LesionsegError(

@@ -22,7 +22,7 @@ class Findings:
     """What was found on a mask; None where nobody asked for it."""
 
     measurements: Measurements | None = None
-    outlines: "formats.Drawn | None" = None
+    outlines: "formats.PhotoShapes | None" = None
 
 
 @dataclass(frozen=True)
