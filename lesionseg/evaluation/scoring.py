@@ -165,7 +165,7 @@ def build_evaluation(
     notes = []
     if scored.skipped:
         notes.append(f"{len(scored.skipped)} of {len(pairs)} photos could not be scored")
-    if about and about.drawn:
+    if about and about.synthetic:
         notes.append("these pictures are drawn by lesionseg; they are no photos")
     if about and about.shrunk:
         notes.append(
@@ -174,7 +174,7 @@ def build_evaluation(
         )
     if segmenter and (seen := _overlap(pairs, segmenter.checkpoint.data)):
         notes.append(f"the network was trained on {seen} of these {len(pairs)} photos")
-    if segmenter and segmenter.checkpoint.data.drawn and not (about and about.drawn):
+    if segmenter and segmenter.checkpoint.data.synthetic and not (about and about.synthetic):
         notes.append("the network was trained on drawn pictures only")
     if scored.zero_one:
         notes.append(
@@ -191,7 +191,7 @@ def build_evaluation(
             "folder": str(found.folder.absolute()),
             "split": split,
             "split_source": found.split_source,
-            "drawn": bool(about and about.drawn),
+            "drawn": bool(about and about.synthetic),
             "shrunk": about.shrunk if about else None,
         },
         command=command,

@@ -289,7 +289,7 @@ def test_a_thousand_photos_are_a_few_megabytes(tmp_path: Path) -> None:
         (tmp_path / f"{count}").mkdir()
         masks = tmp_path / f"{count} masks"
         for index in range(count):
-            photo, mask = synthetic.draw(0, index)
+            photo, mask = synthetic.generate(0, index)
             path = tmp_path / f"{count}" / f"{index:04}.jpg"
             path.write_bytes(images.photo_jpeg(photo))
             truth = write_mask(masks / f"{index:04}.png", mask)

@@ -209,7 +209,7 @@ def found(source: str = "lists", **about: Any) -> Dataset:
 
 
 def trained_on(*ids: str, drawn: bool = False) -> TrainingData:
-    return dataclasses.replace(DATA, train_ids=ids, drawn=drawn)
+    return dataclasses.replace(DATA, train_ids=ids, synthetic=drawn)
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ ZERO_ONE = "masks of 0/1, read as 0/255: 2; the challenge's own scorer reads suc
     [
         (found(), None, 0, []),
         (found(), network("q"), 0, []),
-        (found(drawn=True), network("q", drawn=True), 0, [DRAWN]),
-        (found(drawn=False), network("q", drawn=True), 0, [DRAWN_ONLY]),
+        (found(synthetic=True), network("q", drawn=True), 0, [DRAWN]),
+        (found(synthetic=False), network("q", drawn=True), 0, [DRAWN_ONLY]),
         (found(), network("q", drawn=True), 0, [DRAWN_ONLY]),
         (found(shrunk=64), None, 0, [SHRUNK]),
         (found(), network("a", "y"), 0, ["the network was trained on 2 of these 4 photos"]),

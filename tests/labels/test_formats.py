@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lesionseg import images
-from lesionseg.data.cache import prepare
+from lesionseg.data.cache import cache_pairs
 from lesionseg.data.discovery import find
 from lesionseg.data.pairs import read_pair, read_truth
 from lesionseg.errors import LesionsegError
@@ -803,7 +803,7 @@ def test_prepared_again_when_labels_change(
 
     def seen() -> tuple[str, int]:
         pairs = find(None, tmp_path / "photos", path).split("all")
-        prepared = prepare(pairs, 32)
+        prepared = cache_pairs(pairs, 32)
         return prepared.fingerprint, int(prepared.masks.sum())
 
     first = seen()

@@ -118,7 +118,7 @@ def test_it_says_how_it_was_made() -> None:
     assert 0 < made.scores["jaccard"] < made.scores["dice"] < 1
     assert made.scores["val_photos"] == len(made.data.val_ids) > 0
     assert not {*made.data.train_ids} & {*made.data.val_ids}
-    assert not made.data.drawn
+    assert not made.data.synthetic
 
 
 def test_it_tells_nothing_of_another_machine() -> None:
