@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError
 
 CACHE_VARIABLE = "LESIONSEG_CACHE_DIR"
 CHECKPOINT_VARIABLE = "LESIONSEG_CHECKPOINT"
@@ -82,19 +82,19 @@ def find_run(name: Path | str | None = None) -> Path:
     """Find the run to resume, from its folder or name; without one, the latest run.
 
     Raises:
-        LesionsegError: no such run, or it has no checkpoint to resume from.
+        CheckpointError: no such run, or it has no checkpoint to resume from.
     """
     if name is None:
         run = _latest(LAST)
         if run is None:
-            raise LesionsegError(
+            raise CheckpointError(
                 f"no run to resume: none under {runs_dir()}; train without --resume"
             )
         return run
     for run in (path(name), runs_dir() / name):
         if (run / LAST).is_file():
             return run
-    raise LesionsegError(
+    raise CheckpointError(
         f"no run {str(name)!r} to resume: neither a run's folder nor a name under {runs_dir()}"
     )
 
@@ -112,7 +112,7 @@ def find_checkpoint(name: str | None = None) -> Path:
     it is `LESIONSEG_CHECKPOINT`, else the best checkpoint of the latest run, else the bundled one.
 
     Raises:
-        LesionsegError: there is no such checkpoint.
+        CheckpointError: there is no such checkpoint.
     """
     variable = None if name else os.environ.get(CHECKPOINT_VARIABLE)
     name = name or variable
@@ -129,7 +129,7 @@ def find_checkpoint(name: str | None = None) -> Path:
     runs = sorted(run.name for run in runs_dir().glob("*") if (run / BEST).is_file())
     known = f"the runs are: {', '.join(runs)}" if runs else "no run has been trained yet"
     known += f"; {BUNDLED!r} names the weights of this package"
-    raise LesionsegError(
+    raise CheckpointError(
         f"no checkpoint {name!r}{f' (from ${CHECKPOINT_VARIABLE})' if variable else ''}: "
         f"neither a file, nor a run under {runs_dir()}; {known}"
     )

@@ -18,7 +18,7 @@ from lesionseg import files, store
 from lesionseg.data import catalog, transfer
 from lesionseg.data.catalog import BASES, DATASETS, Archive, DataSet, Description
 from lesionseg.data.unpack import unpack, unpacked_bytes
-from lesionseg.errors import LesionsegError, amount, one_line
+from lesionseg.errors import DownloadError, LesionsegError, amount, one_line
 
 _CHUNK = 1024**2
 _IMAGES = frozenset({".jpg", ".jpeg", ".png"})
@@ -82,7 +82,8 @@ def download(
     Returns the description of the folder, as written to its `dataset.json`.
 
     Raises:
-        LesionsegError: network, checksum, disk, an unsafe archive, or an argument.
+        DownloadError: network, checksum, disk, or an unsafe archive.
+        LesionsegError: an argument out of range, or the folder holds something else.
     """
     if dataset.synthetic and (splits, tuple(bases), archives, shrink) != (None, BASES, None, None):
         raise LesionsegError(
@@ -116,12 +117,12 @@ def download(
             return _download(request, wanted)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise LesionsegError(
+            raise DownloadError(
                 f"the disk of {folder} is full; free some space and run the same command again "
                 "to resume"
             ) from error
         path, reason = error.filename or folder, error.strerror or one_line(error)
-        raise LesionsegError(f"cannot use {path}: {reason}; name another folder") from error
+        raise DownloadError(f"cannot use {path}: {reason}; name another folder") from error
 
 
 def _generate(dataset: DataSet, folder: Path, report: Callable[[Progress], None]) -> Description:
@@ -192,7 +193,7 @@ def _download(request: _Request, wanted: Sequence[str]) -> Description:
         archive for archive in dataset.of_splits(wanted) if not request.final(archive).exists()
     ]
     if request.archives and missing and not any(request.local(archive) for archive in missing):
-        raise LesionsegError(
+        raise DownloadError(
             f"{request.archives}: none of the zip files is in it, such as {missing[0].file}; "
             "name their folder, or leave out --archives to fetch them"
         )
@@ -254,7 +255,7 @@ def _require(request: _Request, needed: int, what: str) -> None:
     free = shutil.disk_usage(request.folder).free
     if needed > free:
         smaller = "" if request.shrink else ", or keep smaller photos with --shrink 512"
-        raise LesionsegError(
+        raise DownloadError(
             f"not enough space in {request.folder}: {what} needs {amount(needed)}, "
             f"{amount(free)} are free; free some or name another folder{smaller}"
         )
@@ -264,7 +265,7 @@ def _check_count(request: _Request, archive: Archive, folder: Path) -> None:
     expected = request.dataset.photos[archive.split]
     got = sum(path.suffix.lower() in _IMAGES for path in folder.iterdir())
     if got != expected:
-        raise LesionsegError(
+        raise DownloadError(
             f"{folder}: expected {expected} {archive.kind}, got {got}; delete it and "
             "run the same command again"
         )
@@ -275,7 +276,7 @@ def _obtain_zip(request: _Request, archive: Archive) -> Path:
     if local := request.local(archive):
         got = _checksum(request, archive, local)
         if got != archive.checksum:
-            raise LesionsegError(
+            raise DownloadError(
                 f"{local}: expected {archive.algorithm} {archive.checksum}, got {got}; "
                 "delete it, or leave out --archives to fetch it"
             )
@@ -292,7 +293,7 @@ def _obtain_zip(request: _Request, archive: Archive) -> Path:
             return part
         part.unlink()
         request.note(f"{archive.file}: wrong checksum {got}, removed")
-    raise LesionsegError(
+    raise DownloadError(
         f"{archive.file}: expected {archive.algorithm} {archive.checksum}, got {got} twice; "
         "try later, name a mirror with --mirror, or a folder with the zip with --archives"
     )
@@ -319,7 +320,7 @@ def _unpack(request: _Request, archive: Archive, source: Path) -> None:
             return smaller[archive.kind](data, request.shrink)
         except LesionsegError as error:
             reason = str(error).removeprefix("standard input: ")
-            raise LesionsegError(f"{archive.file}: {name}: {reason}") from error
+            raise DownloadError(f"{archive.file}: {name}: {reason}") from error
 
     with _hidden_folder(request.final(archive)) as hidden:
         needed = _kept(request, archive, unpacked_bytes(source))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lesionseg import images
 from lesionseg.data.filenames import file_id
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import PhotoError
 from lesionseg.labels import formats
 from lesionseg.labels.formats import LabelledPhoto, Labels
 
@@ -87,7 +87,7 @@ def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask]:
     """Read a photo as (size, size, 3) uint8 and its mask as (size, size) bool.
 
     Raises:
-        LesionsegError: one of them cannot be read, or they differ in size.
+        PhotoError: one of them cannot be read, or they differ in size.
     """
     photo, own_size = images.read_photo_shrunk(pair.photo, size)
     mask, _ = read_truth(pair, own_size)
@@ -100,18 +100,18 @@ def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.
     Without a size, any is accepted.
 
     Raises:
-        LesionsegError: it cannot be read, or has another size.
+        PhotoError: it cannot be read, or has another size.
     """
     if (labels := pair.labels) is not None:
         if size is not None and size != (labels.height, labels.width):
-            raise LesionsegError(
+            raise PhotoError(
                 f"{pair.mask}: {labels.name}: expected labels of {size[1]}x{size[0]} pixels as its "
                 f"photo, got {labels.width}x{labels.height}"
             )
         return labels.mask(), False
     mask, zero_one = images.read_mask(pair.mask)
     if size is not None and mask.shape != size:
-        raise LesionsegError(
+        raise PhotoError(
             f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "
             f"got {mask.shape[1]}x{mask.shape[0]}"
         )

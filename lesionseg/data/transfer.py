@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lesionseg.errors import LesionsegError, amount, one_line
+from lesionseg.errors import DownloadError, amount, one_line
 
 _CHUNK = 1024**2
 
@@ -53,7 +53,7 @@ def fetch(wanted: Transfer, bases: Sequence[str]) -> None:
     """Download the part to its full length, resuming it; the caller verifies it.
 
     Raises:
-        LesionsegError: each base failed until patience ended; what arrived is kept.
+        DownloadError: each base failed until patience ended; what arrived is kept.
     """
     name, part, reasons = PurePosixPath(wanted.path).name, wanted.part, []
     for base in bases:
@@ -71,7 +71,7 @@ def fetch(wanted: Transfer, bases: Sequence[str]) -> None:
                     break
                 wanted.note(f"{name}: {error}; trying again in {delay:g} s")
                 time.sleep(delay)
-    raise LesionsegError(
+    raise DownloadError(
         f"cannot fetch {name} from {'; '.join(reasons)}; "
         f"{amount(size(part))} are kept: run the same command again to resume, name a mirror "
         "with --mirror, or a folder with the zip with --archives"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from lesionseg.errors import LesionsegError, amount, one_line
+from lesionseg.errors import DownloadError, amount, one_line
 from lesionseg.threads import map_ahead
 
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -38,7 +38,7 @@ def unpack(
     `on_file` is called at every file with those done and all.
 
     Raises:
-        LesionsegError: not a zip, damaged, encrypted or unsafe.
+        DownloadError: not a zip, damaged, encrypted or unsafe.
     """
     with _opened(source) as (archive, entries):
 
@@ -90,5 +90,5 @@ def _entries(archive: zipfile.ZipFile, source: Path) -> dict[str, zipfile.ZipInf
     return kept
 
 
-def _refused(path: Path, reason: str) -> LesionsegError:
-    return LesionsegError(f"{path} is not unpacked: {reason}; delete it and get it elsewhere")
+def _refused(path: Path, reason: str) -> DownloadError:
+    return DownloadError(f"{path} is not unpacked: {reason}; delete it and get it elsewhere")
