@@ -60,7 +60,7 @@ def fetch(wanted: Transfer, bases: Sequence[str]) -> None:
         furthest, delays = size(part), iter(wanted.patience.delays)
         while True:
             try:
-                return _go_on(wanted, f"{base.rstrip('/')}/{wanted.path}")
+                return _attempt(wanted, f"{base.rstrip('/')}/{wanted.path}")
             except _BrokenError as error:
                 if size(part) > furthest:  # a long file may break off often and still arrive
                     furthest, delays = size(part), iter(wanted.patience.delays)
@@ -83,8 +83,8 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _go_on(wanted: Transfer, url: str) -> None:
-    """One try. No `If-Range`: two bases may tag the same file differently."""
+def _attempt(wanted: Transfer, url: str) -> None:
+    """Try once to download the rest of the part."""
     part, have = wanted.part, size(wanted.part)
     least, most = (wanted.bytes, wanted.bytes) if wanted.exact else (0, 2 * wanted.bytes)
     if have > most:
@@ -92,23 +92,9 @@ def _go_on(wanted: Transfer, url: str) -> None:
         have = 0
     if have == least > 0:
         return
-    headers = {"User-Agent": "lesionseg", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    try:
-        request = urllib.request.Request(url, headers=headers)
-        response = urllib.request.urlopen(request, timeout=wanted.patience.timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:
-            if not least and error.headers["Content-Range"] == f"bytes */{have}":
-                return
-            part.unlink(missing_ok=True)
-            raise _BrokenError("cannot resume, starting again") from error
-        final = error.code < 500 and error.code not in (408, 425, 429)
-        raise _BrokenError(f"{error.code} {error.reason}", final) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _BrokenError(one_line(getattr(error, "reason", None) or error)) from error
+    response = _request(wanted, url, have)
+    if response is None:
+        return
     with response:
         if response.headers.get_content_type() == "text/html":
             raise _BrokenError(
@@ -129,6 +115,33 @@ def _go_on(wanted: Transfer, url: str) -> None:
                 wanted.on_bytes(at, offered or wanted.bytes)
     if at < (offered or least):
         raise _BrokenError(f"broke off after {at} of {offered or least} bytes")
+
+
+def _request(wanted: Transfer, url: str, have: int) -> http.client.HTTPResponse | None:
+    """Ask for the bytes from `have` on; return None where these were all.
+
+    No `If-Range`: two bases may tag the same file differently.
+    """
+    headers = {"User-Agent": "lesionseg", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        response: http.client.HTTPResponse = urllib.request.urlopen(
+            request, timeout=wanted.patience.timeout
+        )
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:
+            if not wanted.exact and error.headers["Content-Range"] == f"bytes */{have}":
+                return None
+            wanted.part.unlink(missing_ok=True)
+            raise _BrokenError("cannot resume, starting again") from error
+        final = error.code < 500 and error.code not in (408, 425, 429)
+        raise _BrokenError(f"{error.code} {error.reason}", final) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _BrokenError(one_line(getattr(error, "reason", None) or error)) from error
+    return response
 
 
 def _next_bytes(response: http.client.HTTPResponse, most: int) -> bytes:
