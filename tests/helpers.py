@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from lesionseg import images
@@ -27,6 +28,13 @@ torch.set_num_threads(1)  # the networks here are too small to share out
 
 SIZE = 32  # the smallest side that a network takes
 DATA = TrainingData("drawings", "", "", "", True, "CC0-1.0", ("a", "b"), ("c",), "0-1")
+
+
+def examples(count: int) -> settings:
+    """Settings of a property test: so many examples where the profile has a hundred."""
+    profile = settings.default
+    assert profile is not None
+    return settings(max_examples=count * profile.max_examples // 100)
 
 
 class Ended(NamedTuple):
