@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lesionseg import files
-from lesionseg.data.synthetic import draw
+from lesionseg.data.synthetic import generate
 from lesionseg.errors import LesionsegError
 from lesionseg.images import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
@@ -177,7 +177,7 @@ def compared(whole: PhotoToMask, path: Path) -> tuple[float, float]:
     between two bytes, the two may round to different ones, and no mask shows it. A pixel whose
     probability is the threshold, as near as they are compared, agrees whatever its two masks say.
     """
-    drawn, _ = draw(0, 0)
+    drawn, _ = generate(0, 0)
     exported = OnnxNetwork(path)
     with torch.inference_mode():
         (mask, own), (_, soft) = (

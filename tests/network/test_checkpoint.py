@@ -155,6 +155,15 @@ def test_a_checkpoint_from_when_recipes_had_more_parts(tmp_path: Path) -> None:
     assert checkpoints.load(path).recipe == begun().recipe
 
 
+def test_a_checkpoint_from_when_synthetic_data_were_called_drawn(tmp_path: Path) -> None:
+    def older(content: Content) -> Content:
+        data = dict(content["data"])
+        data["drawn"] = data.pop("synthetic")
+        return content | {"data": data}
+
+    assert checkpoints.load(changed(tmp_path / "a.pt", older)).data == begun().data
+
+
 def test_kernels_in_half_precision_make_a_network_in_full(tmp_path: Path) -> None:
     def halved(content: Content) -> Content:
         for name in ("head.weight", "encoder.0.0.weight"):

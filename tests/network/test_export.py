@@ -66,7 +66,7 @@ def run(path: Path, photos: Bytes) -> tuple[Bytes, NDArray[np.float32]]:
 
 
 def photo_of(height: int, width: int, index: int = 0) -> Photo:
-    photo, _ = synthetic.draw(0, index)
+    photo, _ = synthetic.generate(0, index)
     return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
