@@ -1,6 +1,7 @@
 """Measure what the documents quote of the bundled weights, and put it into them.
 
-    python scripts/figures.py DATA
+    python scripts/figures.py DATA      # measure, and write everything
+    python scripts/figures.py           # write the tables of docs/figures.json only
 
 DATA holds `official-val/`, `official-val-large/`, `isic256/` and `isic-raw/`, each with photos in
 `images/` and masks in `masks/`. Needs the extra `export`, and some five minutes on two cores.
@@ -54,7 +55,14 @@ SHARES = (0.0, 0.05, 0.15, 0.3, 0.5, 1.0)  # lesion pixels over all, of the trut
 LEVELS = (0.75, 0.8, 0.85, 0.9)  # of the quality
 EXAMPLES = {"example": "ISIC_0012684", "failure": "ISIC_0012204"}
 EXAMPLE_HEIGHT = 240  # pixels of each picture in a strip
-SCORES = ("dice", "jaccard", "threshold_jaccard", "sensitivity", "specificity")
+TITLES = {
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "threshold_jaccard": "threshold Jaccard",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
+SCORES = tuple(TITLES)
 
 
 def run(command: str, folder: Path, cache: Path) -> str:
@@ -228,7 +236,7 @@ def scores_table(figures: Figures) -> str:
     ]
     for score in SCORES:
         cells = " | ".join(interval(scores[score]) for scores in sets)
-        lines.append(f"| {score.replace('_', ' ').capitalize()} | {cells} |")
+        lines.append(f"| {TITLES[score]} | {cells} |")
     medians = " | ".join(f"{scores['dice']['median']:.3f}" for scores in sets)
     failures = " | ".join(percent(scores["failures"], scores["photos"]) for scores in sets)
     return "\n".join([*lines, f"| median Dice | {medians} |", f"| failures | {failures} |"])
@@ -280,11 +288,8 @@ def render(text: str, figures: Figures) -> str:
     return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]](figures)}\n{block[3]}", text)
 
 
-def main() -> None:
-    """Measure, and write all files."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
-    data = parser.parse_args().data
+def measure_all(data: Path) -> Figures:
+    """Measure every figure."""
     sets, scores = {}, {}
     for name in SETS:
         sets[name], scores[name] = measure(name, data)
@@ -301,12 +306,22 @@ def main() -> None:
             "examples": {name: scores["official-val-large"][name] for name in EXAMPLES.values()},
         }
     )
-    FILE.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return figures
+
+
+def main() -> None:
+    """Measure if there is data, and write all files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, nargs="?")
+    data = parser.parse_args().data
+    if data:
+        FILE.write_text(json.dumps(measure_all(data), indent=1) + "\n", encoding="utf-8")
+        for name, photo in EXAMPLES.items():
+            strip(PICTURES / f"{photo}.jpg", PICTURES / f"{name}.jpg")
+    figures = json.loads(FILE.read_text("utf-8"))
     for document in DOCUMENTS:
         path = ROOT / document
         path.write_text(render(path.read_text("utf-8"), figures), encoding="utf-8")
-    for name, photo in EXAMPLES.items():
-        strip(PICTURES / f"{photo}.jpg", PICTURES / f"{name}.jpg")
 
 
 if __name__ == "__main__":
