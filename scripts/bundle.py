@@ -26,7 +26,6 @@ from lesionseg.evaluation.scoring import evaluate
 from lesionseg.metrics import summarise
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
-from lesionseg.network.device import memory_format
 from lesionseg.network.export import PhotoToMask, program
 from lesionseg.network.runtime import EXPORTED, TorchNetwork, checksum
 from lesionseg.segmentation.segmenter import Segmenter
@@ -43,8 +42,7 @@ def _settled(best: Checkpoint, training: Prepared) -> Checkpoint:
         if isinstance(each, torch.nn.BatchNorm2d):
             each.reset_running_stats()
             each.momentum = None  # the plain mean
-    device = torch.device("cpu")
-    batches = Loader(training, device, memory_format(device))
+    batches = Loader(training, torch.device("cpu"))
     with torch.inference_mode():
         for _, photos, _ in batches.epoch(best.recipe, best.recipe.epochs - 1, 0):
             network(photos)
