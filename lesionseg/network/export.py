@@ -24,6 +24,7 @@ from torch.nn.functional import interpolate
 from lesionseg import files
 from lesionseg.data.synthetic import generate
 from lesionseg.errors import LesionsegError
+from lesionseg.extras import install_hint
 from lesionseg.images import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
@@ -152,7 +153,7 @@ def program(
             )
     except ModuleNotFoundError as error:
         raise LesionsegError(
-            f"export needs the package {error.name!r}; run: pip install 'lesionseg[export]'"
+            f"export needs the package {error.name!r}; run: {install_hint('export')}"
         ) from error
     assert exported is not None
     exported.model.metadata_props[METADATA] = json.dumps(checkpoint.plain())

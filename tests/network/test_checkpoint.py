@@ -125,7 +125,7 @@ def test_a_later_format(tmp_path: Path, version: int | None) -> None:
     path = changed(tmp_path / "a.pt", lambda content: content | {"format_version": version})
     text = refused(path)
     assert f"format {version}" in text
-    assert "pip install --upgrade lesionseg" in text
+    assert "update lesionseg: 'git pull', then 'pip install .' in its checkout" in text
 
 
 @pytest.mark.parametrize("name", ["model", "recipe", "data", "weights", "epoch", "scores"])
