@@ -117,6 +117,15 @@ def broadcast(make: Callable[[], T]) -> T:
     return made
 
 
+def any_of(flag: bool) -> bool:
+    """Say whether `flag` is true on any process; every process must call it."""
+    if world_size() == 1:
+        return flag
+    import torch
+
+    return bool(all_reduce(torch.tensor(float(flag))).item())
+
+
 def barrier() -> None:
     """Waits until every process has come here."""
     all_gather(None)

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     import torch
 
     from lesionseg.network.checkpoint import Checkpoint
+    from lesionseg.training.history import History
     from lesionseg.training.runs import Material, Source
     from lesionseg.training.tensorboard import TensorBoardWriter
-    from lesionseg.training.trainer import History, Predict, TrainingResult
+    from lesionseg.training.trainer import Predict, TrainingResult
 
 
 def train(
@@ -245,18 +246,20 @@ def _note_epoch(history: "History", *, first: bool) -> None:
         console.log(
             "epoch {epoch}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, "
             "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {val_photos} photos, "
-            "{photos_per_second:.1f} photos/s".format(**scores)
+            "{photos_per_second:.1f} photos/s".format(**scores.row())
         )
         return
     if first:
         console.log("  ".join(_COLUMNS), "bold underline")
-    best = all(scores["dice"] > before["dice"] for before in history[:-1])
-    line = "  ".join(_COLUMNS.values()).format(**scores)
+    best = all(scores.dice > before.dice for before in history[:-1])
+    line = "  ".join(_COLUMNS.values()).format(**scores.row())
     console.log(line + "  best" * best, "bold" if best else None)
 
 
 def _conclude(outcome: "TrainingResult", where: Path) -> None:
     """Says what came out and what to type next; exits with 130 where the run was stopped."""
+    from lesionseg.training.history import best_epoch
+
     in_cache = where.absolute().parent == store.runs_dir()
     named = shlex.quote(where.name if in_cache else str(where))
     if outcome.stopped:
@@ -266,11 +269,11 @@ def _conclude(outcome: "TrainingResult", where: Path) -> None:
         sys.exit(130)
     if distributed.rank() > 0:
         return
-    best = max(outcome.history, key=lambda scores: scores["dice"])
+    best = best_epoch(outcome.history)
     size = outcome.last.model.image_size
     console.log(
-        f"best: epoch {best['epoch']}, Dice {best['dice']:.4f}, Jaccard {best['jaccard']:.4f}, "
-        f"mean of {best['val_photos']} validation photos at {size}x{size} pixels"
+        f"best: epoch {best.epoch}, Dice {best.dice:.4f}, Jaccard {best.jaccard:.4f}, "
+        f"mean of {best.val_photos} validation photos at {size}x{size} pixels"
     )
     console.log(f"next: lesionseg segment photo.jpg -o mask.png --checkpoint {named}")
     print(where / store.BEST)

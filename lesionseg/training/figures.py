@@ -19,13 +19,14 @@ from lesionseg.errors import one_line, printable
 from lesionseg.images import Mask, Photo
 from lesionseg.metrics import confusion
 from lesionseg.segmentation.postprocess import keep_largest_region
+from lesionseg.training.history import History, best_epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from lesionseg.training.tensorboard import TensorBoardWriter
-    from lesionseg.training.trainer import History, Predict
+    from lesionseg.training.trainer import Predict
 
 CURVES, SAMPLES = "curves.png", "samples.png"  # in a run's folder
 BLUE, ORANGE = "#56b4e9", "#e69f00"
@@ -59,7 +60,7 @@ class TrainingFigures:
         self.on_problem, self.events = on_problem, events
         self.failed = False
 
-    def __call__(self, history: "History", predict: "Predict") -> None:
+    def __call__(self, history: History, predict: "Predict") -> None:
         """Draws them; `trainer.train` calls it as its `on_epoch`."""
         try:
             files.write(self.folder / CURVES, curves_png(history, self.epochs))
@@ -88,28 +89,29 @@ def spread(count: int, most: int) -> list[int]:
     return [int(row) for row in np.linspace(0, count - 1, min(count, most)).round()]
 
 
-def curves_png(history: "History", epochs: int) -> bytes:
+def curves_png(history: History, epochs: int) -> bytes:
     """Losses, scores and learning rate over the epochs, as a PNG of 1200 x 400 pixels.
 
     Args:
-        history: one dict an epoch, as `trainer.train` gives them; not empty.
+        history: a row for each epoch; not empty.
         epochs: how many there are to be.
     """
     figure = _figure(12, 4)
-    done = [scores["epoch"] for scores in history]
+    done = [scores.epoch for scores in history]
 
     def line(axes: "Axes", name: str, label: str, **look: Any) -> None:
-        axes.plot(done, [scores[name] for scores in history], label=label, marker=".", **look)
+        values = [getattr(scores, name) for scores in history]
+        axes.plot(done, values, label=label, marker=".", **look)
 
     figure.subplots_adjust(left=0.06, right=0.99, top=0.83, bottom=0.13, wspace=0.2)
     losses, overlaps, rate = figure.subplots(1, 3)
-    best = max(history, key=lambda scores: scores["dice"])
+    best = best_epoch(history)
     line(losses, "train_loss", "training", color=BLUE)
     line(losses, "val_loss", "validation", color=ORANGE, linestyle="dashed")
     losses.set_title("loss")
     line(overlaps, "dice", "Dice", color=BLUE)
     line(overlaps, "jaccard", "Jaccard", color=ORANGE, linestyle="dashed")
-    overlaps.plot(best["epoch"], best["dice"], "k*", markersize=11, label="best Dice")
+    overlaps.plot(best.epoch, best.dice, "k*", markersize=11, label="best Dice")
     overlaps.set_title("mean over the validation photos")
     line(rate, "learning_rate", "learning rate", color=BLUE)
     rate.set_title("learning rate")
@@ -123,7 +125,7 @@ def curves_png(history: "History", epochs: int) -> bytes:
     losses.legend()
     overlaps.legend()
     figure.suptitle(
-        f"epoch {len(history)} of {epochs}; best: epoch {best['epoch']}, Dice {best['dice']:.4f}"
+        f"epoch {len(history)} of {epochs}; best: epoch {best.epoch}, Dice {best.dice:.4f}"
     )
     return _png(figure)
 

@@ -10,12 +10,10 @@ import struct
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from lesionseg.errors import LesionsegError
-
-if TYPE_CHECKING:
-    from lesionseg.training.trainer import History
+from lesionseg.training.history import History
 
 
 class TensorBoardWriter:
@@ -45,7 +43,7 @@ class TensorBoardWriter:
                 self._writer.close()
         self._writer = None
 
-    def write(self, folder: Path, history: "History", strip: bytes) -> None:
+    def write(self, folder: Path, history: History, strip: bytes) -> None:
         """Adds the last epoch's scores and its strip of photos, a PNG, to the file in `folder`.
 
         A step is an epoch. Where there is no event file yet, the scores of the epochs before come
@@ -69,10 +67,10 @@ class TensorBoardWriter:
                 self._writer = EventsWriter(str(folder / "events"), f".{len(history)}")
             for scores in new:
                 add(
-                    int(scores["epoch"]),
+                    scores.epoch,
                     *(
                         Summary.Value(tag=name, simple_value=value)
-                        for name, value in scores.items()
+                        for name, value in scores.row().items()
                         if name != "epoch"
                     ),
                 )
