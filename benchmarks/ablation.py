@@ -1,8 +1,8 @@
 """The accurate recipe with one part changed at a time: ablations.
 
-The recipe once had more parts: a moving average of the weights, weight decay, a warm-up, batches of 16.
-Most rows were run around that one, "base"; those around the recipe as it is
-begin with "now".
+The recipe once had more parts: a moving average of the weights, weight decay, a warm-up, batches
+of 16. Most rows were run around that one, "base"; those around the recipe as it is begin with
+"now".
 
     python benchmarks/ablation.py --data DIR --output FILE [--rows NAME ...] [--seeds 0 1 2]
     python benchmarks/ablation.py --output FILE --table
@@ -50,7 +50,7 @@ BASE: dict[str, Any] = {
     "width": 16,
     "image_size": 128,
     "epochs": 8,
-    "small_share": 0.0,
+    "low_res_fraction": 0.0,
 }
 
 
@@ -245,8 +245,8 @@ def decayed() -> Any:
 
 
 def warmed_up() -> Any:
-    """Start the cosine after a rate that rises in a straight line through a tenth of the training; in the
-    runs on record a step's rate was that of its end."""
+    """Start the cosine after a rate that rises in a straight line through a tenth of the training;
+    in the runs on record a step's rate was that of its end."""
     plain, share = trainer.learning_rate, 0.1
 
     def rate(recipe: Any, done: float) -> float:
@@ -312,7 +312,9 @@ ROWS: dict[str, Row] = {
     "40 epochs, no weight decay": base(without=[decayed], epochs=40),
     "40 epochs, constant rate 1e-3": base(epochs=40, **CONSTANT),
     "256 pixels, 6 epochs": base(image_size=256, epochs=6),
-    "256 pixels, first half of 10 epochs at 128": base(image_size=256, epochs=10, small_share=0.5),
+    "256 pixels, first half of 10 epochs at 128": base(
+        image_size=256, epochs=10, low_res_fraction=0.5
+    ),
     "now": ({}, ()),
     "now, rate up to 1e-4": ({"learning_rate": 1e-4}, ()),
     "now, weight decay": ({}, [decayed]),
@@ -325,8 +327,9 @@ ROWS: dict[str, Row] = {
 
 
 def elsewhere(network: UNet, validation: Prepared) -> float:
-    """Measure the mean Dice of the validation photos as another camera might have taken them: turned, zoomed,
-    shifted and recoloured within twice the bounds of the augmentation, the same for all rows."""
+    """Measure the mean Dice of the validation photos as another camera might have taken them:
+    turned, zoomed, shifted and recoloured within twice the bounds of the augmentation, the same for
+    all rows."""
     side, dice = validation.photos.shape[1], []
     with bounds(**WIDE)():
         for place, (photo, mask) in enumerate(

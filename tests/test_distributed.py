@@ -41,7 +41,7 @@ ACCURATE: dict[str, Any] = {
     "loss": "bce+dice",
     "schedule": "cosine",
     "augmentation": "full",
-    "small_share": 0.5,
+    "low_res_fraction": 0.5,
 }
 # How many photos, and the recipe. 5 photos are 3 and 2 for the two processes; of one photo, as of
 # the last one of 5 in batches of 2, each takes all.

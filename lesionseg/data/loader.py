@@ -17,7 +17,7 @@ from lesionseg.threads import map_ahead
 
 def side_of(recipe: Recipe, size: int, epoch: int) -> int:
     """Side of the photos that an epoch, counted from 0, trains on: `size`, or half of it."""
-    return size // 2 if epoch < round(recipe.small_share * recipe.epochs) else size
+    return size // 2 if epoch < round(recipe.low_res_fraction * recipe.epochs) else size
 
 
 class Loader:

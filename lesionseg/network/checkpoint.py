@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from lesionseg import files
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.errors import CheckpointError, LesionsegError, one_line
 from lesionseg.network.provenance import Provenance, fields_of
 from lesionseg.network.unet import UNet
 from lesionseg.version import __version__
 
-FORMAT, VERSION = "lesionseg checkpoint", 1
+FORMAT, VERSION = "lesionseg checkpoint", 2
+READABLE = (1, 2)  # 1: by version 0.1.0; see `provenance` for what has other names there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +24,22 @@ class Checkpoint(Provenance):
 
     Attributes:
         weights: the network's state dict, on the CPU.
-        training: what a resumed run needs besides; None in a checkpoint that is only used.
+        training: what a resumed run needs besides (see `TrainingState`); None in a checkpoint for
+            inference alone.
     """
 
     weights: dict[str, Tensor]
     training: dict[str, Any] | None = None
 
     def network(self) -> UNet:
-        """The U-Net with these weights, in evaluation mode, on the CPU."""
+        """Build the U-Net with these weights, in evaluation mode, on the CPU."""
         network = UNet(self.model)
         network.load_state_dict(self.weights)
         return network.eval()
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes the checkpoint under its final name once it is whole.
+    """Write the checkpoint under its final name once it is whole.
 
     Raises:
         LesionsegError: it cannot be written.
@@ -57,20 +59,20 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint; see `load_network`."""
+    """Read a checkpoint; see `load_network`."""
     return load_network(path)[0]
 
 
 def load_network(path: Path) -> tuple[Checkpoint, UNet]:
-    """Reads a checkpoint and builds its network; no code in it is run (`weights_only`).
+    """Read a checkpoint and build its network; no code in it is run (`weights_only`).
 
     Raises:
-        LesionsegError: not there, foreign, damaged, or of a later format.
+        CheckpointError: not there, foreign, damaged, or of a later format.
     """
     try:
         file = path.open("rb")
     except OSError as error:
-        raise LesionsegError(f"cannot read checkpoint {path}: {error.strerror}") from error
+        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}") from error
     with file:
         try:
             if damaged := zipfile.ZipFile(file).testzip():  # torch compares no checksums
@@ -78,23 +80,23 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch names no closed list of what a damaged file may raise
-            raise LesionsegError(
+            raise CheckpointError(
                 f"{path}: not a lesionseg checkpoint, or damaged; name another, such as "
                 "--checkpoint bundled"
             ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise LesionsegError(
+        raise CheckpointError(
             f"{path}: not a lesionseg checkpoint (expected format {FORMAT!r}); name another"
         )
     version = content.get("format_version")
-    if version != VERSION:
-        raise LesionsegError(
-            f"{path}: checkpoint format {version}, this lesionseg ({__version__}) reads {VERSION}; "
-            "update lesionseg with 'pip install --upgrade lesionseg'"
+    if version not in READABLE:
+        raise CheckpointError(
+            f"{path}: checkpoint format {version}, this lesionseg ({__version__}) reads up to "
+            f"{VERSION}; update lesionseg with 'pip install --upgrade lesionseg'"
         )
     try:
         fields = {name: value for name, value in content.items() if not name.startswith("format")}
         checkpoint = Checkpoint(**fields_of(fields))
         return checkpoint, checkpoint.network()
     except (LesionsegError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise LesionsegError(f"{path}: a damaged checkpoint: {one_line(error)[:200]}") from error
+        raise CheckpointError(f"{path}: a damaged checkpoint: {one_line(error)[:200]}") from error

@@ -10,7 +10,7 @@ from lesionseg import distributed, store
 from lesionseg.data import discovery
 from lesionseg.data.cache import Prepared, prepare
 from lesionseg.data.discovery import Dataset
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network.provenance import TrainingData
 
 if TYPE_CHECKING:
@@ -99,13 +99,15 @@ def resumed(folder: Path, given: Mapping[str, Any]) -> "Checkpoint":
 
     last = checkpoints.load(folder / store.LAST)
     if last.training is None and last.epoch:
-        raise LesionsegError(f"{folder}: a checkpoint for use only; it cannot be resumed")
+        raise CheckpointError(
+            f"{folder}: a checkpoint for inference alone cannot be resumed; train anew"
+        )
     if (last.training or {}).get("weights"):
-        raise LesionsegError(
+        raise CheckpointError(
             f"{folder} was begun by an earlier lesionseg, whose recipe averaged weights; train anew"
         )
     begun = {**dataclasses.asdict(last.model), **dataclasses.asdict(last.recipe)}
-    laid_out = last.recipe.schedule != "constant" or last.recipe.small_share > 0
+    laid_out = last.recipe.schedule != "constant" or last.recipe.low_res_fraction > 0
     fixed = begun.keys() - _CHANGEABLE | ({"epochs"} if laid_out else set())
     for name, value in given.items():
         if name in fixed and value != begun[name]:

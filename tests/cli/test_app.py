@@ -199,7 +199,7 @@ def test_the_accurate_recipe(lesionseg: Command, data: Path) -> None:
     ended = lesionseg("train", "--data", data, "--recipe", "accurate", *words, "--run", "mine")
     assert (ended.status, "recipe accurate" in ended.err) == (0, True)
     best = checkpoints.load(store.runs_dir() / "mine" / store.BEST)
-    assert (best.recipe.name, best.model.stem) == ("accurate", "half")
+    assert (best.recipe.name, best.model.stem) == ("accurate", "strided")
     more = lesionseg("train", "--resume", "--run", "mine", "--epochs", 3)
     assert (more.status, "was begun with epochs 2, got 3" in more.err) == (1, True)
     other = lesionseg("train", "--resume", "--run", "mine", "--recipe", "classic")

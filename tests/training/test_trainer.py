@@ -41,7 +41,7 @@ ACCURATE = RECIPE | {
     "loss": "bce+dice",
     "schedule": "cosine",
     "augmentation": "full",
-    "small_share": 0.5,
+    "low_res_fraction": 0.5,
 }
 QUESTIONS = 3 + 2  # how often an epoch asks whether to stop: before each step of either kind
 
@@ -342,7 +342,9 @@ def test_the_first_epochs_see_small_photos(
     seen: list[tuple[torch.Size, torch.Size]] = []
     watched(monkeypatch, lambda _, photos, masks: seen.append((photos.shape, masks.shape)))
     recipe = RECIPE | {"epochs": 3, "batch_size": 5}
-    history = train(tmp_path, begun(**recipe, small_share=share, augmentation=augmentation)).history
+    history = train(
+        tmp_path, begun(**recipe, low_res_fraction=share, augmentation=augmentation)
+    ).history
     assert [row.image_size for row in history] == sides
     assert seen == [((5, 3, side, side), (5, 1, side, side)) for side in sides]
 
@@ -352,7 +354,7 @@ def test_small_photos_are_means_of_four_pixels(
 ) -> None:
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     watched(monkeypatch, lambda _, photos, masks: seen.append((photos, masks)))
-    train(tmp_path, begun(**RECIPE | {"epochs": 1, "batch_size": 5}, small_share=1.0))
+    train(tmp_path, begun(**RECIPE | {"epochs": 1, "batch_size": 5}, low_res_fraction=1.0))
     order = np.random.default_rng([0, 0]).permutation(5)
     photos, masks = (
         each[order].reshape(5, 16, 2, 16, 2, -1).mean((2, 4)).transpose(0, 3, 1, 2)
@@ -375,9 +377,11 @@ def test_every_step_is_augmented_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(set(seeds)) == len(seeds) == 2 * 2 * 3  # runs, epochs, steps; never in validation
 
 
-def test_a_network_with_a_half_stem_trains(tmp_path: Path) -> None:
-    recipe = Recipe(**ACCURATE | {"small_share": 0.0, "epochs": 1})
-    start = trainer.initial_checkpoint(ModelConfig(2, "batch", 64, "half", 8), recipe, begun().data)
+def test_a_network_with_a_strided_stem_trains(tmp_path: Path) -> None:
+    recipe = Recipe(**ACCURATE | {"low_res_fraction": 0.0, "epochs": 1})
+    start = trainer.initial_checkpoint(
+        ModelConfig(2, "batch", 64, "strided", 8), recipe, begun().data
+    )
     last = train(tmp_path, start).last
     assert not same(last.weights, start.weights)
     assert same(checkpoints.load(tmp_path / "last.pt").network().state_dict(), last.weights)
