@@ -158,7 +158,7 @@ def deep_supervision() -> Any:
     def start(self: UNet, config: Any) -> None:
         plain(self, config)
         for block in list(self.decoder)[1:3]:
-            head = nn.Conv2d(block[-3].out_channels, 1, 1)
+            head = nn.Conv2d(block[-3].out_channels, 1, 1)  # type: ignore[index]
             block.add_module("coarse", head)  # to be trained and saved with the rest
 
             def forward(x: Tensor, block: Any = block, head: nn.Module = head) -> Tensor:
@@ -169,7 +169,7 @@ def deep_supervision() -> Any:
                     coarse_logits.append(head(x))
                 return x
 
-            block.forward = forward  # type: ignore[method-assign]
+            block.forward = forward
 
     def deep(logits: Tensor, truth: Tensor, name: Any) -> Tensor:
         whole = loss_of(logits, truth, name)
@@ -210,7 +210,7 @@ def averaged() -> Any:
                     value.lerp_(now[name], 1 - decay)
             return loss
 
-        def _validate(self) -> ValidationScores | None:
+        def _validate(self) -> dict[int, ValidationScores] | None:
             network = self.state.network
             trained = {name: value.clone() for name, value in network.state_dict().items()}
             network.load_state_dict(self.kept)

@@ -54,6 +54,9 @@ def test_a_run_of_0_1_0_resumes_to_the_end_that_it_had(
         assert [row[name] for row in resumed] == pytest.approx(
             [row[name] for row in expected], rel=1e-3, abs=away
         )
+    assert [row["val_image_size"] for row in resumed] == [128] * 4
+    # Epoch 1 was of 0.1.0, which measured at full size alone.
+    assert ["low_res_dice" in row for row in resumed] == [False, True, False, False]
     assert checkpoints.load(run / store.BEST).epoch == 4
 
 

@@ -234,26 +234,40 @@ _COLUMNS = {  # of the table of epochs: what is shown under a heading of the sam
     "val. loss": "{val_loss:9.4f}",
     "  Dice": "{dice:6.4f}",
     "Jaccard": "{jaccard:7.4f}",
+    "measured at": "{size:>11}",
     "learning rate": "{learning_rate:13.2e}",
     "photos/s": "{photos_per_second:8.1f}",
 }
 
 
 def _note_epoch(history: "History", *, first: bool) -> None:
-    """The last epoch: in a log a sentence, on a terminal a line of a table that grows."""
+    """Say what the last epoch came to: in a log a sentence, on a terminal a line of a table."""
+    from lesionseg.training.history import best_epoch
+
     scores = history[-1]
+    shown = scores.as_trained()
+    low_res = shown is not scores
+    size = _square(shown.val_image_size)
     if not console.draws():
+        at_full_size = f" as trained (Dice {scores.dice:.4f} at {_square(scores.val_image_size)})"
         console.log(
             "epoch {epoch}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, "
-            "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {val_photos} photos, "
-            "{photos_per_second:.1f} photos/s".format(**scores.row())
+            "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {val_photos} photos at {size} pixels{note}, "
+            "{photos_per_second:.1f} photos/s".format(
+                **shown.row(), size=size, note=at_full_size * low_res
+            )
         )
         return
     if first:
         console.log("  ".join(_COLUMNS), "bold underline")
-    best = all(scores.dice > before.dice for before in history[:-1])
-    line = "  ".join(_COLUMNS.values()).format(**scores.row())
+    # The best checkpoint is chosen at full size, which a line of low resolution does not show.
+    best = not low_res and best_epoch(history) is scores
+    line = "  ".join(_COLUMNS.values()).format(**shown.row(), size=size)
     console.log(line + "  best" * best, "bold" if best else None)
+
+
+def _square(side: int | None) -> str:
+    return f"{side}x{side}"
 
 
 def _conclude(outcome: "TrainingResult", where: Path) -> None:

@@ -111,6 +111,10 @@ def curves_png(history: History, epochs: int) -> bytes:
     losses.set_title("loss")
     line(overlaps, "dice", "Dice", color=BLUE)
     line(overlaps, "jaccard", "Jaccard", color=ORANGE, linestyle="dashed")
+    low_res = [(row.epoch, row.low_res_dice) for row in history if row.low_res_dice is not None]
+    if low_res:
+        label = "Dice at the size trained"
+        overlaps.plot(*zip(*low_res, strict=True), label=label, color=BLUE, linestyle="dotted")
     overlaps.plot(best.epoch, best.dice, "k*", markersize=11, label="best Dice")
     overlaps.set_title("mean over the validation photos")
     line(rate, "learning_rate", "learning rate", color=BLUE)

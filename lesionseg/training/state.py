@@ -22,8 +22,8 @@ class TrainingState:
         optimiser: Adam's moments and the learning rate.
         scaler: the factor of the loss in float16.
         epoch: full epochs behind it.
-        scores: of the last of them, as a checkpoint has them.
-        best_dice: the highest so far; -1 before the first epoch.
+        scores: of the last of them at the network's full size, as a checkpoint has them.
+        best_dice: the highest so far, at the full size; -1 before the first epoch.
         photos: of the current epoch trained on so far.
         loss_sum: the sum of their losses.
         seconds: spent on them.
@@ -74,12 +74,20 @@ class TrainingState:
         self.photos = saved["photos"]
         self.loss_sum = saved["loss_sum"]
         self.seconds = saved["seconds"]
-        self.history = [EpochScores.of(row) for row in saved["history"]]
+        size = {"val_image_size": self.network.config.image_size}  # rows of 0.1.0 do not say it
+        self.history = [EpochScores.of(size | row) for row in saved["history"]]
 
-    def end_epoch(self, image_size: int, validation: ValidationScores) -> None:
-        """Close the current epoch, whose photos had sides of `image_size` pixels."""
+    def end_epoch(self, image_size: int, validation: Mapping[int, ValidationScores]) -> None:
+        """Close the current epoch.
+
+        Args:
+            image_size: side of the photos that it trained on, in pixels.
+            validation: the scores at the network's full size, and at `image_size`, by size.
+        """
+        full_size = self.network.config.image_size
+        low_res = dataclasses.asdict(validation[image_size]) if image_size < full_size else {}
         self.epoch += 1
-        self.scores = dataclasses.asdict(validation)
+        self.scores = dataclasses.asdict(validation[full_size])
         self.history.append(
             EpochScores(
                 epoch=self.epoch,
@@ -90,6 +98,10 @@ class TrainingState:
                 seconds=round(self.seconds, 3),
                 # A coarse clock may not have moved.
                 photos_per_second=round(self.photos / max(self.seconds, 1e-6), 3),
+                val_image_size=full_size,
+                low_res_val_loss=low_res.get("val_loss"),
+                low_res_dice=low_res.get("dice"),
+                low_res_jaccard=low_res.get("jaccard"),
             )
         )
         self.photos, self.loss_sum, self.seconds = 0, 0.0, 0.0

@@ -11,7 +11,7 @@ the weights of one; rank 0 alone writes.
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +117,11 @@ def train(
 ) -> TrainingResult:
     """Train until `start.recipe.epochs` epochs are done, or `should_stop()` says so.
 
-    Writes `best.pt` (highest mean Dice of the validation photos), `last.pt` and `history.jsonl`
-    into `folder`. Every file is whole at every moment. `start` comes from `initial_checkpoint`, or
-    is a `last.pt` that was loaded. On Linux it keeps freed memory (see `device.keep_freed_memory`).
-    After that, `on_epoch` is called with the history so far, and may look at the network's work.
+    Writes `best.pt` (highest mean Dice of the validation photos at full size), `last.pt` and
+    `history.jsonl` into `folder`. Every file is whole at every moment. `start` comes from
+    `initial_checkpoint`, or is a `last.pt` that was loaded. On Linux it keeps freed memory (see
+    `device.keep_freed_memory`). After each epoch, `on_epoch` is called with the history so far, and
+    may look at the network's work.
 
     Raises:
         LesionsegError: the loss is no longer finite, memory is out, the disk is full, or another
@@ -144,6 +145,7 @@ class _Trainer:
         device: torch.device,
     ) -> None:
         self.start, self.folder, self.device, self.recipe = start, folder, device, start.recipe
+        self.full_size = start.model.image_size
         layout = memory_format(device)
         self.training = Loader(training, device, layout)
         self.validation = Loader(validation, device, layout)
@@ -256,12 +258,16 @@ class _Trainer:
             logits: Tensor = self.state.network(photos).float()
         return logits
 
-    def _validate(self) -> ValidationScores | None:
-        """Score the validation photos; return None where a process was asked to stop."""
+    def _validate(self) -> dict[int, ValidationScores] | None:
+        """Score the validation photos at full size and at the size that the epoch trains on.
+
+        Returns None where a process was asked to stop.
+        """
         return validate(
             self._logits,
             self.validation,
             self.recipe,
+            {self.full_size, self._side()},
             on_photos=lambda done: self._report(done, len(self.validation), validating=True),
             should_stop=self.should_stop,
         )
@@ -272,15 +278,18 @@ class _Trainer:
         probabilities: NDArray[np.float32] = torch.cat(logits).sigmoid().squeeze(1).cpu().numpy()
         return probabilities
 
-    def _end_epoch(self, scores: ValidationScores) -> None:
+    def _side(self) -> int:
+        """Give the side of the photos that the current epoch trains on, in pixels."""
+        return side_of(self.recipe, self.full_size, self.state.epoch)
+
+    def _end_epoch(self, scores: Mapping[int, ValidationScores]) -> None:
         """Write best, history and last; all of it again when killed in between and resumed."""
-        if not math.isfinite(scores.val_loss):
+        if not all(math.isfinite(score.val_loss) for score in scores.values()):
             raise self._diverged("the validation loss")
-        state = self.state
-        side = side_of(self.recipe, self.start.model.image_size, state.epoch)
-        state.end_epoch(side, scores)
-        if scores.dice > state.best_dice:
-            state.best_dice = scores.dice
+        state, dice = self.state, scores[self.full_size].dice
+        state.end_epoch(self._side(), scores)
+        if dice > state.best_dice:
+            state.best_dice = dice
             if distributed.rank() == 0:
                 checkpoints.save(self._checkpoint(resumable=False), self.folder / store.BEST)
         if distributed.rank() == 0:

@@ -13,6 +13,9 @@ from lesionseg.training.history import EpochScores
 from lesionseg.training.state import TrainingState
 from lesionseg.training.validation import ValidationScores
 
+SCORES = ValidationScores(val_loss=0.5, dice=0.75, jaccard=0.625, val_photos=3)
+LOW_RES = ValidationScores(val_loss=0.25, dice=0.875, jaccard=0.75, val_photos=3)
+
 
 def fresh(precision: str = "float32") -> TrainingState:
     network = begun(1).network()
@@ -33,7 +36,7 @@ def used() -> TrainingState:
     state.scaler.step(state.optimiser)
     state.scaler.update(2.0)
     state.photos, state.loss_sum, state.seconds = 4, 2.0, 0.5
-    state.end_epoch(32, ValidationScores(val_loss=0.5, dice=0.75, jaccard=0.625, val_photos=3))
+    state.end_epoch(32, {32: SCORES})
     state.best_dice = 0.75
     state.photos, state.loss_sum, state.seconds = 2, 1.25, 0.25
     return state
@@ -84,10 +87,40 @@ def test_the_end_of_an_epoch() -> None:
             val_photos=3,
             seconds=0.5,
             photos_per_second=8.0,
+            val_image_size=32,
         )
     ]
     assert (state.epoch, state.photos) == (1, 2)
     assert state.scores == {"val_loss": 0.5, "dice": 0.75, "jaccard": 0.625, "val_photos": 3}
+
+
+def test_the_end_of_an_epoch_at_low_resolution() -> None:
+    state = used()
+    state.end_epoch(16, {32: SCORES, 16: LOW_RES})
+    assert state.scores == {"val_loss": 0.5, "dice": 0.75, "jaccard": 0.625, "val_photos": 3}
+    before, row = state.history
+    assert (row.image_size, row.val_image_size, row.dice, row.low_res_dice) == (16, 32, 0.75, 0.875)
+    shown = row.as_trained()
+    assert (shown.val_image_size, shown.val_loss, shown.dice, shown.jaccard) == (
+        16,
+        0.25,
+        0.875,
+        0.75,
+    )
+    assert before.as_trained() is before
+    assert not [name for name in before.row() if name.startswith("low_res")]
+    assert EpochScores.of(row.row()) == row
+    assert EpochScores.of(before.row()) == before
+
+
+def test_rows_of_0_1_0_do_not_say_their_size() -> None:
+    saved = used().state_dict()
+    for row in saved["history"]:
+        del row["val_image_size"]
+    assert EpochScores.of(saved["history"][0]).val_image_size is None
+    state = fresh("float16")
+    state.load_state_dict(saved)
+    assert state.history == used().history
 
 
 def test_weights_are_those_of_the_network(tmp_path: Path) -> None:

@@ -346,6 +346,8 @@ def test_the_first_epochs_see_small_photos(
         tmp_path, begun(**recipe, low_res_fraction=share, augmentation=augmentation)
     ).history
     assert [row.image_size for row in history] == sides
+    assert {row.val_image_size for row in history} == {32}
+    assert [row.low_res_dice is not None for row in history] == [side == 16 for side in sides]
     assert seen == [((5, 3, side, side), (5, 1, side, side)) for side in sides]
 
 
@@ -362,6 +364,28 @@ def test_small_photos_are_means_of_four_pixels(
     )
     assert np.allclose(seen[0][0].numpy(), photos, atol=1e-3)
     assert np.allclose(seen[0][1].numpy(), masks)
+
+
+def test_small_epochs_are_validated_at_both_sizes(tmp_path: Path) -> None:
+    recipe = RECIPE | {"epochs": 1, "batch_size": 5}
+    result = train(tmp_path, begun(4, **recipe, low_res_fraction=1.0, seed=5))
+    network, (row,) = result.last.network(), result.history
+    for side, score in ((32, row.dice), (16, row.low_res_dice)):
+        dice = []
+        for photo, mask in zip(VALIDATION.photos, VALIDATION.masks, strict=True):
+            step = 32 // side
+            photo, truth = (
+                each.astype(np.float32).reshape(side, step, side, step, -1).mean((1, 3))
+                for each in (photo, mask)
+            )
+            with torch.inference_mode():
+                logits = network(torch.from_numpy(photo.transpose(2, 0, 1)[None].copy()))
+            lesion, truth = logits.numpy()[0, 0] > 0, truth[..., 0] > 0.5
+            dice.append(2 * (lesion & truth).sum() / (lesion.sum() + truth.sum()))
+        assert score == pytest.approx(np.mean(dice), abs=0.01)  # rounding may turn a pixel
+        assert 0 < np.mean(dice) < 1
+    assert row.dice != row.low_res_dice
+    assert result.last.scores["dice"] == row.dice  # what the best is chosen by
 
 
 def test_every_step_is_augmented_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
