@@ -73,6 +73,20 @@ def test_a_terminal_has_a_table_that_grows(train: Command, monkeypatch: pytest.M
     assert third.split()[0] == "3"
 
 
+def test_the_last_line_says_where_the_validation_photos_are_from(
+    train: Command, tmp_path: Path
+) -> None:
+    said = "drawn from the training set itself: scores on photos from elsewhere will be lower"
+    _, seeded = train("--epochs", 1)
+    assert [line.startswith("best: ") for line in seeded.splitlines() if said in line] == [True]
+    names = [f"ISIC_{index:07d}" for index in (1, 2, 3, 4)]
+    (tmp_path / "data" / "train.txt").write_text("\n".join(names[:3]))
+    (tmp_path / "data" / "val.txt").write_text(names[3])
+    _, listed = train("--epochs", 1, "--run", "listed")
+    assert said not in listed
+    assert "mean of 1 validation photos" in listed
+
+
 LOW_RES = ("--recipe", "accurate", "--image-size", 128, "--epochs", 2)
 
 
