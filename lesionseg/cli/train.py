@@ -257,7 +257,7 @@ def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> N
     split = ""
     if material.split_source == "seeded":
         split = (
-            "; these were drawn from the training set itself: "
+            "; these come from the same set as those it was trained on: "
             "scores on photos from elsewhere will be lower"
         )
     console.log(
