@@ -20,6 +20,7 @@ COMMANDS = {  # name: room, and the function in it
     "eval": ("evaluate", "evaluate"),
     "segment": ("segment", "segment"),
     "export": ("export", "export"),
+    "page": ("page", "page"),
 }
 
 

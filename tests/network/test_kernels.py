@@ -78,7 +78,7 @@ def test_a_network_that_differs_too_much_is_not_written(
 ) -> None:
     source = saved(tmp_path / "a.pt", width=8, seed=3)
     monkeypatch.setattr(kernels, "_STEPS", 1)  # three values are too few
-    with pytest.raises(LesionsegError, match="differs from torch by .*; nothing was written"):
+    with pytest.raises(LesionsegError, match=r"differs from torch by .*; nothing was written"):
         export.export(source, tmp_path / "a.onnx", kernels="int8")
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
