@@ -1,7 +1,8 @@
 // Photos to the network's square as Pillow shrinks them, probabilities to the photo's size.
 // The same as `shrink` and `enlarged_above` of lesionseg/images.py, rounding included.
 
-const BITS = 22; // of fixed-point weights, as in Pillow's Resample.c
+const ONE = 2 ** 22; // of fixed-point weights, as in Pillow's Resample.c
+const HALF = ONE / 2;
 const STRIP = 256; // rows read at a time, so that a large photo is never in memory twice
 const GAP = 2; // times the target, as `reducing_gap`: what is larger is averaged in blocks first
 
@@ -78,43 +79,56 @@ function weights(length, size, end) {
   });
 }
 
-/** A source of three channels at size x size; `right` and `bottom` are where the photo ends. */
-function resizeBytes(source, size, right, bottom) {
-  const fixed = (list) => list.map(({ first, shares }) => (
-    { first, shares: shares.map((share) => Math.trunc(0.5 + share * 2 ** BITS)) }));
-  const byte = (sum) => Math.min(255, Math.max(0, Math.floor(sum / 2 ** BITS)));
-  let { width, height } = source;
-  let data = source.rows(0, height);
-  if (width !== size || right !== width) {
-    const wide = new Uint8Array(3 * size * height);
-    const columns = fixed(weights(width, size, right));
+/** Rows of three-channel bytes at `size` columns; `end` is where the photo ends in them. */
+function resizeRows(data, width, height, size, end) {
+  if (width === size && end === width) return data;
+  const result = new Uint8Array(3 * size * height);
+  columnsOf(width, size, end).forEach(({ first, shares }, x) => {
     for (let y = 0; y < height; y++) {
-      for (let x = 0; x < size; x++) {
-        const { first, shares } = columns[x];
-        for (let c = 0; c < 3; c++) {
-          let sum = 2 ** (BITS - 1);
-          for (let k = 0; k < shares.length; k++) {
-            sum += data[3 * (y * width + first + k) + c] * shares[k];
-          }
-          wide[3 * (y * size + x) + c] = byte(sum);
+      for (let c = 0; c < 3; c++) {
+        let sum = HALF;
+        for (let k = 0, from = 3 * (y * width + first) + c; k < shares.length; k++, from += 3) {
+          sum += data[from] * shares[k];
         }
+        result[3 * (y * size + x) + c] = Math.min(255, Math.floor(sum / ONE));
       }
-    }
-    data = wide;
-    width = size;
-  }
-  if (height === size && bottom === height) return data;
-  const result = new Uint8Array(3 * size * size);
-  fixed(weights(height, size, bottom)).forEach(({ first, shares }, y) => {
-    for (let x = 0; x < 3 * size; x++) {
-      let sum = 2 ** (BITS - 1);
-      for (let k = 0; k < shares.length; k++) {
-        sum += data[3 * size * (first + k) + x] * shares[k];
-      }
-      result[3 * size * y + x] = byte(sum);
     }
   });
   return result;
+}
+
+/** Columns of three-channel bytes at `size` rows; `end` is where the photo ends in them. */
+function resizeColumns(data, width, height, size, end) {
+  if (height === size && end === height) return data;
+  const stride = 3 * width;
+  const result = new Uint8Array(stride * size);
+  columnsOf(height, size, end).forEach(({ first, shares }, y) => {
+    for (let x = 0; x < stride; x++) {
+      let sum = HALF;
+      for (let k = 0, from = stride * first + x; k < shares.length; k++, from += stride) {
+        sum += data[from] * shares[k];
+      }
+      result[stride * y + x] = Math.min(255, Math.floor(sum / ONE));
+    }
+  });
+  return result;
+}
+
+/** `weights` in fixed point; Pillow holds a box's sides in float32. */
+function columnsOf(length, size, end) {
+  return weights(length, size, Math.fround(end)).map(({ first, shares }) => (
+    { first, shares: shares.map((share) => Math.trunc(0.5 + share * ONE)) }));
+}
+
+/** A source of three channels at size x size; `right` and `bottom` are where the photo ends. */
+function resizeBytes({ width, height, data }, size, right, bottom) {
+  // Each pass rounds to bytes. Pillow 13 begins with the one that takes far more away.
+  if (height > size && height - size > 2 * (width - size)) {
+    const low = resizeColumns(data, width, height, size, bottom);
+    return resizeRows(low, width, size, size, right);
+  }
+  const narrow = resizeRows(data, width, height, size, right);
+  return resizeColumns(narrow, size, height, size, bottom);
 }
 
 /** The scale at which Pillow would decode a JPEG for this square: 1, 2, 4 or 8. */
@@ -130,7 +144,7 @@ export function shrink(source, size, isJpeg = false) {
   const { width, height } = image;
   const across = Math.max(1, Math.floor(width / size / GAP));
   const down = Math.max(1, Math.floor(height / size / GAP));
-  if (across > 1 || down > 1 || image.channels !== 3) image = reduce(image, across, down);
+  if (across > 1 || down > 1 || image === source) image = reduce(image, across, down);
   return resizeBytes(image, size, width / across, height / down);
 }
 

@@ -11,8 +11,8 @@ export class Segmenter {
     Object.assign(this, { size, threshold });
   }
 
-  async open(onlyWasm) {
-    this.network = await openNetwork(this.size, onlyWasm);
+  async open() {
+    this.network = await openNetwork(this.size);
   }
 
   /** The photo as the network sees it, and a picture of at most `side` pixels. */

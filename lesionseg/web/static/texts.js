@@ -16,11 +16,11 @@ export const TEXTS = {
   loadFailed: "The network could not be started in this browser: {reason}. "
     + "Try a current Chrome, Edge, Firefox or Safari.",
 
-  clear: "Clear",
+  clear: "Clear outline",
   clearMeaning: "The network is sure of this outline. Look at it all the same.",
-  look: "Look at it",
+  look: "Look at this outline",
   lookMeaning: "The network is unsure in places. Compare the outline with the photo and correct it.",
-  doubt: "Do not rely on it",
+  doubt: "Do not rely on this outline",
   doubtMeaning: "The outline is a guess. Take a sharper photo in even light, or draw it yourself.",
   none: "No lesion found",
   noneMeaning: "The network sees no lesion here. That says nothing about the skin. "
