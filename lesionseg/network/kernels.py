@@ -40,7 +40,8 @@ def store_in_int8(model: onnx.ModelProto) -> int:
         values, scale = quantise(numpy_helper.to_array(tensor), axis)
         names = f"{tensor.name}_int8", f"{tensor.name}_scale"
         graph.initializer.remove(tensor)
-        graph.initializer.extend(map(numpy_helper.from_array, (values, scale), names))
+        graph.initializer.append(numpy_helper.from_array(values, names[0]))
+        graph.initializer.append(numpy_helper.from_array(scale, names[1]))
         nodes.append(
             helper.make_node(
                 "DequantizeLinear", names, [tensor.name], name=f"float_{tensor.name}", axis=axis

@@ -10,6 +10,7 @@ from helpers import SIZE, Command, begun, drawing, exported, saved
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from lesionseg import images, store
 from lesionseg.errors import LesionsegError
@@ -24,9 +25,10 @@ REAL = os.environ.get("LESIONSEG_TEST_DATA")
     arrays(np.float32, (3, 2, 2, 2), elements=st.floats(-100, 100, width=32)),
     st.sampled_from([0, 1]),
 )
-def test_a_kernel_comes_back_within_half_a_step(kernel: np.ndarray, axis: int) -> None:
+def test_a_kernel_comes_back_within_half_a_step(kernel: NDArray[np.float32], axis: int) -> None:
     values, scale = kernels.quantise(kernel, axis)
-    assert (values.dtype, values.shape) == (np.int8, kernel.shape)
+    assert values.dtype == np.int8
+    assert values.shape == kernel.shape
     assert scale.shape == (kernel.shape[axis],)
     assert (scale > 0).all()
     assert values.min() >= -127

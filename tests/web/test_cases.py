@@ -28,19 +28,24 @@ HERE = Path(__file__).parent
 FILE = HERE / "cases.json"
 NODE = shutil.which("node")
 Case = dict[str, Any]
+MEASURED = (
+    *("area_px", "area_mm2", "perimeter_px", "perimeter_mm", "longest_diameter_px"),
+    *("longest_diameter_mm", "frame_share", "touches_frame", "mm_per_pixel"),
+)
 
 
 def photo(width: int, height: int) -> Photo:
     """A pattern with every value and no symmetry; `cases.test.mjs` makes the same."""
     y, x, channel = np.indices((height, width, 3))
-    return ((x * x + 3 * x * y + 7 * y + 50 * channel + x * y // 5) % 256).astype(np.uint8)
+    values = (x * x + 3 * x * y + 7 * y + 50 * channel + x * y // 5) % 256
+    return np.asarray(values, np.uint8)
 
 
 def probabilities(side: int, shift: int) -> images.Probabilities:
     """Multiples of 1/256, so that both languages hold the same ones."""
     y, x = np.indices((side, side))
     values = 128 + 9 * (side / 3 + shift - np.hypot(x - side / 2, y - side / 3))
-    return (np.floor(values).clip(1, 255) / 256).astype(np.float32)
+    return np.asarray(np.floor(values).clip(1, 255) / 256, np.float32)
 
 
 def mask_of(rows: list[str]) -> Mask:
@@ -80,9 +85,7 @@ def largest(case: Case) -> Case:
 
 def measured(case: Case) -> Case:
     values = measure(mask_of(case["mask"]), mm_per_pixel=case["mm_per_pixel"])
-    names = ("area_px", "area_mm2", "perimeter_px", "perimeter_mm", "longest_diameter_px")
-    names += ("longest_diameter_mm", "frame_share", "touches_frame", "mm_per_pixel")
-    return {name: getattr(values, name) for name in names}
+    return {name: getattr(values, name) for name in MEASURED}
 
 
 BY_PYTHON: dict[str, Callable[[Case], Case]] = {

@@ -108,7 +108,7 @@ class Phone:
             assert image.mode == "L"
             mask = np.asarray(image)
         assert set(np.unique(mask)) <= {0, 255}
-        return mask == 255
+        return np.asarray(mask == 255)
 
     def requests(self) -> list[str]:
         """The addresses that were asked for since the page was opened, in it and its workers."""
@@ -377,4 +377,6 @@ def test_a_folder_works_with_its_server_gone(
         asked = phone.requests()
         assert asked
         assert all(url.startswith((f"{address}/", f"blob:{address}/")) for url in asked)
-        assert phone.driver.get_log("browser") == []  # type: ignore[no-untyped-call]
+        complaints = phone.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        # where there is no GPU, the browser itself says so
+        assert all("No available adapters" in entry["message"] for entry in complaints)

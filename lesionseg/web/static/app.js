@@ -127,7 +127,7 @@ const view = new View(at("view"), {
     if (view.marks.length === 2) view.marks = [];
     view.marks.push(place);
     view.draw();
-    at("ruler-help").textContent = text(view.marks.length === 1 ? "rulerSecond" : "rulerHelp");
+    at("ruler-help").textContent = text(view.marks.length === 1 ? "rulerSecond" : "rulerType");
     at("apply").disabled = view.marks.length < 2;
     if (view.marks.length === 2) at("length").focus({ preventScroll: true });
   },

@@ -37,6 +37,7 @@ export const TEXTS = {
   ruler: "Set scale",
   rulerHelp: "Tap two marks of a ruler in the photo.",
   rulerSecond: "Tap the second mark.",
+  rulerType: "Type how far apart the two marks are; or tap again.",
   rulerLength: "Millimetres between the marks",
   rulerApply: "Use this scale",
   rulerKeep: "For the next photos, too",

@@ -11,7 +11,7 @@ export const VIEW_SIDE = LONGEST;
 export class View {
   constructor(canvas, on) {
     this.canvas = canvas;
-    this.context = canvas.getContext("2d");
+    this.context = canvas.getContext("2d", { willReadFrequently: true });
     this.on = on;
     this.mode = null; // or "ruler", "brush"
     this.photo = null; // a small canvas of the photo
@@ -36,6 +36,8 @@ export class View {
     if (this.canvas.width !== photo.width || this.canvas.height !== photo.height) {
       this.canvas.width = photo.width;
       this.canvas.height = photo.height;
+      const aspect = photo.width / photo.height;
+      this.canvas.style.width = `min(100%, calc(72vh * ${aspect}))`; // as large as the screen allows
       this.cross = null;
     }
     this.update(mask);
