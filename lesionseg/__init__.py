@@ -11,18 +11,19 @@
 Research use only; not a medical device.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from lesionseg.errors import LesionsegError
 from lesionseg.version import __version__
 
+TYPE_CHECKING = False  # as `typing` takes longer to import than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from lesionseg.segmentation.segmenter import Segmentation, Segmenter, load
 
 __all__ = ["LesionsegError", "Segmentation", "Segmenter", "__version__", "load"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """The names that need torch, loaded when first used."""
     if name in ("Segmentation", "Segmenter", "load"):
         from lesionseg.segmentation import segmenter

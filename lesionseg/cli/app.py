@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from lesionseg.cli import console, help
+from lesionseg.cli import console, help, signals
 from lesionseg.errors import LesionsegError, one_line
 from lesionseg.version import __version__
 
@@ -112,7 +112,7 @@ def main() -> NoReturn:
         console.error(f"{where}{error.strerror or one_line(error)}")
         status = 1
     except KeyboardInterrupt:  # while a command is imported; later Typer answers
-        status = 130
-    if status == 130:  # by Ctrl-C
-        console.warn("interrupted; the same command, typed again, begins again or goes on")
+        status = signals.STATUS
+    if status == signals.STATUS:  # by Ctrl-C
+        console.warn(signals.INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

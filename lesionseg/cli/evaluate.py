@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lesionseg import distributed, store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, NETWORK, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
@@ -140,6 +140,7 @@ def evaluate(
         outlines=report is not None,
     )
     evaluations = []
+    signals.interrupt()
     with distributed.joined(distributed.TO_THE_SLOWEST):
         for candidate in candidates.list_candidates(segmenters, folders):
             with console.bar("scoring") as bar:

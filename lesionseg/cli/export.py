@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from lesionseg import store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import OUTPUT
 from lesionseg.cli.options import CacheDir, CheckpointName, Quiet, Threshold, field
 from lesionseg.errors import LesionsegError, amount
@@ -46,6 +46,7 @@ def export(
         raise LesionsegError(f"{target}: networks are .onnx files; name it {target.stem}.onnx")
     from lesionseg.network.export import export as write
 
+    signals.interrupt()
     written = write(source, target, threshold)
     console.log(
         f"{source} as ONNX, opset {written.opset}, {amount(written.size)}, SHA-256 {written.sha256}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionseg import distributed, store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, MACHINE, NETWORK
 from lesionseg.config import RECIPES
 
@@ -161,24 +161,23 @@ def named_segmenter(
     fast_start: bool = False,
 ) -> "Segmenter":
     """Load the network, for `concurrency` photos at a time, and name it on standard error."""
-    from lesionseg.network.device import keep_freed_memory
-    from lesionseg.segmentation.segmenter import load
+    with signals.ending_at_once():
+        from lesionseg.network.device import keep_freed_memory
+        from lesionseg.segmentation.segmenter import load
 
-    if not fast_start:
-        keep_freed_memory()
-    threads = max(1, _CORES // max(1, concurrency))
-    segmenter = load(
-        checkpoint,
-        device,
-        threshold,
-        all_regions=all_regions,
-        threads=threads,
-        fast_start=fast_start,
-    )
+        if not fast_start:
+            keep_freed_memory()
+        segmenter = load(
+            checkpoint,
+            device,
+            threshold,
+            all_regions=all_regions,
+            threads=max(1, _CORES // max(1, concurrency)),
+            fast_start=fast_start,
+        )
     drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.synthetic else ""
     bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
     console.log(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.network.device}")
-    console.end_by_sigterm_as_by_ctrl_c()  # while packages are imported it would be lost
     return segmenter
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionseg import distributed
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, LABELS, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
@@ -199,6 +199,7 @@ def segment(
     if measurements and files_from and measurements.resolve() == files_from.resolve():
         raise typer.BadParameter(f"{measurements} is the list of photos; name another table")
     jobs = plan_jobs(inputs, paths, skip_existing=skip_existing)
+    signals.interrupt()
     with console.bar("segmenting", hidden=as_json and _stdout_is_terminal()) as bar:
         tally = run_shared(
             jobs,

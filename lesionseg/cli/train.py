@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionseg import distributed, files, store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import NETWORK, OUTPUT, TRAINING
 from lesionseg.cli.options import (
     CLASSIC,
@@ -193,7 +193,7 @@ def _train(
             console.log,
             block.enter_context(event_file),
         )
-        should_stop = block.enter_context(console.stoppable())
+        should_stop = block.enter_context(signals.stoppable(console.warn))
         bar = block.enter_context(console.bar("epoch"))
 
         def on_epoch(history: "History", predict: "Predict") -> None:
@@ -229,6 +229,7 @@ def _prepared_run(
     """The folder of a run, where it starts from, and its photos ready to be trained on."""
     from lesionseg.training import runs, trainer
 
+    signals.interrupt()
     start: Checkpoint | None = None
     if resume:
         where = distributed.broadcast(lambda: store.find_run(output or run))
