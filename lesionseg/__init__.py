@@ -1,4 +1,4 @@
-"""Learns and draws the outline of skin lesions in dermoscopic photos.
+"""Skin lesion segmentation for dermoscopic images.
 
     import lesionseg
 
@@ -11,7 +11,7 @@
 Research use only; not a medical device.
 """
 
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, DownloadError, LesionsegError, PhotoError
 from lesionseg.version import __version__
 
 TYPE_CHECKING = False  # as `typing` takes longer to import than all else here
@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 
     from lesionseg.segmentation.segmenter import Segmentation, Segmenter, load
 
-__all__ = ["LesionsegError", "Segmentation", "Segmenter", "__version__", "load"]
+__all__ = [
+    "CheckpointError",
+    "DownloadError",
+    "LesionsegError",
+    "PhotoError",
+    "Segmentation",
+    "Segmenter",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> "Any":
-    """The names that need torch, loaded when first used."""
+    """Load the names that need NumPy when they are first used."""
     if name in ("Segmentation", "Segmenter", "load"):
         from lesionseg.segmentation import segmenter
 
