@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionseg import distributed, store
+from lesionseg import distributed, files, store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import NETWORK, OUTPUT, TRAINING
 from lesionseg.cli.options import (
@@ -167,7 +167,7 @@ def train(
             training = Run.resume(options, source, output or run)
         else:
             training = Run.new(*_configure(options), source, output, run)
-        with console.bar("preparing") as bar:
+        with files.shared_folder(store.pair_cache_dir()), console.bar("preparing") as bar:
             material = gather(training.source, training.model.image_size, workers, bar)
         note_problems(material.problems, "left out")
         start = training.start(material, command_line())
