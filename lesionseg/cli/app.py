@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from lesionseg.cli import console, help, signals
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.errors import LesionsegError, describe
 from lesionseg.version import __version__
 
 COMMANDS = {  # name: its module, and the function in it
@@ -108,8 +108,7 @@ def main() -> NoReturn:
         console.error(str(error))
         status = 1
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
-        where = f"{error.filename}: " if error.filename else ""
-        console.error(f"{where}{error.strerror or one_line(error)}")
+        console.error(describe(error))
         status = 1
     except KeyboardInterrupt:  # while a command is imported; later Typer answers
         status = signals.STATUS

@@ -34,12 +34,15 @@ def _keep_in(folder: Path | None) -> None:
 
 def field(help: str, default: object, *names: str, **more: Any) -> Any:
     """Declare an option that is None when not given; `default` is what the help shows."""
-    return typer.Option(*names, help=f"{help} Default: {default}.", show_default=False, **more)
+    return option(f"{help} Default: {default}.", *names, **more)
 
 
 def option(help: str, *names: str, **more: Any) -> Any:
-    """Declare an option without a default worth showing."""
-    return typer.Option(*names, help=help, show_default=False, **more)
+    """Declare an option without a default worth showing.
+
+    A file that may not be read is refused where it is read, which is no wrong usage.
+    """
+    return typer.Option(*names, help=help, show_default=False, readable=False, **more)
 
 
 SplitName = StrEnum("SplitName", ["train", "val", "test"])  # Typer takes no list of Literal

@@ -46,6 +46,7 @@ def segment(
             metavar="PHOTO|FOLDER|-",
             show_default=False,
             help="Photos, folders of photos, or - for one photo from standard input.",
+            readable=False,  # it fails alone
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -212,6 +213,8 @@ def segment(
         doubts = "" if doubtful_below is None else f", {tally.doubtful} doubtful"
         counts = f"{tally.done} done, {tally.failed} failed, {tally.skipped} skipped"
         console.log(f"photos: {counts}{doubts}")
+    if left := len(jobs) - (tally.done + tally.failed + tally.skipped):
+        console.warn(f"{left} photos were not tried; free some space and add --skip-existing")
     if tally.failed:
         raise typer.Exit(1)
 
@@ -227,6 +230,8 @@ def _inputs(photos: list[Path], files_from: Path | None) -> list[Path]:
                 raise typer.BadParameter("standard input cannot be a photo and a list of names")
             lines = sys.stdin.buffer.read() if sys.stdin else b""
         else:
+            if files_from.is_fifo():
+                console.log(f"waiting for names from the pipe {files_from}")
             try:
                 lines = files_from.read_bytes()
             except OSError as error:
