@@ -6,7 +6,14 @@ from typing import Annotated
 from lesionseg import store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import OUTPUT
-from lesionseg.cli.options import CacheDir, CheckpointName, Quiet, Threshold, field
+from lesionseg.cli.options import (
+    CacheDir,
+    CheckpointName,
+    Quiet,
+    Threshold,
+    field,
+    note_run_passed_over,
+)
 from lesionseg.errors import LesionsegError, amount
 
 
@@ -39,6 +46,7 @@ def export(
     from lesionseg.network.runtime import EXPORTED
 
     source = store.find_checkpoint(checkpoint)
+    note_run_passed_over(checkpoint)
     target = source.with_suffix(EXPORTED) if output is None else output
     if source == store.BUNDLED_FILE and output is None:
         raise LesionsegError("the bundled weights run so already; name a file by -o to get a copy")

@@ -178,10 +178,28 @@ def named_segmenter(
             threads=max(1, _CORES // max(1, concurrency)),
             fast_start=fast_start,
         )
-    drawn = " (trained on synthetic images only)" if segmenter.checkpoint.data.synthetic else ""
-    bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
-    console.log(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.network.device}")
+    note_run_passed_over(checkpoint)
+    notes = []
+    if not checkpoint and os.environ.get(store.CHECKPOINT_VARIABLE):
+        notes.append(f"from ${store.CHECKPOINT_VARIABLE}")
+    elif segmenter.path == store.BUNDLED_FILE:
+        notes.append("bundled")
+    elif not checkpoint:
+        notes.append("your latest run")
+    if segmenter.checkpoint.data.synthetic:
+        notes.append("trained on synthetic images only")
+    why = f" ({', '.join(notes)})" if notes else ""
+    console.log(f"checkpoint {segmenter.path}{why} on {segmenter.network.device}")
     return segmenter
+
+
+def note_run_passed_over(checkpoint: str | None) -> None:
+    """Say so where the latest run is not the default, as it was trained on synthetic images."""
+    if not checkpoint and (runs := store.runs_passed_over()):
+        console.warn(
+            f"run {runs[0]} is not used: it was trained on synthetic images; to use it, add "
+            f"--checkpoint {shlex.quote(runs[0])}"
+        )
 
 
 def command_line() -> str:

@@ -136,9 +136,31 @@ def test_an_own_run_goes_before_the_bundled_weights(
     lesionseg: Command, trained: Path, photo: Path, tmp_path: Path
 ) -> None:
     words = ("segment", photo, "-o", tmp_path / "mask.png")
-    assert lesionseg(*words).err.startswith(f"checkpoint {trained} (trained on synthetic ")
+    assert lesionseg(*words).err.startswith(f"checkpoint {trained} (your latest run) on ")
     named = lesionseg(*words, "-c", "bundled")
     assert named.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+
+
+def test_a_run_on_synthetic_images_is_no_default(
+    lesionseg: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = saved(store.runs_dir() / "my demo" / store.BEST, synthetic=True)
+    words = ("segment", photo, "-o", tmp_path / "mask.png", "--json")
+    ended = lesionseg(*words)
+    first, second = ended.err.splitlines()
+    assert first.startswith("run my demo is not used: it was trained on synthetic images; ")
+    assert first.endswith("--checkpoint 'my demo'")
+    assert second.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+    assert json.loads(ended.out)["checkpoint"] == str(store.BUNDLED_FILE)
+    assert lesionseg(*words, "--quiet").err == f"{first}\n"
+    named = lesionseg(*words, "-c", "my demo")
+    assert named.err.startswith(f"checkpoint {demo} (trained on synthetic images only) on ")
+    assert json.loads(named.out)["checkpoint"] == str(demo)
+    exported = lesionseg("export")
+    assert (exported.status, exported.err.splitlines()[0]) == (1, first)
+    monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "my demo")
+    from_variable = lesionseg(*words).err
+    assert from_variable.startswith(f"checkpoint {demo} (from $LESIONSEG_CHECKPOINT, trained on ")
 
 
 @pytest.mark.usefixtures("offline")
