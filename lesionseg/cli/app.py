@@ -18,6 +18,7 @@ COMMANDS = {  # name: its module, and the function in it
     "train": ("train", "train"),
     "eval": ("evaluate", "evaluate"),
     "download": ("download", "download"),
+    "check": ("check", "check"),
     "export": ("export", "export"),
 }
 _EVERY = (*COMMANDS, "help")

@@ -13,6 +13,7 @@ from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, NETWORK, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
+    DEFAULT_CHECKPOINT,
     WORKERS,
     AllRegions,
     BatchSize,
@@ -55,7 +56,7 @@ def evaluate(
         field(
             f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it to compare "
             "several.",
-            f"${store.CHECKPOINT_VARIABLE}, else the latest run, else the bundled weights",
+            DEFAULT_CHECKPOINT,
             "--checkpoint",
             "-c",
             metavar="FILE|RUN",

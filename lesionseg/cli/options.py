@@ -45,6 +45,9 @@ def option(help: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, show_default=False, readable=False, **more)
 
 
+DEFAULT_CHECKPOINT = (
+    f"${store.CHECKPOINT_VARIABLE}, else the latest run on real photos, else the bundled weights"
+)
 SplitName = StrEnum("SplitName", ["train", "val", "test"])  # Typer takes no list of Literal
 SHAPE, CLASSIC = RECIPES["classic"]
 
@@ -108,7 +111,7 @@ CheckpointName = Annotated[
     str | None,
     field(
         f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'.",
-        f"${store.CHECKPOINT_VARIABLE}, else the latest run, else the bundled weights",
+        DEFAULT_CHECKPOINT,
         "--checkpoint",
         "-c",
         metavar="FILE|RUN",
