@@ -11,12 +11,13 @@
 Research use only; not a medical device.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from lesionseg.errors import CheckpointError, DownloadError, LesionsegError, PhotoError
 from lesionseg.version import __version__
 
+TYPE_CHECKING = False  # as `typing` takes longer to import than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from lesionseg.segmentation.segmenter import Segmentation, Segmenter, load
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Load the names that need NumPy when they are first used."""
     if name in ("Segmentation", "Segmenter", "load"):
         from lesionseg.segmentation import segmenter

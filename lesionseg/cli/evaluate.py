@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lesionseg import distributed, store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, NETWORK, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
+    DEFAULT_CHECKPOINT,
     WORKERS,
     AllRegions,
     BatchSize,
@@ -55,7 +56,7 @@ def evaluate(
         field(
             f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it to compare "
             "several.",
-            f"${store.CHECKPOINT_VARIABLE}, else the latest run, else the bundled weights",
+            DEFAULT_CHECKPOINT,
             "--checkpoint",
             "-c",
             metavar="FILE|RUN",
@@ -140,6 +141,7 @@ def evaluate(
         outlines=report is not None,
     )
     evaluations = []
+    signals.interrupt()
     with distributed.joined(distributed.TO_THE_SLOWEST):
         for candidate in candidates.list_candidates(segmenters, folders):
             with console.bar("scoring") as bar:

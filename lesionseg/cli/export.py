@@ -6,9 +6,16 @@ from typing import Annotated
 import typer
 
 from lesionseg import store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import OUTPUT
-from lesionseg.cli.options import CacheDir, CheckpointName, Quiet, Threshold, field
+from lesionseg.cli.options import (
+    CacheDir,
+    CheckpointName,
+    Quiet,
+    Threshold,
+    field,
+    note_run_passed_over,
+)
 from lesionseg.config import Kernels
 from lesionseg.errors import LesionsegError, amount
 
@@ -52,6 +59,7 @@ def export(
     from lesionseg.network.runtime import EXPORTED, INT8
 
     source = store.find_checkpoint(checkpoint)
+    note_run_passed_over(checkpoint)
     suffix = INT8 if kernels == "int8" else EXPORTED  # 'segment' takes the full one beside a run
     target = source.with_suffix(suffix) if output is None else output
     if source == store.BUNDLED_FILE and output is None:
@@ -60,6 +68,7 @@ def export(
         raise LesionsegError(f"{target}: networks are .onnx files; name it {target.stem}.onnx")
     from lesionseg.network.export import export as write
 
+    signals.interrupt()
     exported = write(source, target, threshold, kernels)
     console.log(
         f"{source} as ONNX, opset {exported.opset}, {amount(exported.size)}, "

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 from lesionseg import store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import OUTPUT
-from lesionseg.cli.options import CacheDir, CheckpointName, Quiet, option
+from lesionseg.cli.options import CacheDir, CheckpointName, Quiet, note_run_passed_over, option
 from lesionseg.errors import amount
 
 
@@ -38,6 +38,8 @@ def page(
     from lesionseg.web import pages
 
     source = store.find_checkpoint(checkpoint)
+    note_run_passed_over(checkpoint)
+    signals.interrupt()
     network = pages.load_network(source)
     is_file = output.suffix.lower() in (".html", ".htm")
     size = (pages.write_file if is_file else pages.write_folder)(output, network)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionseg import distributed
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, LABELS, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
@@ -46,6 +46,7 @@ def segment(
             metavar="PHOTO|FOLDER|-",
             show_default=False,
             help="Photos, folders of photos, or - for one photo from standard input.",
+            readable=False,  # it fails alone
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -199,6 +200,7 @@ def segment(
     if measurements and files_from and measurements.resolve() == files_from.resolve():
         raise typer.BadParameter(f"{measurements} is the list of photos; name another table")
     jobs = plan_jobs(inputs, paths, skip_existing=skip_existing)
+    signals.interrupt()
     with console.bar("segmenting", hidden=as_json and _stdout_is_terminal()) as bar:
         tally = run_shared(
             jobs,
@@ -211,6 +213,8 @@ def segment(
         doubts = "" if doubtful_below is None else f", {tally.doubtful} doubtful"
         counts = f"{tally.done} done, {tally.failed} failed, {tally.skipped} skipped"
         console.log(f"photos: {counts}{doubts}")
+    if left := len(jobs) - (tally.done + tally.failed + tally.skipped):
+        console.warn(f"{left} photos were not tried; free some space and add --skip-existing")
     if tally.failed:
         raise typer.Exit(1)
 
@@ -226,6 +230,8 @@ def _inputs(photos: list[Path], files_from: Path | None) -> list[Path]:
                 raise typer.BadParameter("standard input cannot be a photo and a list of names")
             lines = sys.stdin.buffer.read() if sys.stdin else b""
         else:
+            if files_from.is_fifo():
+                console.log(f"waiting for names from the pipe {files_from}")
             try:
                 lines = files_from.read_bytes()
             except OSError as error:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionseg import distributed, store
-from lesionseg.cli import console
+from lesionseg import distributed, files, store
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import NETWORK, OUTPUT, TRAINING
 from lesionseg.cli.options import (
     CLASSIC,
@@ -161,12 +161,13 @@ def train(
     source = data_source(data, photos, truth)
     writer = TensorBoardWriter() if tensorboard else nullcontext()
     torch_device = find_device(device)
+    signals.interrupt()
     with distributed.joined(distributed.A_STEP, cuda=torch_device.type == "cuda"):
         if resume:
             training = Run.resume(options, source, output or run)
         else:
             training = Run.new(*_configure(options), source, output, run)
-        with console.bar("preparing") as bar:
+        with files.shared_folder(store.pair_cache_dir()), console.bar("preparing") as bar:
             material = gather(training.source, training.model.image_size, workers, bar)
         note_problems(material.problems, "left out")
         start = training.start(material, command_line())
@@ -206,7 +207,7 @@ def _train(
     with (
         run.reserved(),
         writer as opened,
-        console.stoppable() as should_stop,
+        signals.stoppable(console.warn) as should_stop,
         console.bar("epoch") as bar,
     ):
         figures = TrainingFigures(run.folder, material.validation, epochs, console.log, opened)

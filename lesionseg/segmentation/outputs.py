@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError
-from lesionseg.files import AtomicTextFile
+from lesionseg.files import AtomicTextFile, spreadsheet_text
 from lesionseg.images import Mask
 from lesionseg.segmentation.measurements import Measurements, measure
 
@@ -91,7 +91,8 @@ class OutputWriter:
                 names = [column.name for column in fields(Measurements)]
                 self._table.writerow(("file", "mask", *names))
                 self._has_header = True
-            self._table.writerow((photo, mask, *astuple(outputs.measurements)))
+            paths = (spreadsheet_text(str(path)) for path in (photo, mask))
+            self._table.writerow((*paths, *astuple(outputs.measurements)))
 
 
 @contextmanager

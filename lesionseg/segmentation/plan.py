@@ -14,7 +14,7 @@ from lesionseg.data.filenames import (
     list_images,
     may_hold_truth,
 )
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, describe
 
 STDIO = Path("-")  # standard input or standard output
 
@@ -30,15 +30,21 @@ class OutputPaths:
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and the files that are made of it."""
+    """One photo and the files that are made of it.
+
+    Attributes:
+        photo, paths: which file becomes which.
+        error: why an input that was named cannot be a photo, nor a folder of photos.
+    """
 
     photo: Path
     paths: OutputPaths
+    error: LesionsegError | None = None
 
     @property
     def done(self) -> bool:
         """Tell whether every file is there already."""
-        return self.paths.mask != STDIO and all(path.exists() for path in _files(self.paths))
+        return self.paths.mask != STDIO and all(_exists(path) for path in _files(self.paths))
 
 
 def plan_jobs(
@@ -52,6 +58,9 @@ def plan_jobs(
     folder, or has no suffix and is not there yet; everything else goes to folders, under
     `<name>_segmentation.png`, `<name>_overlay.png` and `<name>_probabilities.png`.
 
+    A file that is missing or cannot be read fails when its job is run. Of several inputs, a folder
+    without photos is a job with an error.
+
     No result that goes to a folder replaces what may be a truth mask, unless it will be skipped.
 
     Args:
@@ -60,22 +69,32 @@ def plan_jobs(
         skip_existing: whether jobs whose files are all there will be skipped.
 
     Raises:
-        LesionsegError: a folder without photos, an output that is an input, one output of two
+        LesionsegError: only folders without photos, an output that is an input, one output of two
             inputs, an output that is not a PNG, or standard output for more than one mask.
     """
     try:
         return _plan(inputs, paths, skip_existing)
     except OSError as error:  # a name too long, a folder that may not be looked into
-        raise LesionsegError(f"{error.filename}: {error.strerror}") from error
+        raise LesionsegError(describe(error)) from error
 
 
 def _plan(inputs: Sequence[Path], paths: OutputPaths, skip_existing: bool) -> list[Job]:
     if STDIO in (paths.overlay, paths.probabilities):
         raise LesionsegError("standard output takes the mask; name a file for anything else")
     photos: list[Path] = []
+    unusable: dict[int, LesionsegError] = {}  # by place among the photos
     for path in inputs:
-        photos += _photos_in(path) if path.is_dir() else [path]
-    single = len(inputs) == 1 and not inputs[0].is_dir()
+        if not _is_dir(path):
+            photos.append(path)
+            continue
+        try:
+            photos += _photos_in(path)
+        except LesionsegError as error:
+            unusable[len(photos)] = error
+            photos.append(path)
+    if len(unusable) == len(photos):
+        raise next(iter(unusable.values()))
+    single = len(inputs) == 1 and not _is_dir(inputs[0])
     if single and not _is_folder(paths.mask):
         jobs = [Job(photos[0], _for_single_photo(paths, photos[0]))]
     else:
@@ -88,11 +107,31 @@ def _plan(inputs: Sequence[Path], paths: OutputPaths, skip_existing: bool) -> li
                 raise LesionsegError(
                     f"{folder}: several photos, or a folder of them, need a folder"
                 )
-        jobs = [Job(photo, _in_folders(paths, photo)) for photo in photos]
-    _refuse_collisions(jobs)
+        jobs = [
+            Job(photo, _in_folders(paths, photo), unusable.get(place))
+            for place, photo in enumerate(photos)
+        ]
+    usable = [job for job in jobs if job.error is None]
+    _refuse_collisions(usable)
     if not single and not skip_existing:
-        _refuse_truth(jobs)
+        _refuse_truth(usable)
     return jobs
+
+
+def _exists(path: Path) -> bool:
+    """Tell whether a result is there; one whose name is too long is not, and fails alone."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_dir(path: Path) -> bool:
+    """Tell whether an input is a folder; one that may not be looked at is a photo, and fails so."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _photos_in(folder: Path) -> list[Path]:
@@ -179,7 +218,7 @@ def _refuse_truth(jobs: Sequence[Job]) -> None:
     """Refuse to replace what may be the truth: masks beside the photos, or in their data set."""
     for job in jobs:
         folder = Path(os.path.realpath(job.paths.mask)).parent
-        if may_hold_truth(folder, job.photo) and job.paths.mask.is_file():
+        if may_hold_truth(folder, job.photo) and _exists(job.paths.mask):
             raise LesionsegError(
                 f"{job.paths.mask} is there already and may be the truth; nothing was written; "
                 "choose another -o, or leave out what is there by --skip-existing"

@@ -138,7 +138,8 @@ def load(
 
     Args:
         checkpoint: a file, a run's folder or name, or "bundled"; by default `LESIONSEG_CHECKPOINT`,
-            else the best checkpoint of the latest run in the cache folder, else the bundled one.
+            else the best checkpoint of the latest run in the cache folder that was not trained on
+            synthetic images, else the bundled one.
         device, threads, fast_start: as of `runtime.open_network`.
         threshold, all_regions: as of `Segmenter`.
 
