@@ -14,6 +14,7 @@ Loss = Literal["bce", "bce+dice"]
 Schedule = Literal["constant", "cosine"]
 Augmentation = Literal["none", "full"]
 Initialisation = Literal["he", "small"]
+Kernels = Literal["float32", "int8"]  # of an exported network
 DEPTH = 4  # poolings in the U-Net, so that its input must be a multiple of 2**DEPTH
 VALIDATION_SHARE = 0.1  # of a set that brings no split of its own
 TOLERANCE = 1.0  # pixels that an outline in labels may leave the mask's border by

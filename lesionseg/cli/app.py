@@ -19,6 +19,7 @@ COMMANDS = {  # name: its module, and the function in it
     "eval": ("evaluate", "evaluate"),
     "download": ("download", "download"),
     "export": ("export", "export"),
+    "page": ("page", "page"),
 }
 _EVERY = (*COMMANDS, "help")
 
