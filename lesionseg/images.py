@@ -1,4 +1,4 @@
-"""Photo file <-> array, mask file <-> array, shrink, enlarge: the only room that knows Pillow.
+"""Photo file <-> array, mask file <-> array, shrink, enlarge: the only module that knows Pillow.
 
 Layouts, everywhere: a photo is (H, W, 3) uint8 RGB, 0 to 255, upright; a mask is (H, W) bool,
 True where the lesion is; probabilities are (H, W) float32, 0 to 1.
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from lesionseg import dicom
 from lesionseg.errors import LesionsegError, one_line
 
 Photo = NDArray[np.uint8]
@@ -25,6 +26,7 @@ Source = Path | BinaryIO
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 LESION_ABOVE = 128  # the challenge's scorer: a pixel is lesion where the mask value is > 128
 
+_EXPECTED = "expected JPEG, PNG, BMP, TIFF, WebP or DICOM"
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _STRIP = 32  # rows; of a wide photo they stay in a processor's cache
 _MASK_PNG = (
@@ -52,7 +54,7 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
         # Given a file's name, Pillow maps some TIFFs and then mixes up the rows of a turned one.
         with (
             source.open("rb") if isinstance(source, Path) else nullcontext(source) as file,
-            Image.open(file, formats=_FORMATS) as image,
+            _open(file, what) as image,
         ):
             yield image
     except LesionsegError as error:
@@ -63,14 +65,40 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
             f"{name}: too large to decode safely, over {limit:.0f} megapixels; shrink it first"
         ) from error
     except UnidentifiedImageError as error:
-        raise LesionsegError(
-            f"{name}: not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"
-        ) from error
+        is_named_dicom = isinstance(source, Path) and source.suffix.lower() in dicom.SUFFIXES
+        reason = "a DICOM file has DICM after 128 bytes" if is_named_dicom else _EXPECTED
+        raise LesionsegError(f"{name}: not a {what}: {reason}") from error
     except FileNotFoundError as error:
         raise LesionsegError(f"{name}: no such file") from error
     except Exception as error:  # Pillow names no closed list of what a damaged file may raise
         reason = getattr(error, "strerror", None) or one_line(error)
         raise LesionsegError(f"{name}: cannot read this {what}: {reason}") from error
+
+
+def _open(file: BinaryIO, what: str) -> Image.Image:
+    if not dicom.is_dicom(file):
+        return Image.open(file, formats=_FORMATS)
+    dataset = dicom.read_dataset(file)
+    if what == "mask" and dicom.is_segmentation(dataset):
+        masks = list(dicom.segmentation_masks(dataset).values())
+        if len(masks) > 1:
+            raise LesionsegError(f"expected the mask of one photo, got those of {len(masks)}")
+        return Image.fromarray(masks[0].view(np.uint8) * 255)
+    return _of_frame(dicom.frame(dataset))
+
+
+def _of_frame(frame: dicom.Frame) -> Image.Image:
+    """A picture of a DICOM file, as viewers show it: no EXIF tag turns it."""
+    if not isinstance(frame.content, bytes):
+        return Image.fromarray(frame.content)
+    image = Image.open(io.BytesIO(frame.content), formats=("JPEG",))
+    if image.size != (frame.width, frame.height):
+        raise LesionsegError(
+            f"expected {frame.width}x{frame.height} pixels as the DICOM header says, "
+            f"got {image.width}x{image.height}"
+        )
+    image.getexif()[_ORIENTATION] = 1
+    return image
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
@@ -108,7 +136,7 @@ def read_photo(source: Source) -> Photo:
     """The photo at its own size, upright: (H, W, 3) uint8.
 
     EXIF orientation is applied; grey, palette, CMYK, 16-bit and transparent photos become RGB.
-    Of a file with several pictures it is the first.
+    Of a file with several pictures it is the first. A photo in a DICOM file is as viewers show it.
 
     Raises:
         LesionsegError: not a photo, damaged, or a decompression bomb.
@@ -191,7 +219,8 @@ def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
     """The mask, (H, W) bool, upright, and whether the file holds 0 and 1 rather than 0 to 255.
 
     Lesion is where the value is > 128, the rule of the challenge's scorer (isic-challenge-scoring);
-    in a file that holds nothing above 1, it is where the value is 1.
+    in a file that holds nothing above 1, it is where the value is 1. Of a DICOM segmentation it is
+    what its lesions cover, see `dicom.read_segmentation`.
 
     Raises:
         LesionsegError: unreadable; neither one channel nor three equal ones; transparent; or

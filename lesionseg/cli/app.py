@@ -62,7 +62,8 @@ def main() -> NoReturn:
     """Runs the command line; one line on standard error for whatever a user can put right."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8
-    warnings.filterwarnings("ignore", module="PIL")  # a damaged photo is told of by its error
+    for module in ("PIL", "pydicom", "highdicom"):  # a damaged photo is reported by its error
+        warnings.filterwarnings("ignore", module=module)
     try:
         named = sys.argv[1:2]
         names = named if named and named[0] in COMMANDS else COMMANDS
