@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lesionseg import images, store
 from lesionseg.data import discovery
 from lesionseg.evaluation.scoring import evaluate
-from lesionseg.network.runtime import EXPORTED, PHOTO, SOFT, OnnxNetwork
+from lesionseg.network.runtime import EXPORTED, PHOTO, PROBABILITIES, OnnxNetwork
 from lesionseg.segmentation.segmenter import Segmenter
 
 CALIBRATION = 300  # photos; NNCF's own default
@@ -30,7 +30,7 @@ CALIBRATION = 300  # photos; NNCF's own default
 class OpenVino:
     """A network for a `Segmenter`."""
 
-    one_by_one = True
+    batched = False
 
     def __init__(self, model: openvino.Model, like: OnnxNetwork) -> None:
         self.provenance, self.device = like.provenance, "cpu (OpenVINO)"
@@ -40,8 +40,8 @@ class OpenVino:
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `runtime.Network`."""
-        soft: NDArray[np.float32] = self._compiled({PHOTO: photos})[SOFT]
-        return soft
+        outputs: dict[str, NDArray[np.float32]] = self._compiled({PHOTO: photos})
+        return outputs[PROBABILITIES]
 
 
 def milliseconds(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lesionseg import dicom
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.errors import LesionsegError, PhotoError, one_line
 
 Photo = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -58,21 +58,21 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
         ):
             yield image
     except LesionsegError as error:
-        raise LesionsegError(f"{name}: {error}") from None
+        raise PhotoError(f"{name}: {error}") from None
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise LesionsegError(
+        raise PhotoError(
             f"{name}: too large to decode safely, over {limit:.0f} megapixels; shrink it first"
         ) from error
     except UnidentifiedImageError as error:
         is_named_dicom = isinstance(source, Path) and source.suffix.lower() in dicom.SUFFIXES
         reason = "a DICOM file has DICM after 128 bytes" if is_named_dicom else _EXPECTED
-        raise LesionsegError(f"{name}: not a {what}: {reason}") from error
+        raise PhotoError(f"{name}: not a {what}: {reason}") from error
     except FileNotFoundError as error:
-        raise LesionsegError(f"{name}: no such file") from error
+        raise PhotoError(f"{name}: no such file") from error
     except Exception as error:  # Pillow names no closed list of what a damaged file may raise
         reason = getattr(error, "strerror", None) or one_line(error)
-        raise LesionsegError(f"{name}: cannot read this {what}: {reason}") from error
+        raise PhotoError(f"{name}: cannot read this {what}: {reason}") from error
 
 
 def _open(file: BinaryIO, what: str) -> Image.Image:
@@ -82,7 +82,7 @@ def _open(file: BinaryIO, what: str) -> Image.Image:
     if what == "mask" and dicom.is_segmentation(dataset):
         masks = list(dicom.segmentation_masks(dataset).values())
         if len(masks) > 1:
-            raise LesionsegError(f"expected the mask of one photo, got those of {len(masks)}")
+            raise PhotoError(f"expected the mask of one photo, got those of {len(masks)}")
         return Image.fromarray(masks[0].view(np.uint8) * 255)
     return _of_frame(dicom.frame(dataset))
 
@@ -93,7 +93,7 @@ def _of_frame(frame: dicom.Frame) -> Image.Image:
         return Image.fromarray(frame.content)
     image = Image.open(io.BytesIO(frame.content), formats=("JPEG",))
     if image.size != (frame.width, frame.height):
-        raise LesionsegError(
+        raise PhotoError(
             f"expected {frame.width}x{frame.height} pixels as the DICOM header says, "
             f"got {image.width}x{image.height}"
         )
@@ -121,10 +121,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise LesionsegError("expected 8 or 16 bits a channel, got 32")
+            raise PhotoError("expected 8 or 16 bits a channel, got 32")
         image = Image.fromarray((values >> 8).astype(np.uint8))
     elif image.mode == "F":
-        raise LesionsegError("expected 8 or 16 bits a channel, got floating point")
+        raise PhotoError("expected 8 or 16 bits a channel, got floating point")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, (0, 0, 0, 255))  # as a dermoscope's corners
@@ -139,7 +139,7 @@ def read_photo(source: Source) -> Photo:
     Of a file with several pictures it is the first. A photo in a DICOM file is as viewers show it.
 
     Raises:
-        LesionsegError: not a photo, damaged, or a decompression bomb.
+        PhotoError: not a photo, damaged, or a decompression bomb.
     """
     with _opened(source, "photo") as image:
         return np.asarray(_to_rgb(image))
@@ -223,33 +223,31 @@ def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
     what its lesions cover, see `dicom.read_segmentation`.
 
     Raises:
-        LesionsegError: unreadable; neither one channel nor three equal ones; transparent; or
+        PhotoError: unreadable; neither one channel nor three equal ones; transparent; or
             in a `truth`, values that are neither 0/1, 0/255 nor soft (a highest value of 2 to
             128: labels); elsewhere such a mask is empty, as a network's soft map may be.
     """
     with _opened(source, "mask") as image:
         if image.has_transparency_data:
-            raise LesionsegError(
-                f"expected a mask of one channel, got {image.mode} with transparency"
-            )
+            raise PhotoError(f"expected a mask of one channel, got {image.mode} with transparency")
         upright = _upright(image)
         if image.mode in ("1", "P"):
             upright = upright.convert("RGB" if image.mode == "P" else "L")
         values: NDArray[np.integer] = np.asarray(upright)
         if values.ndim == 3:
             if values.shape[2] != 3 or (values != values[:, :, :1]).any():
-                raise LesionsegError(
+                raise PhotoError(
                     f"expected a mask of one channel or three equal ones, got {image.mode}"
                 )
             values = values[:, :, 0]
         if image.mode == "F":
-            raise LesionsegError("expected a mask of 8 or 16 bits, got floating point")
+            raise PhotoError("expected a mask of 8 or 16 bits, got floating point")
         highest = int(values.max())
         zero_one = highest == 1
         if highest > 255:  # 16 bits
             values = values >> 8
         if truth and highest > 1 and values.max() <= LESION_ABOVE:
-            raise LesionsegError(
+            raise PhotoError(
                 f"expected a mask of 0/255 or 0/1, got a highest value of {highest}: labels?"
             )
         return values > (0 if zero_one else LESION_ABOVE), zero_one

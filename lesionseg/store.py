@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError
 
 CACHE_VARIABLE = "LESIONSEG_CACHE_DIR"
 CHECKPOINT_VARIABLE = "LESIONSEG_CHECKPOINT"
@@ -82,19 +82,19 @@ def find_run(named: Path | str | None = None) -> Path:
     """The folder of the run to go on with: a folder, a run's name, or the latest run.
 
     Raises:
-        LesionsegError: no such run, or it has no checkpoint to go on from.
+        CheckpointError: no such run, or it has no checkpoint to go on from.
     """
     if named is None:
         run = _latest(LAST)
         if run is None:
-            raise LesionsegError(
+            raise CheckpointError(
                 f"no run to resume: none under {runs_dir()}; train without --resume"
             )
         return run
     for run in (path(named), runs_dir() / named):
         if (run / LAST).is_file():
             return run
-    raise LesionsegError(
+    raise CheckpointError(
         f"no run {str(named)!r} to resume: neither a run's folder nor a name under {runs_dir()}"
     )
 
@@ -112,7 +112,7 @@ def find_checkpoint(named: str | None = None) -> Path:
     it is `LESIONSEG_CHECKPOINT`, else the best checkpoint of the latest run, else the bundled one.
 
     Raises:
-        LesionsegError: nothing stands there.
+        CheckpointError: nothing stands there.
     """
     variable = None if named else os.environ.get(CHECKPOINT_VARIABLE)
     named = named or variable
@@ -129,7 +129,7 @@ def find_checkpoint(named: str | None = None) -> Path:
     runs = sorted(run.name for run in runs_dir().glob("*") if (run / BEST).is_file())
     known = f"the runs are: {', '.join(runs)}" if runs else "no run has been trained yet"
     known += f"; {BUNDLED!r} names the weights of this package"
-    raise LesionsegError(
+    raise CheckpointError(
         f"no checkpoint {named!r}{f' (from ${CHECKPOINT_VARIABLE})' if variable else ''}: "
         f"neither a file, nor a run under {runs_dir()}; {known}"
     )

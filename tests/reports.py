@@ -1,4 +1,4 @@
-"""Evaluations of drawn photos, for the tests of what is written about them."""
+"""Evaluations of synthetic photos, for the tests of what is written about them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +10,10 @@ from helpers import write_mask
 from PIL import Image
 
 from lesionseg.cli import app
+from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.discovery import Pair
 from lesionseg.data.filenames import file_id
-from lesionseg.evaluation.report import Evaluation
+from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import compare
 from lesionseg.images import Mask
 from lesionseg.metrics import Confusion, PhotoScore
@@ -21,11 +22,33 @@ HEIGHT, WIDTH = 120, 160
 SKIN, LESION = (226, 180, 160), (110, 60, 50)
 
 
+def data_info(name: str = "discs", folder: str | None = None, split: str = "all") -> DataInfo:
+    """Photos at their full size, split by the hash of their names."""
+    return DataInfo(
+        name=name, folder=folder, split=split, split_source="seeded", drawn=False, shrunk=None
+    )
+
+
+def checkpoint_info(file: str | None = "best.pt", trained_on: str = "discs") -> CheckpointInfo:
+    """A network of the default shape and recipe."""
+    return CheckpointInfo(
+        file=file,
+        epoch=4,
+        model=ModelConfig(),
+        recipe=Recipe(),
+        trained_on=trained_on,
+        training_photos=3,
+        version="1.2.2",
+        command="lesionseg train",
+        commit="abc",
+    )
+
+
 def disc(radius: float, x: float = WIDTH / 2, y: float = HEIGHT / 2) -> Mask:
     """A disc on a photo of HEIGHT x WIDTH pixels."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    found: Mask = np.hypot(rows - y, columns - x) <= radius
-    return found
+    mask: Mask = np.hypot(rows - y, columns - x) <= radius
+    return mask
 
 
 def write_photos(folder: Path, names: Sequence[str]) -> dict[str, Pair]:
@@ -63,7 +86,7 @@ def evaluation(pairs: dict[str, Pair], predictions: Path, name: str = "masks") -
         scores=[replace(score, id=names[score.id]) for score in scored.scores],
         skipped=scored.skipped,
         checkpoint=None,
-        data={"name": "discs", "folder": str(folder), "split": "all", "split_source": "seeded"},
+        data=data_info(folder=str(folder)),
         command=f"lesionseg eval --data {folder} --predictions {predictions}",
         version="1.2.3",
         threshold=None,
@@ -84,7 +107,7 @@ def scored(name: str, *scores: PhotoScore, notes: tuple[str, ...] = ()) -> Evalu
         scores=list(scores),
         skipped=[],
         checkpoint=None,
-        data={"name": "drawn", "split": "val"},
+        data=data_info(split="val"),
         command="lesionseg eval",
         version="1.2.3",
         threshold=None,

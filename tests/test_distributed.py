@@ -477,7 +477,7 @@ def test_the_first_process_speaks_for_all(
     for rank in range(2):
         place(WORLD_SIZE=2, RANK=rank)
         console.log("all is well")
-        console.log(f"{rank} knows", every_process=True)
+        console.warn(f"{rank} knows", every_process=True)
         console.error("all is lost")
     place()
     console.error("alone")

@@ -1,42 +1,44 @@
 """The command line `lesionseg`: its commands, and one line for whatever goes wrong."""
 
-import inspect
 import io
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from lesionseg.cli import console
+from lesionseg.cli import console, help
 from lesionseg.errors import LesionsegError, one_line
 from lesionseg.version import __version__
 
-COMMANDS = {  # name: room, and the function in it
-    "download": ("download", "download"),
+COMMANDS = {  # name: its module, and the function in it
+    "segment": ("segment", "segment"),
     "train": ("train", "train"),
     "eval": ("evaluate", "evaluate"),
-    "segment": ("segment", "segment"),
+    "download": ("download", "download"),
     "export": ("export", "export"),
 }
+_EVERY = (*COMMANDS, "help")
 
 
-def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The app with these commands; no room of another is imported."""
+def application(names: Iterable[str] = _EVERY) -> typer.Typer:
+    """Return the app with these commands; the module of no other is imported."""
     app = typer.Typer(
+        cls=help.Group,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(lesionseg)
+    app.callback(help=help.page(lesionseg), epilog=help.DOCS)(lesionseg)
     for name in names:
-        room, function = COMMANDS[name]
-        command = getattr(import_module(f"lesionseg.cli.{room}"), function)
-        paragraphs = (inspect.getdoc(command) or "").split("\n\n")
-        # Typer would keep the line breaks of the source
-        app.command(name, help="\n\n".join(" ".join(each.split()) for each in paragraphs))(command)
+        if name == "help":
+            command: Callable[..., None] = help_of
+        else:
+            module, function = COMMANDS[name]
+            command = getattr(import_module(f"lesionseg.cli.{module}"), function)
+        app.command(name, help=help.page(command), epilog=help.DOCS, cls=help.Command)(command)
     return app
 
 
@@ -52,10 +54,35 @@ def lesionseg(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Learns and draws the outline of skin lesions in dermoscopic photos.
+    """Segment skin lesions in dermoscopic images: train a U-Net, score it, outline lesions.
 
-    Research use; not a medical device.
+    Examples:
+        lesionseg segment photo.jpg -o mask.png
+        lesionseg download && lesionseg train --epochs 5 && lesionseg eval
+
+    'lesionseg COMMAND --help' shows examples and every option of a command.
     """
+
+
+def help_of(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[COMMAND]", show_default=False, help="Which command.")
+    ] = None,
+) -> None:
+    """Show the help of a command.
+
+    Examples:
+        lesionseg help train
+    """
+    group = context.parent
+    if group is None or name is None:
+        print((group or context).get_help())
+        return
+    commands: dict[str, Any] = getattr(group.command, "commands")  # noqa: B009
+    if name not in commands:
+        raise typer.BadParameter(f"no command {name!r}; there are: {', '.join(commands)}")
+    print(commands[name].get_help(typer.Context(commands[name], info_name=name, parent=group)))
 
 
 def main() -> NoReturn:
@@ -65,8 +92,8 @@ def main() -> NoReturn:
     for module in ("PIL", "pydicom", "highdicom"):  # a damaged photo is reported by its error
         warnings.filterwarnings("ignore", module=module)
     try:
-        named = sys.argv[1:2]
-        names = named if named and named[0] in COMMANDS else COMMANDS
+        first = sys.argv[1:2]
+        names = first if first and first[0] in COMMANDS else _EVERY
         status = application(names)(standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a full disk can still be told of
@@ -76,7 +103,7 @@ def main() -> NoReturn:
         if (
             message := error.format_message().replace("Value error, ", "").rstrip(".")
         ):  # none where help was shown instead
-            console.log(f"{command}: {message}; see '{command} --help'", every_process=True)
+            console.warn(f"{command}: {message}; see '{command} --help'", every_process=True)
         status = error.exit_code
     except LesionsegError as error:
         console.error(str(error))
@@ -88,5 +115,5 @@ def main() -> NoReturn:
     except KeyboardInterrupt:  # while a command is imported; later Typer answers
         status = 130
     if status == 130:  # by Ctrl-C
-        console.log("interrupted; the same command, typed again, begins again or goes on")
+        console.warn("interrupted; the same command, typed again, begins again or goes on")
     sys.exit(status if isinstance(status, int) else 0)

@@ -1,4 +1,4 @@
-"""What a person sees: notes and progress on standard error, results on standard output.
+"""What a user sees: notes and progress on standard error, results on standard output.
 
 rich draws on a terminal only; in a pipe or a log a note is a plain line and a bar is nothing.
 """
@@ -24,43 +24,62 @@ Bar = Callable[..., None]
 
 
 _console: "Console | None" = None  # while a bar is on the screen; notes then go above it
+_quiet = False
 
 
-def log(text: str, style: str | None = None, *, every_process: bool = False) -> None:
-    """One line for the person, on standard error; above a bar in a style of rich's.
+def set_quiet(quiet: bool) -> None:
+    """Silence notes and bars from now on."""
+    global _quiet
+    _quiet = quiet
 
-    Of several processes only the first one speaks, where it is not about something that a process
-    alone knows.
+
+def log(text: str, style: str | None = None) -> None:
+    """Write a note: one line on standard error, above a bar in a style of rich's.
+
+    Of several processes only the first one does, and none where --quiet was given.
     """
-    if distributed.rank() > 0 and not every_process:
-        return
+    if distributed.rank() == 0 and not _quiet:
+        _write(text, style)
+
+
+def warn(text: str, *, every_process: bool = False) -> None:
+    """Write a line that --quiet does not silence.
+
+    Of several processes only the first one does, unless it is about something that a process alone
+    knows.
+    """
+    if distributed.rank() == 0 or every_process:
+        _write(text)
+
+
+def error(text: str) -> None:
+    """Write what went wrong, on standard error; of several processes each says which it is."""
+    process = f"process {distributed.rank()}: " if distributed.world_size() > 1 else ""
+    warn(f"{process}error: {text}", every_process=True)
+
+
+def _write(text: str, style: str | None = None) -> None:
     if _console is not None:
         _console.print(printable(text), style=style)
     elif sys.stderr is not None:
         print(printable(text), file=sys.stderr, flush=True)
 
 
-def error(text: str) -> None:
-    """What went wrong, on standard error; of several processes each says which it is."""
-    process = f"process {distributed.rank()}: " if distributed.world_size() > 1 else ""
-    log(f"{process}error: {text}", every_process=True)
-
-
 def show(renderable: Any) -> None:
-    """A result, on standard output."""
+    """Print a result, on standard output."""
     from rich.console import Console
 
     Console(markup=False, highlight=False, emoji=False).print(renderable)
 
 
 def draws() -> bool:
-    """Whether bars and tables are drawn: standard error is a terminal."""
-    return distributed.rank() == 0 and sys.stderr is not None and sys.stderr.isatty()
+    """Whether bars and tables are drawn: standard error is a terminal, and not --quiet."""
+    return not _quiet and distributed.rank() == 0 and sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextmanager
 def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
-    """A progress bar; gone when the block ends. Nothing where it is hidden or no terminal."""
+    """Show a progress bar until the block ends; nothing if hidden or not on a terminal."""
     global _console
     if hidden or not draws():
         yield lambda *done, **more: None
@@ -112,7 +131,7 @@ def _counts(done: int, total: int, speed: float | None, unit: str) -> str:
 
 
 def end_by_sigterm_as_by_ctrl_c() -> None:
-    """From now on a batch system's SIGTERM clears unfinished files away, too, by KeyboardInterrupt.
+    """Make a batch system's SIGTERM raise KeyboardInterrupt, so that unfinished files are removed.
 
     Of several processes none does so: they would not hear it while they wait for one that was lost.
     """
@@ -122,7 +141,7 @@ def end_by_sigterm_as_by_ctrl_c() -> None:
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C, or a batch system's SIGTERM, as a question: has someone asked to stop?
+    """Turn Ctrl-C and a batch system's SIGTERM into a question: has someone asked to stop?
 
     The second time it stops at once, by KeyboardInterrupt.
     """
@@ -132,12 +151,12 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        log("stopping after this step; once more to stop at once")
+        warn("stopping after this step; once more to stop at once")
 
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(each, ask) for each in signals]
+    before = [signal.signal(number, ask) for number in signals]
     try:
         yield asked.is_set
     finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

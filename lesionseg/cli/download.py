@@ -8,7 +8,8 @@ import typer
 
 from lesionseg import store
 from lesionseg.cli import console
-from lesionseg.cli.options import CacheDir, SplitName, field, folder
+from lesionseg.cli.help import INPUT, OUTPUT
+from lesionseg.cli.options import CacheDir, Quiet, SplitName, field, option
 from lesionseg.data.catalog import BASES, DATASETS, Name
 
 if TYPE_CHECKING:
@@ -16,37 +17,62 @@ if TYPE_CHECKING:
 
 
 def download(
-    name: Annotated[Name, typer.Argument(help="The data set.")] = "isic2018",
+    name: Annotated[Name, typer.Argument(help="Data set.", rich_help_panel=INPUT)] = "isic2018",
     split: Annotated[
         list[SplitName] | None,
-        field("Only this split; may be given again.", "all"),
+        field("Only this split; may be repeated.", "all", rich_help_panel=INPUT),
+    ] = None,
+    mirror: Annotated[
+        str | None,
+        field(
+            "Fetch from <URL>/<year>/<file>.",
+            "the two official addresses",
+            metavar="URL",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    archives: Annotated[
+        Path | None,
+        option("Use the zip files in this folder.", metavar="DIR", rich_help_panel=INPUT),
     ] = None,
     shrink: Annotated[
         int | None,
         field(
-            "Keep photos and masks with a shorter side of at most so many pixels; "
-            "512 is plenty for training.",
+            "Shrink photos and masks to a shorter side of this many pixels; 512 is plenty for "
+            "training.",
             "full size",
             metavar="PIXELS",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    mirror: Annotated[
-        str | None,
-        field("Fetch from <URL>/<year>/<file>.", "the two official addresses", metavar="URL"),
-    ] = None,
-    archives: Annotated[Path | None, folder("Take the zip files from this folder.")] = None,
     output: Annotated[
         Path | None,
-        field("Where to unpack.", "<cache>/data/<name>", "--output", "-o", metavar="DIR"),
+        field(
+            "Folder to unpack to.",
+            "<cache>/data/<name>",
+            "--output",
+            "-o",
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     listing: Annotated[
-        bool, typer.Option("--list", help="List the sets and what is here.")
+        bool,
+        option("List the data sets and what is downloaded.", "--list", rich_help_panel=OUTPUT),
     ] = False,
     cache_dir: CacheDir = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Download a data set of photos and masks, or draw the demo set.
+    """Download a data set of photos and masks, or draw the synthetic demo set.
 
-    Run it again after an interruption: it goes on where it stopped. Prints the set's folder.
+    Examples:
+        lesionseg download
+        lesionseg download --shrink 512
+        lesionseg download isic2017 --split test
+        lesionseg download --list
+
+    Run the same command again after an interruption: it resumes, and checks what it brings against
+    checksums. Prints the data set's folder.
     """
     from lesionseg.data import download as downloads
 

@@ -1,7 +1,7 @@
 """`lesionseg eval`."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +10,7 @@ import typer
 
 from lesionseg import distributed, store
 from lesionseg.cli import console
+from lesionseg.cli.help import INPUT, NETWORK, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
     WORKERS,
@@ -19,27 +20,26 @@ from lesionseg.cli.options import (
     Data,
     Device,
     Photos,
+    Quiet,
     Threshold,
     Truth,
     Workers,
     command_line,
     data_source,
     field,
-    folder,
     named_segmenter,
     note_problems,
+    option,
 )
 from lesionseg.data.catalog import find_data
 
 if TYPE_CHECKING:
     from lesionseg.data.discovery import Pair
     from lesionseg.evaluation.report import Evaluation
-    from lesionseg.evaluation.scoring import Scored
-    from lesionseg.segmentation.segmenter import Segmenter
+    from lesionseg.network.provenance import TrainingData
+    from lesionseg.training.runs import Source
 
 _BATCH_SIZE = CLASSIC.validation_batch_size
-
-Scorer = Callable[..., "Scored"]
 
 
 def evaluate(
@@ -48,137 +48,159 @@ def evaluate(
     truth: Truth = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
-        field("Which photos.", "val where those were set apart, else all"),
+        field("Which photos.", "val if a validation split exists, else all", rich_help_panel=INPUT),
     ] = None,
     checkpoint: Annotated[
         list[str] | None,
         field(
-            f"A checkpoint file, the name or folder of a run, or '{store.BUNDLED}'; several times "
-            "to see several side by side.",
+            f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it to compare "
+            "several.",
             f"${store.CHECKPOINT_VARIABLE}, else the latest run, else the bundled weights",
             "--checkpoint",
             "-c",
             metavar="FILE|RUN",
+            rich_help_panel=NETWORK,
         ),
     ] = None,
-    predictions: Annotated[
-        list[Path] | None,
-        folder("Score the finished masks in this folder; several times, or beside checkpoints."),
-    ] = None,
-    report: Annotated[
-        Path | None, folder("Write report.html, summary.json and scores.csv here.")
-    ] = None,
-    anonymous: Annotated[
-        bool,
-        typer.Option(
-            "--anonymous", help="Numbers for the photos' names, and no folders, in all results."
-        ),
-    ] = False,
-    masks: Annotated[Path | None, folder("Write the network's masks here.")] = None,
     threshold: Threshold = 0.5,
     all_regions: AllRegions = False,
+    predictions: Annotated[
+        list[Path] | None,
+        option(
+            "Score the finished masks in this folder; repeat it, or add checkpoints, to compare.",
+            metavar="DIR",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        option(
+            "Write report.html, summary.json and scores.csv to this folder.",
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    hide_names: Annotated[
+        bool,
+        option(
+            "Replace photo names by numbers and leave out folders, in all results. What the photos "
+            "show stays.",
+            "--hide-names",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    anonymous: Annotated[bool, option("Same as --hide-names.", "--anonymous", hidden=True)] = False,
+    masks: Annotated[
+        Path | None,
+        option("Write the network's masks to this folder.", metavar="DIR", rich_help_panel=OUTPUT),
+    ] = None,
+    as_json: Annotated[
+        bool, option("Print one JSON object.", "--json", rich_help_panel=OUTPUT)
+    ] = False,
     batch_size: BatchSize = _BATCH_SIZE,
     device: Device = None,
     workers: Workers = WORKERS,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     cache_dir: CacheDir = None,
+    quiet: Quiet = False,
 ) -> None:
     """Score checkpoints, or folders of masks, against truth masks by the challenge's rules.
 
-    Every photo is scored alone, at its truth mask's own resolution; the score of the set is the
-    mean over photos. Without --data it takes the set that the checkpoint was trained on; for the
-    bundled weights, the one that was downloaded. Of several checkpoints and folders of masks, the
-    paired difference of each from the first is told; checkpoints come before folders.
-    """
-    from lesionseg.evaluation import scoring
-    from lesionseg.evaluation.comparison import short_names
-    from lesionseg.training.runs import Source
+    Examples:
+        lesionseg eval --data my-photos
+        lesionseg eval --data my-photos --split test --report report
+        lesionseg eval --truth truth-masks --predictions my-masks
+        lesionseg eval --data my-photos -c bundled -c my-run
 
-    folders = predictions or []
-    finished = bool(folders) and not checkpoint  # no network is asked for
-    asked = masks or all_regions or device or (threshold, batch_size) != (0.5, _BATCH_SIZE)
-    if finished and asked:
+    Each photo is scored on its own, at the resolution of its truth mask; the score of the set is
+    the mean over photos. Without --data, a checkpoint is scored on the data set that it was trained
+    on, and the bundled weights on the downloaded one. Several checkpoints and folders of masks are
+    compared photo by photo with the first; checkpoints come before folders.
+    """
+    from lesionseg.evaluation import candidates
+
+    folders, checkpoints = predictions or [], checkpoint or []
+    changed = masks or all_regions or device or (threshold, batch_size) != (0.5, _BATCH_SIZE)
+    _check_usage(checkpoints, folders, masks, report, bool(changed))
+    source = data_source(data, photos, truth, masks_alone=bool(folders) and not checkpoints)
+    names: Sequence[str | None] = checkpoints or ([] if folders else [None])
+    segmenters = [named_segmenter(name, device, threshold, all_regions, workers) for name in names]
+    training = [segmenter.checkpoint.data for segmenter in segmenters]
+    dataset = (source or _default_source(training)).find()
+    chosen = split or candidates.default_split(dataset, *training)
+    pairs = {pair.id: pair for pair in dataset.split(chosen)}
+    note_problems(dataset.problems, "left out")
+    evaluate_one = partial(
+        candidates.evaluate,
+        dataset=dataset,
+        split=chosen,
+        command=command_line(),
+        batch_size=batch_size,
+        workers=workers,
+        masks=masks,
+        outlines=report is not None,
+    )
+    evaluations = []
+    with distributed.joined(distributed.TO_THE_SLOWEST):
+        for candidate in candidates.list_candidates(segmenters, folders):
+            with console.bar("scoring") as bar:
+                evaluations.append(evaluate_one(candidate, on_photo=bar))
+            alone = len(segmenters) + len(folders) == 1
+            what = "error" if alone else f"error: {candidate.name}"
+            note_problems(evaluations[-1].skipped, what)
+        if distributed.rank() == 0:
+            _show(evaluations, pairs, report, hide_names or anonymous, as_json, workers)
+    if any(evaluation.skipped for evaluation in evaluations):
+        raise typer.Exit(1)
+
+
+def _check_usage(
+    checkpoints: Sequence[str],
+    folders: Sequence[Path],
+    masks: Path | None,
+    report: Path | None,
+    network_options: bool,
+) -> None:
+    """Refuse options that do not go together."""
+    if network_options and folders and not checkpoints:
         raise typer.BadParameter(
             "--masks, --all-regions, --threshold, --batch-size and --device are for a network's "
             "masks: with --predictions, name one by --checkpoint"
         )
-    if masks and len(checkpoint or []) + len(folders) > 1:
+    if masks and len(checkpoints) + len(folders) > 1:
         raise typer.BadParameter("--masks takes those of one checkpoint; leave the others out")
     if report is not None and report.exists() and not report.is_dir():
-        raise typer.BadParameter(f"--report: {report} is no folder")
-    source = data_source(data, photos, truth, masks_alone=finished)
-    named: Sequence[str | None] = checkpoint or ([] if folders else [None])
-    nets = [named_segmenter(name, device, threshold, all_regions, workers) for name in named]
-    if source is None:
-        source = (Source.of(nets[0].checkpoint.data) if nets else None) or Source(find_data())
-    found = source.find()
-    chosen = split or scoring.default_split(found, *(net.checkpoint.data for net in nets))
-    pairs = found.split(chosen)
-    note_problems(found.problems, "left out")
-    scorers: list[Scorer] = [
-        *(partial(scoring.evaluate, each, batch_size=batch_size, masks=masks) for each in nets),
-        *(partial(scoring.compare, each) for each in folders),
-    ]
-    names = short_names([*map(_file, nets), *(each.absolute() for each in folders)])
-    results = []
-    with distributed.joined(distributed.TO_THE_SLOWEST):
-        share = pairs[distributed.rank() :: distributed.world_size()]
-        for name, net, score in zip(names, [*nets, *(None for _ in folders)], scorers, strict=True):
-            with console.bar("scoring") as bar:
-                scored = score(
-                    share,
-                    workers=workers,
-                    outlines=report is not None,
-                    on_photo=partial(_move, bar, len(share)),
-                )
-            scored = scoring.merge(distributed.all_gather(scored))
-            note_problems(scored.skipped, "error" if len(names) == 1 else f"error: {name}")
-            results.append(
-                scoring.build_evaluation(scored, found, chosen, net, command_line(), name)
-            )
-        if distributed.rank() == 0:
-            _tell(results, {pair.id: pair for pair in pairs}, report, anonymous, as_json, workers)
-    if any(result.skipped for result in results):
-        raise typer.Exit(1)
+        raise typer.BadParameter(f"--report: {report} is not a folder")
 
 
-def _move(bar: console.Bar, total: int, done: int) -> None:
-    bar(done, total)
+def _default_source(training: "Sequence[TrainingData]") -> "Source":
+    """Where the first network's data were, else the downloaded data set."""
+    from lesionseg.training.runs import Source
+
+    return (Source.of(training[0]) if training else None) or Source(find_data())
 
 
-def _file(net: "Segmenter") -> Path:
-    """What a network is called after."""
-    if net.path is None or net.path == store.BUNDLED_FILE:
-        return Path(store.BUNDLED)
-    return net.path.absolute()
-
-
-def _tell(
-    results: "list[Evaluation]",
+def _show(
+    evaluations: "list[Evaluation]",
     pairs: "dict[str, Pair]",
     report: Path | None,
-    anonymous: bool,
+    hide_names: bool,
     as_json: bool,
     workers: int,
 ) -> None:
-    """Writes the report where one is asked for, and shows the scores."""
+    """Write the report where one is asked for, and print the scores."""
+    from lesionseg.cli import tables
     from lesionseg.evaluation import comparison, deidentify, page
-    from lesionseg.evaluation import report as reports
 
-    if anonymous:
-        results, numbers = deidentify.anonymous(results)
+    if hide_names:
+        evaluations, numbers = deidentify.hide_names(evaluations)
         pairs = {number: pairs[name] for name, number in numbers.items()}
-    several = comparison.Comparison(results) if len(results) > 1 else None
+    compared = comparison.Comparison(evaluations)
     if report is not None:
-        if several:
-            comparison.write(several, report)
-        else:
-            reports.write(results[0], report)
+        comparison.write(compared, report)
         with console.bar("drawing the report") as bar:
-            on_photo = partial(_move, bar, len(pairs))
-            page.write(results, pairs, report / page.PAGE, workers=workers, on_photo=on_photo)
+            page.write(evaluations, pairs, report / page.PAGE, workers=workers, on_photo=bar)
         console.log(f"report {report / page.PAGE}")
     if as_json:
-        print(json.dumps(comparison.as_json(several) if several else reports.as_json(results[0])))
+        print(json.dumps(comparison.as_json(compared)))
     else:
-        console.show(comparison.table(several) if several else reports.table(results[0]))
+        console.show(tables.scores(compared))

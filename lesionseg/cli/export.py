@@ -5,7 +5,8 @@ from typing import Annotated
 
 from lesionseg import store
 from lesionseg.cli import console
-from lesionseg.cli.options import CacheDir, CheckpointName, Threshold, field
+from lesionseg.cli.help import OUTPUT
+from lesionseg.cli.options import CacheDir, CheckpointName, Quiet, Threshold, field
 from lesionseg.errors import LesionsegError, amount
 
 
@@ -14,20 +15,26 @@ def export(
     output: Annotated[
         Path | None,
         field(
-            "The .onnx file.",
+            "ONNX file.",
             "beside the checkpoint, where 'segment' and 'eval' find it",
             "--output",
             "-o",
             metavar="FILE",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     threshold: Threshold = 0.5,
     cache_dir: CacheDir = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Write a network as ONNX, for phones, clinics, and a quicker start of 'segment'.
+    """Export a network as ONNX, for other programs and a faster start of 'segment'.
+
+    Examples:
+        lesionseg export -o lesion.onnx --checkpoint bundled
+        lesionseg export
 
     The file takes photos of any size, (N, H, W, 3) uint8, and gives masks of that size, (N, H, W)
-    uint8 of 0 and 255. It is compared with torch before it appears. Prints its path.
+    uint8 of 0 and 255. It is compared with torch before it is written. Prints its path.
     """
     from lesionseg.network.runtime import EXPORTED
 

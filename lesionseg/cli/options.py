@@ -12,6 +12,7 @@ import typer
 
 from lesionseg import distributed, store
 from lesionseg.cli import console
+from lesionseg.cli.help import INPUT, MACHINE, NETWORK
 from lesionseg.config import RECIPES
 
 if TYPE_CHECKING:
@@ -23,19 +24,22 @@ _CORES = max(1, len(_HOST) // distributed.local_world())  # for this process
 WORKERS = min(8, _CORES)  # each may hold a photo at its full size
 
 
+_INPUT: dict[str, Any] = {"rich_help_panel": INPUT}
+
+
 def _keep_in(folder: Path | None) -> None:
     if folder is not None:
         os.environ[store.CACHE_VARIABLE] = str(folder)
 
 
 def field(help: str, default: object, *names: str, **more: Any) -> Any:
-    """An option that is None when not given; `default` is what the help shows."""
+    """Declare an option that is None when not given; `default` is what the help shows."""
     return typer.Option(*names, help=f"{help} Default: {default}.", show_default=False, **more)
 
 
-def folder(help: str, *names: str) -> Any:
-    """An option that takes a folder."""
-    return typer.Option(*names, help=help, show_default=False, metavar="DIR")
+def option(help: str, *names: str, **more: Any) -> Any:
+    """Declare an option without a default worth showing."""
+    return typer.Option(*names, help=help, show_default=False, **more)
 
 
 SplitName = StrEnum("SplitName", ["train", "val", "test"])  # Typer takes no list of Literal
@@ -43,66 +47,98 @@ SHAPE, CLASSIC = RECIPES["classic"]
 
 CacheDir = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        f"Keep data and checkpoints here. Default: ${store.CACHE_VARIABLE}, else the user's cache "
+        "folder.",
         callback=_keep_in,
         is_eager=True,
         metavar="DIR",
-        show_default=False,
-        help=f"Where data and checkpoints are kept. Default: ${store.CACHE_VARIABLE}, else the "
-        "user's cache folder.",
+        rich_help_panel=MACHINE,
     ),
 ]
-Photos = Annotated[Path | None, folder("The photos; goes with --truth, in place of --data.")]
+Quiet = Annotated[
+    bool,
+    option(
+        "Write no notes and draw no progress bars; errors and left-out files are still reported.",
+        "--quiet",
+        "-q",
+        callback=console.set_quiet,
+        is_eager=True,
+        rich_help_panel=MACHINE,
+    ),
+]
+Photos = Annotated[
+    Path | None,
+    option("Folder of photos; with --truth, instead of --data.", metavar="DIR", **_INPUT),
+]
 Truth = Annotated[
     Path | None,
-    typer.Option(
-        show_default=False,
+    option(
+        "Truth masks, or labels from a labelling tool (a COCO .json, a CVAT .xml, a folder of "
+        "LabelMe .json files); with --photos.",
         metavar="DIR|FILE",
-        help="The truth masks, or labels that a tool has corrected (a COCO .json, a CVAT .xml, a "
-        "folder of LabelMe's .json); goes with --photos.",
+        **_INPUT,
     ),
 ]
 Data = Annotated[
     str | None,
-    typer.Option(
-        show_default=False,
+    option(
+        "Folder of photos and masks (or labels), or the name of a downloaded data set.",
         metavar="DIR|NAME",
-        help="A folder of photos and masks (or labels), or the name of a downloaded set.",
+        **_INPUT,
     ),
 ]
 Device = Annotated[
     str | None,
-    field("cpu, cuda, cuda:1 or mps.", "cuda when there is one, else cpu", metavar="NAME"),
+    field(
+        "cpu, cuda, cuda:1 or mps.",
+        "cuda if available, else cpu",
+        metavar="NAME",
+        rich_help_panel=MACHINE,
+    ),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Threads that read and write pictures.")]
+Workers = Annotated[
+    int,
+    typer.Option(min=1, help="Threads that read and write images.", rich_help_panel=MACHINE),
+]
 CheckpointName = Annotated[
     str | None,
     field(
-        f"A checkpoint file, the name or folder of a run, or '{store.BUNDLED}'.",
+        f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'.",
         f"${store.CHECKPOINT_VARIABLE}, else the latest run, else the bundled weights",
         "--checkpoint",
         "-c",
         metavar="FILE|RUN",
+        rich_help_panel=NETWORK,
     ),
 ]
 Threshold = Annotated[
-    float, typer.Option(min=0, max=1, help="A pixel is lesion where its probability is above.")
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Pixels with a higher probability are lesion.",
+        rich_help_panel=NETWORK,
+    ),
 ]
 AllRegions = Annotated[
     bool,
-    typer.Option(
+    option(
+        "Keep all regions and holes, for photos with several lesions. Default: the largest region, "
+        "with its holes filled.",
         "--all-regions",
-        help="Keep every region and every hole, where photos show several lesions. "
-        "Default: the largest region, without holes.",
+        rich_help_panel=NETWORK,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Photos in one step of the network, in torch.")]
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="Photos per batch, in torch.", rich_help_panel=MACHINE)
+]
 
 
 def data_source(
     data: str | None, photos: Path | None, truth: Path | None, *, masks_alone: bool = False
 ) -> "Source | None":
-    """Where the user says that photos and masks are; None where nothing was said."""
+    """Return where the user says that photos and masks are; None without an option for it."""
     from lesionseg.data.catalog import find_data
     from lesionseg.training.runs import Source
 
@@ -120,19 +156,24 @@ def named_segmenter(
     device: str | None,
     threshold: float,
     all_regions: bool,
-    at_once: int,
+    concurrency: int,
     *,
-    few: bool = False,
+    fast_start: bool = False,
 ) -> "Segmenter":
-    """The network that is meant, named on standard error; for `at_once` photos at the same time."""
+    """Load the network, for `concurrency` photos at a time, and name it on standard error."""
     from lesionseg.network.device import keep_freed_memory
     from lesionseg.segmentation.segmenter import load
 
-    if not few:
+    if not fast_start:
         keep_freed_memory()
-    threads = max(1, _CORES // max(1, at_once))
+    threads = max(1, _CORES // max(1, concurrency))
     segmenter = load(
-        checkpoint, device, threshold, all_regions=all_regions, threads=threads, few=few
+        checkpoint,
+        device,
+        threshold,
+        all_regions=all_regions,
+        threads=threads,
+        fast_start=fast_start,
     )
     drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.drawn else ""
     bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
@@ -142,14 +183,14 @@ def named_segmenter(
 
 
 def command_line() -> str:
-    """The command as it was typed."""
+    """Return the command as it was typed."""
     return shlex.join(["lesionseg", *sys.argv[1:]])
 
 
 def note_problems(problems: Iterable[str], what: str) -> None:
-    """A line for each file, and how many there are."""
+    """Write a line for each file, and how many there are."""
     problems = list(problems)
     for problem in problems:
-        console.log(f"{what}: {problem}")
+        console.warn(f"{what}: {problem}")
     if len(problems) > 1:
-        console.log(f"{what}: {len(problems)} in all")
+        console.warn(f"{what}: {len(problems)} in all")

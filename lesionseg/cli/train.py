@@ -11,6 +11,7 @@ import typer
 
 from lesionseg import distributed, files, store
 from lesionseg.cli import console
+from lesionseg.cli.help import NETWORK, OUTPUT, TRAINING
 from lesionseg.cli.options import (
     CLASSIC,
     SHAPE,
@@ -19,12 +20,14 @@ from lesionseg.cli.options import (
     Data,
     Device,
     Photos,
+    Quiet,
     Truth,
     Workers,
     command_line,
     data_source,
     field,
     note_problems,
+    option,
 )
 from lesionseg.config import Normalisation, Precision, RecipeName, configure
 from lesionseg.data.catalog import find_data
@@ -39,6 +42,11 @@ if TYPE_CHECKING:
     from lesionseg.training.trainer import History, Predict, TrainingResult
 
 
+_TRAINING: dict[str, Any] = {"rich_help_panel": TRAINING}
+_NETWORK: dict[str, Any] = {"rich_help_panel": NETWORK}
+_OUTPUT: dict[str, Any] = {"rich_help_panel": OUTPUT}
+
+
 def train(
     data: Data = None,
     photos: Photos = None,
@@ -46,56 +54,82 @@ def train(
     recipe: Annotated[
         RecipeName | None,
         field(
-            "classic: short and plain; accurate: that of the bundled weights, hours without a GPU. "
-            "The defaults shown below are those of classic.",
+            "classic: short and plain; accurate: made the bundled weights, hours without a GPU. "
+            "The defaults below are those of classic.",
             CLASSIC.name,
+            **_TRAINING,
         ),
     ] = None,
-    epochs: Annotated[int | None, field("Passes over the photos.", CLASSIC.epochs)] = None,
-    batch_size: Annotated[int | None, field("Photos a step.", CLASSIC.batch_size)] = None,
+    epochs: Annotated[
+        int | None, field("Passes over the training photos.", CLASSIC.epochs, **_TRAINING)
+    ] = None,
+    batch_size: Annotated[int | None, field("Batch size.", CLASSIC.batch_size, **_TRAINING)] = None,
     val_batch_size: Annotated[
-        int | None, field("Photos a validation step.", CLASSIC.validation_batch_size)
+        int | None,
+        field("Batch size of the validation.", CLASSIC.validation_batch_size, **_TRAINING),
     ] = None,
     learning_rate: Annotated[
-        float | None, field("Of Adam.", CLASSIC.learning_rate, "--learning-rate", "--lr")
-    ] = None,
-    image_size: Annotated[
-        int | None, field("Side of the network's input, in pixels.", SHAPE.image_size)
-    ] = None,
-    width: Annotated[
-        int | None, field("Channels of the first block; 64 is the textbook.", SHAPE.width)
-    ] = None,
-    normalisation: Annotated[
-        Normalisation | None, field("After each convolution.", SHAPE.normalisation)
+        float | None,
+        field("Adam learning rate.", CLASSIC.learning_rate, "--learning-rate", "--lr", **_TRAINING),
     ] = None,
     precision: Annotated[
         Precision | None,
-        field("Of the arithmetic; below float32 it is mixed.", CLASSIC.precision),
+        field(
+            "Arithmetic; bfloat16 and float16 are mixed precision.", CLASSIC.precision, **_TRAINING
+        ),
     ] = None,
-    seed: Annotated[int | None, field("Of all that is random.", CLASSIC.seed)] = None,
-    device: Device = None,
-    workers: Workers = WORKERS,
-    run: Annotated[str | None, field("Name of the run.", "date and time", metavar="NAME")] = None,
-    output: Annotated[
-        Path | None,
-        field("Folder of the run.", "<cache>/runs/<run>", "--output", "-o", metavar="DIR"),
+    seed: Annotated[
+        int | None,
+        field("Seed of initial weights, order and augmentation.", CLASSIC.seed, **_TRAINING),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with --run or --output, else the latest run.")
+        bool,
+        option("Resume --run or --output, else the latest run.", "--resume", **_TRAINING),
     ] = False,
+    image_size: Annotated[
+        int | None,
+        field("Side of the network's input, in pixels.", SHAPE.image_size, **_NETWORK),
+    ] = None,
+    width: Annotated[
+        int | None,
+        field("Channels of the first block; 64 in the original U-Net.", SHAPE.width, **_NETWORK),
+    ] = None,
+    normalisation: Annotated[
+        Normalisation | None,
+        field("Normalisation after each convolution.", SHAPE.normalisation, **_NETWORK),
+    ] = None,
+    run: Annotated[
+        str | None, field("Name of the run.", "date and time", metavar="NAME", **_OUTPUT)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        field(
+            "Folder of the run.", "<cache>/runs/<run>", "--output", "-o", metavar="DIR", **_OUTPUT
+        ),
+    ] = None,
     tensorboard: Annotated[
         bool,
-        typer.Option(
-            "--tensorboard", help="Also write TensorBoard files into the run's folder (an extra)."
+        option(
+            "Also write TensorBoard event files to the run's folder (needs an extra).",
+            "--tensorboard",
+            **_OUTPUT,
         ),
     ] = False,
+    device: Device = None,
+    workers: Workers = WORKERS,
     cache_dir: CacheDir = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Train a U-Net on photos and masks.
+    """Train a U-Net on photos and masks, and print the path of the best checkpoint.
 
-    Without --data it takes the set that was downloaded. Ctrl-C stops with a checkpoint that
-    --resume goes on from. After each epoch curves.png and samples.png in the run's folder show how
-    it is going. Prints the best checkpoint's path.
+    Examples:
+        lesionseg train --epochs 5
+        lesionseg train --data my-photos --recipe accurate
+        lesionseg train --resume
+
+    Without --data it trains on the downloaded data set. Ctrl-C stops with a checkpoint, from which
+    --resume continues. After each epoch, curves.png and samples.png in the run's folder show the
+    progress.
     """
     from lesionseg.network.device import find_device
     from lesionseg.training.tensorboard import TensorBoardWriter

@@ -1,18 +1,13 @@
-"""Several evaluations of the same photos side by side: what each gained over the first."""
+"""Evaluations of the same photos side by side: what each gained over the first."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from lesionseg.errors import printable
 from lesionseg.evaluation import report
 from lesionseg.evaluation.report import Evaluation
-from lesionseg.metrics import FAILURE_BELOW, Difference, Paired, paired
-
-if TYPE_CHECKING:
-    from rich.console import Group
+from lesionseg.metrics import Difference, Paired, paired
 
 DEFINITIONS = (
     f"{report.DEFINITIONS}; differences: each score minus the first one's, photo by photo, on the "
@@ -23,7 +18,7 @@ DEFINITIONS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two or more evaluations of the same photos, each with a `name` of its own."""
+    """Evaluations of the same photos, each with a `name` of its own; of one, no differences."""
 
     evaluations: Sequence[Evaluation]
 
@@ -38,34 +33,22 @@ class Comparison:
         return [paired(first.scores, other.scores) for other in others]
 
 
-def short_names(paths: Sequence[PurePath]) -> list[str]:
-    """The shortest ends of the paths that tell them apart; equal paths are numbered.
-
-    A file `best.pt` goes by its run: `runs/a/best.pt` is `a`.
-    """
-    paths = [path.parent if path.name == "best.pt" and path.parent.name else path for path in paths]
-    found: list[str] = []
-    for path in paths:
-        others = [other for other in paths if other != path]
-        whole = len(path.parts)
-        told = (n for n in range(1, whole) if all(o.parts[-n:] != path.parts[-n:] for o in others))
-        count = next(told, whole)
-        name = PurePath(*path.parts[-count:]).as_posix()
-        again = sum(earlier == path for earlier in paths[: len(found)])
-        found.append(f"{name} ({again + 1})" if again else name)
-    return found
-
-
 def as_json(comparison: Comparison) -> dict[str, object]:
-    """One object of plain JSON values: `evaluations`, each as `report.as_json`, and `differences`.
+    """Return one object of plain JSON values.
+
+    Of one evaluation it is that of `report.as_json`; of several it has `evaluations`, each such an
+    object with its `name`, and `differences`.
 
     Raises:
         LesionsegError: an evaluation has no photo, or none in common with the first.
     """
     first, *others = comparison.evaluations
+    if not others:
+        return report.as_json(first)
     return {
         "evaluations": [
-            {"name": each.name, **report.as_json(each)} for each in comparison.evaluations
+            {"name": evaluation.name, **report.as_json(evaluation)}
+            for evaluation in comparison.evaluations
         ],
         "differences": [
             {"name": other.name, "against": first.name, **asdict(difference)}
@@ -76,72 +59,37 @@ def as_json(comparison: Comparison) -> dict[str, object]:
 
 
 def write(comparison: Comparison, folder: Path) -> None:
-    """Write `summary.json`, and `scores.csv` with the names as its first column, into `folder`.
+    """Write `summary.json` and `scores.csv` into `folder`.
+
+    Of several evaluations the first column of `scores.csv` holds their names.
 
     Raises:
         LesionsegError: as `as_json`, or the files cannot be written.
     """
-    rows = [[each.name, *row] for each in comparison.evaluations for row in report.rows(each)]
+    evaluations = comparison.evaluations
+    if len(evaluations) == 1:
+        report.write(evaluations[0], folder)
+        return
+    rows = [
+        [evaluation.name, *row] for evaluation in evaluations for row in report.rows(evaluation)
+    ]
     report.write_files(folder, as_json(comparison), ("evaluation", *report.COLUMNS), rows)
 
 
 def verdict(difference: Difference) -> str:
-    """What the interval says: `better` or `worse` where it leaves 0 out."""
+    """Return `better` or `worse` where the interval excludes 0."""
     if difference.low > 0:
         return "better"
     return "worse" if difference.high < 0 else "no clear difference"
 
 
-def signed(difference: Difference) -> str:
-    """A mean difference with its 95 % interval, such as `+0.012 (+0.004 to +0.020)`."""
-    return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
-
-
-def table(comparison: Comparison) -> "Group":
-    """The scores side by side for a terminal, a table for rich, and the differences below it.
-
-    Raises:
-        LesionsegError: as `as_json`.
-    """
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    first, *others = comparison.evaluations
-    grid = Table("", "Dice", "Jaccard", "failures", caption="means (95 % interval)")
-    for each in comparison.evaluations:
-        scores = each.summary
-        failed = f"{round(scores.failures * scores.photos)}, {scores.failures:.1%}"
-        means = (report.with_interval(scores.dice), report.with_interval(scores.jaccard))
-        grid.add_row(Text(printable(each.name)), *means, failed)
-    lines = [
-        f"data: {first.data.get('name')}, split: {first.data.get('split')}",
-        *(
-            f"{each.name}: photos: {each.summary.photos}, skipped: {len(each.skipped)}"
-            for each in comparison.evaluations
-        ),
-        f"failures: Jaccard below {FAILURE_BELOW}",
-    ]
-    for other, gained in zip(others, comparison.differences, strict=True):
-        lines.append(
-            f"{other.name} against {first.name}, {gained.photos} photos: "
-            f"{verdict(gained.dice)} in Dice"
-        )
-        lines += [
-            f"  {name} {signed(value)}: better on {value.better}, worse on {value.worse}"
-            for name, value in (("Dice", gained.dice), ("Jaccard", gained.jaccard))
-        ]
-    lines += [f"note: {note}" for note in notes(comparison.evaluations)]
-    return Group(grid, *(Text(printable(line), no_wrap=True, overflow="ignore") for line in lines))
-
-
 def notes(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Every note once; where it is not for all, after the names of those that it is for."""
-    found: dict[str, list[str]] = {}
-    for each in evaluations:
-        for note in each.notes:
-            found.setdefault(note, []).append(each.name)
+    """List every note once; where it is not for all, after the names of those that it is for."""
+    names: dict[str, list[str]] = {}
+    for evaluation in evaluations:
+        for note in evaluation.notes:
+            names.setdefault(note, []).append(evaluation.name)
     return [
-        note if len(of) == len(evaluations) else f"{', '.join(of)}: {note}"
-        for note, of in found.items()
+        note if len(owners) == len(evaluations) else f"{', '.join(owners)}: {note}"
+        for note, owners in names.items()
     ]

@@ -1,55 +1,93 @@
-"""Evaluations to be handed on: numbers for the photos' names, nothing that names a folder."""
+"""Evaluations to be handed on: numbers for the photos' names, nothing that names a folder.
+
+Every value is built anew from the fields named here, so that a field added elsewhere is left out
+until someone decides that it names nobody.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from lesionseg import store
 from lesionseg.data.catalog import NAMES
-from lesionseg.evaluation.report import Evaluation
+from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
+from lesionseg.metrics import PhotoScore
 
 _WITHHELD = "left out: names are withheld"
-_PATHS = ("file", "command")  # of a checkpoint: where it lies, and how it was typed
+_SOME_SET = "a data set"
 
 
-def anonymous(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], dict[str, str]]:
-    """The same evaluations without names, and the number that stands for each photo's id.
+def hide_names(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], dict[str, str]]:
+    """Return the evaluations without names, and the number that stands for each photo's id.
 
-    Photos are numbered from the lowest Jaccard of the first evaluation up, so that their order by
-    name is not told, and who has the named scores finds them. The evaluations are called by
-    letters, but for the bundled weights. Folders, checkpoint files and commands are left out; the
-    name of a data set stays where it is public. What a photo itself shows stays, and so do its
-    scores, by which someone with the same photos may know it again.
+    Photos are numbered from the lowest Jaccard of the first evaluation up, so that the numbers do
+    not give away their order by name; whoever has the scores with names can match them. The
+    evaluations are called by letters, but for the bundled weights. Folders, checkpoint files and
+    commands are left out; the name of a data set stays where it is public. The photos themselves
+    stay, and so do their scores, by which someone with the same photos may recognise them: the
+    result is de-identified, not anonymous.
     """
-    ranked = [score.id for each in evaluations for score in each.worst(len(each.scores))]
-    order = list(dict.fromkeys(ranked))
+    ids = [score.id for evaluation in evaluations for score in evaluation.worst()]
+    order = list(dict.fromkeys(ids))
     digits = len(str(len(order)))
-    numbers = {name: f"{number:0{digits}}" for number, name in enumerate(order, start=1)}
-    return [_without_names(each, numbers, index) for index, each in enumerate(evaluations)], numbers
+    numbers = {photo: f"{number:0{digits}}" for number, photo in enumerate(order, start=1)}
+    return [_evaluation(item, numbers, index) for index, item in enumerate(evaluations)], numbers
 
 
-def _without_names(evaluation: Evaluation, numbers: Mapping[str, str], index: int) -> Evaluation:
+def _evaluation(evaluation: Evaluation, numbers: Mapping[str, str], index: int) -> Evaluation:
     checkpoint = evaluation.checkpoint
-    bundled = checkpoint is not None and checkpoint.get("file") == str(store.BUNDLED_FILE)
-    if checkpoint is not None:
-        checkpoint = {
-            **{name: None if name in _PATHS else value for name, value in checkpoint.items()},
-            "trained_on": _public(checkpoint.get("trained_on")),
-        }
-    data = {**evaluation.data, "folder": None, "name": _public(evaluation.data.get("name"))}
-    return replace(
-        evaluation,
-        scores=[replace(score, id=numbers[score.id]) for score in evaluation.scores],
+    bundled = checkpoint is not None and checkpoint.file == str(store.BUNDLED_FILE)
+    return Evaluation(
+        scores=[_score(score, numbers[score.id]) for score in evaluation.scores],
         skipped=[_WITHHELD] * len(evaluation.skipped),
+        checkpoint=_checkpoint(checkpoint) if checkpoint else None,
+        data=_data(evaluation.data),
+        command="lesionseg eval --hide-names",
+        version=evaluation.version,
+        threshold=evaluation.threshold,
+        all_regions=evaluation.all_regions,
+        notes=list(evaluation.notes),
         left_out=[_WITHHELD] * len(evaluation.left_out),
-        checkpoint=checkpoint,
-        data=data,
-        command="lesionseg eval --anonymous",
         name=store.BUNDLED if bundled else _letters(index),
     )
 
 
-def _public(name: object) -> object:
-    return name if name in NAMES else "a data set"
+def _score(score: PhotoScore, number: str) -> PhotoScore:
+    return PhotoScore(
+        id=number,
+        confusion=score.confusion,
+        height=score.height,
+        width=score.width,
+        quality=score.quality,
+        outline=score.outline,
+    )
+
+
+def _checkpoint(checkpoint: CheckpointInfo) -> CheckpointInfo:
+    return CheckpointInfo(
+        file=None,
+        epoch=checkpoint.epoch,
+        model=checkpoint.model,  # numbers and words of a fixed list, as a test sees to
+        recipe=checkpoint.recipe,  # the same
+        trained_on=_public(checkpoint.trained_on),
+        training_photos=checkpoint.training_photos,
+        version=checkpoint.version,
+        command=None,
+        commit=checkpoint.commit,
+    )
+
+
+def _data(data: DataInfo) -> DataInfo:
+    return DataInfo(
+        name=_public(data.name),
+        folder=None,
+        split=data.split,
+        split_source=data.split_source,
+        drawn=data.drawn,
+        shrunk=data.shrunk,
+    )
+
+
+def _public(name: str) -> str:
+    return name if name in NAMES else _SOME_SET
 
 
 def _letters(index: int) -> str:

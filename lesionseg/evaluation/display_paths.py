@@ -1,4 +1,4 @@
-"""What a report says of its making: files and commands, with no more of a path than is needed."""
+"""Paths as a report shows them: no more of a file or a command than a reader needs."""
 
 import re
 import shlex
@@ -11,49 +11,49 @@ _ELSEWHERE = re.compile(r"(?<!\S)/\S+/(?=[^/\s]+/[^/\s]+)")  # all but the last 
 _TO_QUOTE = re.compile(r"[\s'\"\\$`;&|()]")
 
 
-def shorter(text: str, evaluation: Evaluation) -> str:
-    """The text with the paths in it seen from the data's folder, the current one, the cache, home.
+def shorten(text: str, evaluation: Evaluation) -> str:
+    """Make the paths in a text relative to the data's folder, the current one, the cache or home.
 
-    Of a path that begins elsewhere the last two parts stay, unless it has spaces.
+    Of a path elsewhere the last two parts stay, unless it has spaces.
     """
-    data = evaluation.data.get("folder")
-    seen_from = (
-        (Path(str(data)) if data else None, ""),
+    data = evaluation.data.folder
+    prefixes = (
+        (Path(data) if data else None, ""),
         (Path.cwd(), ""),
         (store.cache_dir(), "<cache>/"),
         (store.path("~"), "~/"),
     )
-    for folder, short in seen_from:
+    for folder, prefix in prefixes:
         if folder is not None and folder.is_absolute() and folder != folder.parent:
-            text = re.sub(f"{re.escape(str(folder))}[/\\\\]", short, text)
+            text = re.sub(f"{re.escape(str(folder))}[/\\\\]", prefix, text)
     return _ELSEWHERE.sub("…/", text)
 
 
 def short_path(path: str, evaluation: Evaluation) -> str:
-    """A path, of which the last two parts are enough where it begins elsewhere."""
-    there = Path(shorter(path, evaluation))
-    return Path("…", *there.parts[-2:]).as_posix() if there.is_absolute() else str(there)
+    """Shorten one path, which may have spaces; of one elsewhere the last two parts stay."""
+    short = Path(shorten(path, evaluation))
+    return Path("…", *short.parts[-2:]).as_posix() if short.is_absolute() else str(short)
 
 
 def checkpoint_file(evaluation: Evaluation) -> str:
-    """Where the network comes from; "" without one, or where the file is not told."""
-    file = str((evaluation.checkpoint or {}).get("file") or "")
-    if evaluation.checkpoint and (
-        file == str(store.BUNDLED_FILE) or evaluation.name == store.BUNDLED
-    ):
+    """Return what the network was loaded from; "" without a network, or where it is withheld."""
+    if evaluation.checkpoint is None:
+        return ""
+    file = evaluation.checkpoint.file or ""
+    if file == str(store.BUNDLED_FILE) or evaluation.name == store.BUNDLED:
         return "the weights bundled with lesionseg"
     return short_path(file, evaluation) if file else ""
 
 
 def short_command(evaluation: Evaluation) -> str:
-    """The command with its paths shortened; quotes stand only where a reader needs them."""
+    """Return the command with short paths, and quotes only where a reader needs them."""
     try:
         words = shlex.split(evaluation.command)
-    except ValueError:  # typed by no shell
-        return shorter(evaluation.command, evaluation)
-    shown = []
+    except ValueError:  # not typed in a shell
+        return shorten(evaluation.command, evaluation)
+    short_words = []
     for word in words:
         option, mark, value = word.partition("=") if word.startswith("--") else ("", "", word)
         short = f"{option}{mark}{short_path(value, evaluation) if '/' in value else value}"
-        shown.append(shlex.quote(short) if _TO_QUOTE.search(short) else short)
-    return " ".join(shown)
+        short_words.append(shlex.quote(short) if _TO_QUOTE.search(short) else short)
+    return " ".join(short_words)

@@ -1,6 +1,6 @@
 """Evaluations -> `report.html`: one file that needs no other, for people who look at pictures.
 
-Thumbnails are drawn while the page is written, so that memory holds a few of them at a time.
+Thumbnails are made while the page is written, so that memory holds a few of them at a time.
 """
 
 import base64
@@ -17,7 +17,7 @@ from lesionseg.data.discovery import Pair, read_truth
 from lesionseg.errors import LesionsegError, printable
 from lesionseg.evaluation import comparison, display_paths, gallery, plots
 from lesionseg.evaluation.comparison import Comparison
-from lesionseg.evaluation.gallery import Drawn
+from lesionseg.evaluation.gallery import Prediction
 from lesionseg.evaluation.report import Evaluation
 from lesionseg.evaluation.thumbnails import data_uri, grid_size, outline
 from lesionseg.metrics import FAILURE_BELOW, METRICS
@@ -55,26 +55,26 @@ class Card:
     picture: str
     missing: str
     truth: str
-    drawn: Sequence[Drawn]
+    predictions: Sequence[Prediction]
 
     @property
     def failed(self) -> bool:
         """Whether any prediction has a Jaccard below 0.65."""
-        return gallery.failed(self.drawn)
+        return gallery.failed(self.predictions)
 
     @property
     def share(self) -> float:
         """The true lesion's share of the photo, 0 to 1."""
-        return plots.lesion_share(self.drawn[0].score)
+        return plots.lesion_share(self.predictions[0].score)
 
     @property
     def gains(self) -> dict[int, float]:
         """How much higher the Dice of the second, the third ... is than the first one's."""
-        first, *others = self.drawn
-        if first.subject != 0:
+        first, *others = self.predictions
+        if first.candidate != 0:
             return {}
         base = first.score.confusion.dice
-        return {each.subject: each.score.confusion.dice - base for each in others}
+        return {other.candidate: other.score.confusion.dice - base for other in others}
 
 
 def write(
@@ -83,9 +83,9 @@ def write(
     path: Path,
     *,
     workers: int,
-    on_photo: Callable[[int], None] = lambda done: None,
+    on_photo: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Writes the report of one evaluation, or of several of the same photos side by side.
+    """Write the report of one evaluation, or of several of the same photos side by side.
 
     Args:
         evaluations: their scores with outlines (`PhotoScore.outline`).
@@ -93,26 +93,26 @@ def write(
             photo is its mask has outlines alone.
         path: of the file; it appears whole or not at all.
         workers: threads that read pictures.
-        on_photo: is told how many photos of the list are drawn.
+        on_photo: is called with how many photos of the list are done, and how many there are.
 
     Raises:
         LesionsegError: no photo was scored, or the file cannot be written.
     """
     template = _environment().get_template("report.html")
-    drawn = gallery.by_photo(evaluations)
-    numbers = {each[0].score.id: number for number, each in enumerate(drawn)}
+    photos = gallery.by_photo(evaluations)
+    numbers = {predictions[0].score.id: number for number, predictions in enumerate(photos)}
     large, small = (
         partial(_card, pairs=pairs, numbers=numbers, side=side) for side in (LARGE, SMALL)
     )
     groups = [
         (group, list(map_ahead(large, group.photos, workers)))
-        for group in gallery.groups(drawn, several=len(evaluations) > 1)
+        for group in gallery.groups(photos, several=len(evaluations) > 1)
     ]
 
     def cards() -> Iterator[Card]:
-        for done, card in enumerate(map_ahead(small, drawn, workers), start=1):
+        for done, card in enumerate(map_ahead(small, photos, workers), start=1):
             yield card
-            on_photo(done)
+            on_photo(done, len(photos))
 
     context = {**_context(evaluations), "groups": groups, "numbers": numbers, "cards": cards()}
     with (
@@ -147,9 +147,12 @@ def _environment() -> "Environment":
 
 
 def _card(
-    drawn: Sequence[Drawn], pairs: Mapping[str, Pair], numbers: Mapping[str, int], side: int
+    predictions: Sequence[Prediction],
+    pairs: Mapping[str, Pair],
+    numbers: Mapping[str, int],
+    side: int,
 ) -> Card:
-    score = drawn[0].score
+    score = predictions[0].score
     pair = pairs[score.id]
     picture = missing = truth = ""
     try:
@@ -161,36 +164,37 @@ def _card(
         truth = outline(read_truth(pair)[0])
     width, height = grid_size(score.height, score.width)
     number = numbers[score.id]
-    return Card(number, score.id, width, height, picture, missing, truth, drawn)
+    return Card(number, score.id, width, height, picture, missing, truth, predictions)
 
 
 def _context(evaluations: Sequence[Evaluation]) -> dict[str, object]:
-    first = evaluations[0]
-    folder = str(first.data.get("folder") or "")
-    gains = Comparison(evaluations).differences
+    first, *others = evaluations
+    folder = first.data.folder
+    summaries = [evaluation.summary for evaluation in evaluations]
     without_score = [
-        f"{each.name}: {line}" if len(evaluations) > 1 else line
-        for each in evaluations
-        for line in each.skipped
+        f"{evaluation.name}: {line}" if len(evaluations) > 1 else line
+        for evaluation in evaluations
+        for line in evaluation.skipped
     ]
     return {
         "evaluations": evaluations,
         "first": first,
         "several": len(evaluations) > 1,
         "metrics": METRICS,
-        "failed": [round(each.summary.failures * each.summary.photos) for each in evaluations],
+        "failed": [round(summary.failures * summary.photos) for summary in summaries],
         "histograms": [
-            plots.histogram([score.confusion.dice for score in each.scores]) for each in evaluations
+            plots.histogram([score.confusion.dice for score in evaluation.scores])
+            for evaluation in evaluations
         ],
-        "scatters": [plots.dice_by_size(each.scores) for each in evaluations],
-        "sizes": [plots.size_groups(each.scores) for each in evaluations],
-        "differences": list(zip(evaluations[1:], gains, strict=True)),
-        "pairwise": [plots.dice_by_dice(first.scores, each.scores) for each in evaluations[1:]],
+        "scatters": [plots.dice_by_size(evaluation.scores) for evaluation in evaluations],
+        "sizes": [plots.size_groups(evaluation.scores) for evaluation in evaluations],
+        "differences": list(zip(others, Comparison(evaluations).differences, strict=True)),
+        "pairwise": [plots.dice_by_dice(first.scores, other.scores) for other in others],
         "notes": comparison.notes(evaluations),
         "folder": display_paths.short_path(folder, first) if folder else "",
-        "files": [display_paths.checkpoint_file(each) for each in evaluations],
+        "files": [display_paths.checkpoint_file(evaluation) for evaluation in evaluations],
         "command": display_paths.short_command(first),
-        "without_score": [display_paths.shorter(line, first) for line in without_score],
-        "left_out": [display_paths.shorter(line, first) for line in first.left_out],
+        "without_score": [display_paths.shorten(line, first) for line in without_score],
+        "left_out": [display_paths.shorten(line, first) for line in first.left_out],
         "listed": LISTED,
     }

@@ -1,6 +1,6 @@
-"""Scores -> the places of bars and dots in a plot; the page's template draws them as SVG.
+"""Scores -> coordinates of the bars and dots of a plot; the page's template draws them as SVG.
 
-One unit is one pixel of a plot `WIDTH` x `HEIGHT`, made for a phone and enlarged elsewhere.
+One unit is one pixel of a plot `WIDTH` x `HEIGHT`, sized for a phone and enlarged elsewhere.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lesionseg.metrics import FAILURE_BELOW, PhotoScore
 
 WIDTH, HEIGHT = 360, 220
-LEFT, RIGHT, TOP, BOTTOM = 30, 342, 24, 184  # where the axes run
+LEFT, RIGHT, TOP, BOTTOM = 30, 342, 24, 184  # of the axes
 BINS = 20
 FAILURE_DICE = 2 * FAILURE_BELOW / (1 + FAILURE_BELOW)  # Dice = 2 J / (1 + J), photo by photo
 
@@ -80,7 +80,7 @@ _Y_FIFTHS = [Tick(_up(value), f"{value:.1f}") for value in _FIFTHS]
 
 
 def histogram(dice: Sequence[float]) -> Histogram:
-    """The distribution of Dice values, 0 to 1, in bars 0.05 wide."""
+    """Count Dice values, 0 to 1, in bars 0.05 wide."""
     counts = [0] * BINS
     for value in dice:
         # Rounded, as 0.15 * 20 is 3.0 and 0.35 * 20 is 6.999...
@@ -104,20 +104,20 @@ def histogram(dice: Sequence[float]) -> Histogram:
 
 
 def lesion_share(score: PhotoScore) -> float:
-    """The true lesion's share of the photo, 0 to 1."""
+    """Return the true lesion's share of the photo, 0 to 1."""
     lesion = score.confusion.true_positive + score.confusion.false_negative
     return lesion / (score.height * score.width)
 
 
 def _dot(score: PhotoScore, across: float) -> Dot:
-    """A photo at its Dice, at a share of the way across."""
+    """Place a photo at its Dice, and at a share of the way across."""
     return Dot(score.id, _across(across), _up(score.confusion.dice), score.confusion.failed)
 
 
 def dice_by_size(scores: Sequence[PhotoScore]) -> Scatter:
-    """Dice against the lesion's share of the photo, on a logarithmic axis.
+    """Plot Dice against the lesion's share of the photo, on a logarithmic axis.
 
-    The axis begins with a whole decade, 0.01 % at the least: what is smaller is drawn there.
+    The axis begins with a whole decade, at least 0.01 %: what is smaller is placed there.
     """
     shares = [lesion_share(score) for score in scores]
     least = min((share for share in shares if share > 0), default=0.1)
@@ -133,7 +133,7 @@ def dice_by_size(scores: Sequence[PhotoScore]) -> Scatter:
 
 
 def dice_by_dice(first: Sequence[PhotoScore], second: Sequence[PhotoScore]) -> Scatter:
-    """The second's Dice, upwards, against the first's, for the photos that both have."""
+    """Plot the second's Dice, upwards, against the first's, for the photos that both have."""
     known = {score.id: score.confusion.dice for score in first}
     dots = [_dot(score, known[score.id]) for score in second if score.id in known]
     return Scatter(dots, _X_FIFTHS, _Y_FIFTHS, _up(FAILURE_DICE))
@@ -152,7 +152,7 @@ class SizeGroup:
 
 
 def size_groups(scores: Sequence[PhotoScore]) -> list[SizeGroup]:
-    """The smallest, middle and largest third by lesion size; empty ones are left out."""
+    """Summarise the smallest, middle and largest third by lesion size, without empty ones."""
     ranked = sorted(scores, key=lambda score: (lesion_share(score), score.id))
     cuts = [round(len(ranked) * third / 3) for third in range(4)]
     groups = []

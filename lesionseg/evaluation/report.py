@@ -1,37 +1,31 @@
-"""Scores -> JSON, CSV and a table for the terminal; nothing is computed here but shares."""
+"""An evaluation, and its scores as JSON and CSV; nothing is computed here but shares."""
 
 import csv
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lesionseg import files
-from lesionseg.errors import printable
+from lesionseg.config import ModelConfig, Recipe
 from lesionseg.metrics import (
     FAILURE_BELOW,
     METRICS,
     PhotoScore,
     Reliability,
-    Statistic,
     Summary,
     reliability,
     summarise,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 SUMMARY, SCORES = "summary.json", "scores.csv"
 DEFINITIONS = (
     "scores of each photo at its truth mask's own resolution (rules of isic-challenge-scoring), "
     "then the unweighted mean over photos; low and high: 95 % bootstrap interval of the mean; "
     f"failures: share of photos with a Jaccard below {FAILURE_BELOW}; reliability: how well the "
-    "quality, which sees no truth, told these scores: rank correlation (Spearman) with Dice, and "
-    "how many photos with such a Jaccard are in the tenth and the fifth of lowest quality"
+    "quality, estimated without the truth, predicts these scores: rank correlation (Spearman) with "
+    "Dice, and how many photos with such a Jaccard are in the tenth and the fifth of lowest quality"
 )
 COLUMNS = (
     *("id", "height", "width", "lesion_share_truth", "lesion_share_prediction"),
@@ -41,39 +35,105 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """What a report says of a checkpoint; its fields are keys of the JSON.
+
+    Attributes:
+        file: its path; None where it was not read from a file, or is withheld.
+        epoch: full epochs behind it.
+        model: the network's shape.
+        recipe: how it was trained.
+        trained_on: name of the data set.
+        training_photos: how many there were.
+        version: of lesionseg, when it was trained.
+        command: that trained it, "" where unknown; None where it is withheld.
+        commit: of lesionseg's source, "" where unknown.
+    """
+
+    file: str | None
+    epoch: int
+    model: ModelConfig
+    recipe: Recipe
+    trained_on: str
+    training_photos: int
+    version: str
+    command: str | None
+    commit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """What a report says of the photos and truth masks; its fields are keys of the JSON.
+
+    Attributes:
+        name: of the data set, or of its folder.
+        folder: its path; None where it is withheld.
+        split: "train", "val", "test" or "all".
+        split_source: as of `discovery.Dataset`.
+        drawn: whether the pictures are synthetic.
+        shrunk: the longest that a photo's shorter side may be, in pixels; None for full size.
+    """
+
+    name: str
+    folder: str | None
+    split: str
+    split_source: str
+    drawn: bool
+    shrunk: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What was scored, on what, by what: all that a report says."""
+    """The scores of one checkpoint or folder of masks, and where they come from.
+
+    Attributes:
+        scores: of the photos.
+        skipped: one line for each photo that could not be scored.
+        checkpoint: None where the masks came from elsewhere.
+        data: the photos and truth masks.
+        command: that made this evaluation.
+        version: of lesionseg.
+        threshold: lesion where the probability is above it; None without a network.
+        all_regions: whether more than the largest region was kept; None without a network.
+        notes: what a reader must know before quoting a number; they name no file and no folder.
+        left_out: one line for each file without a partner.
+        name: what a reader calls the checkpoint, or the folder of masks.
+    """
 
     scores: list[PhotoScore]
-    skipped: list[str]  # one line for each photo that could not be scored
-    checkpoint: dict[str, object] | None  # None: the masks came from elsewhere
-    data: dict[str, object]
+    skipped: list[str]
+    checkpoint: CheckpointInfo | None
+    data: DataInfo
     command: str
     version: str
-    threshold: float | None  # lesion where the probability is above it; None without a network
-    all_regions: bool | None  # not only the largest
-    notes: list[str]  # what a reader must know before quoting a number
-    left_out: list[str] = field(default_factory=list)  # one line for each file without a partner
-    name: str = ""  # what a reader calls the checkpoint, or the folder of masks
+    threshold: float | None
+    all_regions: bool | None
+    notes: list[str]
+    left_out: list[str] = field(default_factory=list)
+    name: str = ""
 
     @cached_property
     def summary(self) -> Summary:
-        """The scores of the set. Raises LesionsegError where no photo was scored."""
+        """The scores of the set.
+
+        Raises:
+            LesionsegError: no photo was scored.
+        """
         return summarise([score.confusion for score in self.scores])
 
     @cached_property
     def reliability(self) -> Reliability | None:
-        """How well the estimates of quality told the scores; None for masks from elsewhere."""
+        """How well the estimated quality predicts the scores; None for masks from elsewhere."""
         return reliability(self.scores)
 
-    def worst(self, count: int) -> list[PhotoScore]:
-        """Up to `count` photos, the lowest Jaccard first; equal ones by id."""
+    def worst(self, count: int | None = None) -> list[PhotoScore]:
+        """Return up to `count` photos, else all, the lowest Jaccard first; equal ones by id."""
         return sorted(self.scores, key=lambda score: (score.confusion.jaccard, score.id))[:count]
 
 
 def as_json(evaluation: Evaluation) -> dict[str, object]:
-    """The summary as one object of plain JSON values: `photos`, `failures`, `dice.mean` and so on.
+    """Return the summary as one object of JSON values: `photos`, `failures`, `dice.mean` and so on.
 
     Raises:
         LesionsegError: no photo was scored.
@@ -89,25 +149,14 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
         "skipped": list(evaluation.skipped),
         "left_out": list(evaluation.left_out),
         "notes": list(evaluation.notes),
-        "checkpoint": _plain(evaluation.checkpoint),
-        "data": _plain(evaluation.data),
+        "checkpoint": asdict(evaluation.checkpoint) if evaluation.checkpoint else None,
+        "data": asdict(evaluation.data),
         "threshold": evaluation.threshold,
         "all_regions": evaluation.all_regions,
         "version": evaluation.version,
         "command": evaluation.command,
         "definitions": DEFINITIONS,
     }
-
-
-def _plain(value: object) -> object:
-    """Any value as JSON can hold it: NaN and infinity as null, unknown kinds as their text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def write(evaluation: Evaluation, folder: Path) -> None:
@@ -142,7 +191,7 @@ def write_files(
 
 
 def rows(evaluation: Evaluation) -> list[list[object]]:
-    """The values of `COLUMNS` for each photo, by id."""
+    """Return the values of `COLUMNS` for each photo, by id."""
     return [_row(score) for score in sorted(evaluation.scores, key=lambda score: score.id)]
 
 
@@ -153,47 +202,3 @@ def _row(score: PhotoScore) -> list[object]:
     shares = ((tp + fn) / pixels, (tp + fp) / pixels)
     pixel_counts = (tp, fp, fn, counts.true_negative)
     return [score.id, score.height, score.width, *shares, *values, *pixel_counts, score.quality]
-
-
-def table(evaluation: Evaluation) -> "Group":
-    """The summary for a terminal: a table for rich, the worst photos and the notes below it.
-
-    Raises:
-        LesionsegError: no photo was scored.
-    """
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    summary = evaluation.summary
-    grid = Table("metric", "mean (95 % interval)", "median")
-    for name in METRICS:
-        value = getattr(summary, name)
-        grid.add_row(name.replace("_", " "), with_interval(value), f"{value.median:.3f}")
-    failed = round(summary.failures * summary.photos)
-    lines = [
-        f"data: {evaluation.data.get('name')}, split: {evaluation.data.get('split')}",
-        f"photos: {summary.photos}, skipped: {len(evaluation.skipped)}",
-        f"failures (Jaccard below {FAILURE_BELOW}): {failed}, {summary.failures:.1%}",
-        *_reliability_line(evaluation.reliability),
-        "worst by Jaccard:",
-        *(f"  {score.confusion.jaccard:.3f}  {score.id}" for score in evaluation.worst(5)),
-        *(f"note: {note}" for note in evaluation.notes),
-    ]
-    # Text takes names as they are: no markup, no emoji codes; control characters become escapes.
-    return Group(grid, *(Text(printable(line), no_wrap=True, overflow="ignore") for line in lines))
-
-
-def with_interval(value: Statistic) -> str:
-    """A mean with its 95 % interval, such as `0.920 (0.909 to 0.929)`."""
-    return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
-
-
-def _reliability_line(told: Reliability | None) -> list[str]:
-    if told is None or told.rank_correlation is None:
-        return []
-    return [
-        f"quality told the Dice with a rank correlation of {told.rank_correlation:.2f}",
-        f"failures in the tenth of lowest quality: {told.in_lowest_tenth}, "
-        f"in the fifth: {told.in_lowest_fifth}",
-    ]

@@ -1,7 +1,7 @@
 """Photos and masks at the size of a page: a photo as a small data URI, a mask as its outline.
 
-An outline is the `d` of an SVG path on a grid whose longer side is `GRID` units, so that one and
-the same fits over a thumbnail of any size, its line as wide as the page wants it.
+An outline is the `d` of an SVG path on a grid whose longer side is `GRID` units, so that one
+outline fits over a thumbnail of any size, with a line as wide as the page wants.
 """
 
 import base64
@@ -18,13 +18,13 @@ _MOST_REGIONS = 40  # the longest lines; a mask of noise would make a page of me
 
 
 def grid_size(height: int, width: int) -> tuple[int, int]:
-    """The (width, height) in units of the grid over a photo of (height, width) pixels."""
+    """Return the (width, height), in units of the grid, over a photo of (height, width) pixels."""
     scale = GRID / max(height, width)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def outline(mask: Mask) -> str:
-    """The border of the lesion and of its holes as the `d` of an SVG path, "" where it is empty.
+    """Trace the lesion and its holes as the `d` of an SVG path, "" where the mask is empty.
 
     The line runs along the lesion's outermost pixels and is simplified by at most 1.5 units.
 
@@ -33,12 +33,12 @@ def outline(mask: Mask) -> str:
     """
     width, height = size = grid_size(*mask.shape)
     smaller = width < mask.shape[1]
-    soft = cv2.resize(
+    grey = cv2.resize(
         mask.view(np.uint8) * np.uint8(255),
         size,
         interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR,
     )
-    shrunk = (soft >= 128).astype(np.uint8).reshape(height, width)
+    shrunk = (grey >= 128).astype(np.uint8).reshape(height, width)
     lines, _ = cv2.findContours(shrunk, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     longest = sorted(lines, key=lambda line: -cv2.arcLength(line, closed=True))[:_MOST_REGIONS]
     return "".join(
@@ -47,7 +47,7 @@ def outline(mask: Mask) -> str:
 
 
 def _path(points: list[list[int]]) -> str:
-    """Steps from point to point, which take fewer letters than the points."""
+    """Write the steps from point to point, which take fewer characters than the points."""
     (x, y), parts = points[0], [f"M{points[0][0]} {points[0][1]}"]
     for next_x, next_y in points[1:]:
         parts.append(f"l{next_x - x} {next_y - y}")
@@ -56,7 +56,7 @@ def _path(points: list[list[int]]) -> str:
 
 
 def data_uri(source: Source, side: int) -> str:
-    """A photo with its longer side at most `side` pixels, its aspect kept, as a WebP in a data URI.
+    """Return a photo as a WebP in a data URI, its longer side at most `side` pixels, aspect kept.
 
     Raises:
         LesionsegError: as `images.read_photo`.

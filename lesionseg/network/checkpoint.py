@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lesionseg import files
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.errors import CheckpointError, LesionsegError, one_line
 from lesionseg.network.provenance import Provenance, fields_of
 from lesionseg.network.unet import UNet
 from lesionseg.version import __version__
@@ -65,12 +65,12 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
     """Reads a checkpoint and builds its network; no code in it is run (`weights_only`).
 
     Raises:
-        LesionsegError: not there, foreign, damaged, or of a later format.
+        CheckpointError: not there, foreign, damaged, or of a later format.
     """
     try:
         file = path.open("rb")
     except OSError as error:
-        raise LesionsegError(f"cannot read checkpoint {path}: {error.strerror}") from error
+        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}") from error
     with file:
         try:
             if damaged := zipfile.ZipFile(file).testzip():  # torch compares no checksums
@@ -78,17 +78,17 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch names no closed list of what a damaged file may raise
-            raise LesionsegError(
+            raise CheckpointError(
                 f"{path}: not a lesionseg checkpoint, or damaged; name another, such as "
                 "--checkpoint bundled"
             ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise LesionsegError(
+        raise CheckpointError(
             f"{path}: not a lesionseg checkpoint (expected format {FORMAT!r}); name another"
         )
     version = content.get("format_version")
     if version != VERSION:
-        raise LesionsegError(
+        raise CheckpointError(
             f"{path}: checkpoint format {version}, this lesionseg ({__version__}) reads {VERSION}; "
             "update lesionseg with 'pip install --upgrade lesionseg'"
         )
@@ -97,4 +97,4 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
         checkpoint = Checkpoint(**fields_of(fields))
         return checkpoint, checkpoint.network()
     except (LesionsegError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise LesionsegError(f"{path}: a damaged checkpoint: {one_line(error)[:200]}") from error
+        raise CheckpointError(f"{path}: a damaged checkpoint: {one_line(error)[:200]}") from error

@@ -1,4 +1,4 @@
-"""The processor that does the arithmetic, its memory format, and what to say when memory is out."""
+"""Choose the device that does the arithmetic and its memory format; advise when memory is out."""
 
 import ctypes
 import sys
@@ -12,13 +12,13 @@ from lesionseg.errors import LesionsegError, one_line
 if TYPE_CHECKING:
     import torch
 
-# How torch says it in a RuntimeError: Linux and macOS, Windows, CUDA and Apple's GPU, cuBLAS and
-# cuDNN; ONNX Runtime says it as the first does.
+# What torch's RuntimeErrors contain: on Linux and macOS, on Windows, of CUDA and Apple's GPU, of
+# cuBLAS and cuDNN; those of ONNX Runtime contain the first.
 _OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "_ALLOC_FAILED")
 
 
 def has_cuda() -> bool:
-    """Whether a CUDA device is here that torch can use; asked of the driver, without torch."""
+    """Tell whether torch can use a CUDA device here; asks the driver, without importing torch."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -32,7 +32,7 @@ def has_cuda() -> bool:
 
 
 def find_device(name: str | None = None) -> "torch.device":
-    """The device called `name`; left out, CUDA when there is one, else the processor.
+    """Find the device called `name`; by default CUDA when there is one, else the CPU.
 
     Raises:
         LesionsegError: no such device here.
@@ -61,7 +61,7 @@ def find_device(name: str | None = None) -> "torch.device":
 
 
 def memory_format(device: "torch.device") -> "torch.memory_format":
-    """Channels-last where it was measured to be faster: on CUDA and with AVX-512."""
+    """Choose channels-last where it was measured to be faster: on CUDA and with AVX-512."""
     import torch
 
     if device.type == "cuda" or torch.backends.cpu.get_cpu_capability() == "AVX512":
@@ -70,7 +70,7 @@ def memory_format(device: "torch.device") -> "torch.memory_format":
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc to keep freed memory for the next step instead of handing it back.
+    """Tell glibc to keep freed memory for the next step instead of handing it back.
 
     Every step frees and asks for the same large blocks; handed back, each comes with page faults
     that took half of the training time (docs/measurements.md). Does nothing on other systems.
@@ -87,7 +87,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def out_of_memory_says(advice: str) -> Iterator[None]:
-    """Turns running out of memory into a LesionsegError that ends with `advice`."""
+    """Turn running out of memory into a LesionsegError that ends with `advice`."""
     try:
         yield
     except MemoryError as error:

@@ -27,7 +27,15 @@ from lesionseg.errors import LesionsegError
 from lesionseg.images import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
-from lesionseg.network.runtime import MASK, METADATA, PHOTO, SOFT, SOURCE, OnnxNetwork, checksum
+from lesionseg.network.runtime import (
+    MASK,
+    METADATA,
+    PHOTO,
+    PROBABILITIES,
+    SOURCE,
+    OnnxNetwork,
+    checksum,
+)
 from lesionseg.network.unet import UNet
 
 if TYPE_CHECKING:
@@ -136,7 +144,7 @@ def program(
                 (photo,),
                 dynamo=True,
                 input_names=[PHOTO],
-                output_names=[MASK, SOFT],
+                output_names=[MASK, PROBABILITIES],
                 dynamic_shapes=shapes,
                 opset_version=OPSET,
                 optimize=optimise,

@@ -1,7 +1,7 @@
-"""A trained network ready to run: by ONNX Runtime on the processor, by torch everywhere.
+"""Run a trained network: in ONNX Runtime on the CPU, in torch everywhere.
 
-ONNX Runtime starts in a fraction of the time that importing torch takes, so it runs a network that
-was exported; torch is the reference, and a test compares the two. Both take and give arrays.
+ONNX Runtime starts in a fraction of the time that importing torch takes, so it runs networks that
+were exported; torch is the reference, and a test compares the two. Both take and return arrays.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.errors import CheckpointError, LesionsegError, one_line
 from lesionseg.network.device import find_device, has_cuda, memory_format
 from lesionseg.network.provenance import Provenance, fields_of
 
@@ -25,19 +25,20 @@ EXPORTED = ".onnx"
 # Unless this is set before it is imported, ONNX Runtime sends Microsoft what runs where, and keeps
 # an id for it in the user's cache folder (its Privacy.md; 1.32 does).
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
-PHOTO, MASK, SOFT = "photo", "mask", "probabilities"  # input and outputs of an exported network
-METADATA, SOURCE = "lesionseg", "lesionseg_checkpoint_sha256"  # what an exported file carries
+# Input and outputs of an exported network.
+PHOTO, MASK, PROBABILITIES = "photo", "mask", "probabilities"
+METADATA, SOURCE = "lesionseg", "lesionseg_checkpoint_sha256"  # keys of its metadata
 
 
 class Network(Protocol):
-    """What a `Segmenter` asks of a network."""
+    """Describe what a `Segmenter` needs of a network."""
 
     provenance: Provenance
     device: str
-    one_by_one: bool  # photos alone, from several threads at once, rather than in batches
+    batched: bool  # fastest with batches from one thread; else with single photos from several
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of lesion.
+        """Compute the probabilities of lesion.
 
         Args:
             photos: (B, size, size, 3) uint8, RGB, 0 to 255.
@@ -48,18 +49,18 @@ class Network(Protocol):
 
 
 class TorchNetwork:
-    """A U-Net in torch.
+    """Run a U-Net in torch.
 
     Args:
         network: in evaluation mode.
         provenance: where it comes from.
-        device: where it runs; left out, CUDA when there is one, else the processor.
+        device: where it runs; by default CUDA when there is one, else the CPU.
 
     Raises:
         LesionsegError: no such device.
     """
 
-    one_by_one = False
+    batched = True
 
     def __init__(self, network: "UNet", provenance: Provenance, device: str | None = None) -> None:
         self.provenance = provenance
@@ -75,59 +76,59 @@ class TorchNetwork:
         batch = torch.from_numpy(photos).permute(0, 3, 1, 2).to(self._device)
         with torch.inference_mode():
             logits = self._network(batch.contiguous(memory_format=self._layout))
-            soft: NDArray[np.float32] = logits.float().sigmoid().squeeze(1).cpu().numpy()
-        return soft
+            probabilities: NDArray[np.float32] = logits.float().sigmoid().squeeze(1).cpu().numpy()
+        return probabilities
 
 
 class OnnxNetwork:
-    """An exported network in ONNX Runtime, on the processor.
+    """Run an exported network in ONNX Runtime, on the CPU.
 
     Args:
         path: the file that `lesionseg export` wrote.
-        threads: that share the arithmetic of one call; 0 for one a core.
-        few: leave out what makes each photo faster but the start 30 ms slower.
+        threads: that share the arithmetic of one call; 0 for one per core.
+        fast_start: skip the graph optimisation, which makes each photo faster but the start 30 ms
+            slower.
 
     Raises:
-        LesionsegError: no such file, or none that was exported by lesionseg.
+        CheckpointError: no such file, or not one that lesionseg exported.
     """
 
     device = "cpu (ONNX Runtime)"
-    one_by_one = True
+    batched = False
 
-    def __init__(self, path: Path, threads: int = 0, *, few: bool = False) -> None:
+    def __init__(self, path: Path, threads: int = 0, *, fast_start: bool = False) -> None:
         os.environ.setdefault(_NO_TELEMETRY, "1")
         import onnxruntime
 
         if not path.is_file():
-            raise LesionsegError(f"cannot read network {path}: no such file")
+            raise CheckpointError(f"cannot read network {path}: no such file")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        if few:
-            as_it_is = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.graph_optimization_level = as_it_is
+        if fast_start:
+            unoptimised = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = unoptimised
         options.log_severity_level = 3  # errors; its warnings are for those who write graphs
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
-            carried = self._session.get_modelmeta().custom_metadata_map
-            self.provenance = Provenance(**fields_of(json.loads(carried[METADATA])))
-            self.source = carried[SOURCE]
-        except Exception as error:  # ONNX Runtime's are no subclasses of one of its own
-            raise LesionsegError(
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            self.provenance = Provenance(**fields_of(json.loads(metadata[METADATA])))
+            self.source = metadata[SOURCE]
+        except Exception as error:  # ONNX Runtime's have no base class of its own
+            raise CheckpointError(
                 f"{path}: not a network that 'lesionseg export' wrote, or damaged: "
                 f"{one_line(error)[:200]}"
             ) from error
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Network`."""
-        (soft,) = self._session.run([SOFT], {PHOTO: photos})
-        result: NDArray[np.float32] = soft
-        return result
+        outputs: list[NDArray[np.float32]] = self._session.run([PROBABILITIES], {PHOTO: photos})
+        return outputs[0]
 
     def masks(self, photos: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """All that the file gives, as its other users see it.
+        """Compute all outputs of the file, as other programs see them.
 
         Args:
             photos: (N, H, W, 3) uint8, RGB, of any size.
@@ -135,39 +136,39 @@ class OnnxNetwork:
         Returns:
             (N, H, W) uint8, 0 or 255, and (N, size, size) float32, 0 to 1.
         """
-        mask, soft = self._session.run([MASK, SOFT], {PHOTO: photos})
-        return mask, soft
+        mask, probabilities = self._session.run([MASK, PROBABILITIES], {PHOTO: photos})
+        return mask, probabilities
 
 
 def open_network(
-    path: Path, device: str | None = None, threads: int = 0, *, few: bool = False
+    path: Path, device: str | None = None, threads: int = 0, *, fast_start: bool = False
 ) -> Network:
-    """The network of a checkpoint, or of a file that was exported.
+    """Open the network of a checkpoint, or an exported one.
 
-    A checkpoint runs in ONNX Runtime where an export of this very checkpoint lies beside it
-    (`best.onnx` beside `best.pt`), and where no other device than the processor is meant: it was
-    named, or none was and there is no CUDA.
+    A checkpoint runs in ONNX Runtime if an export of this very checkpoint lies beside it
+    (`best.onnx` beside `best.pt`) and the device is the CPU: by name, or by default without CUDA.
 
     Args:
         path: a checkpoint (.pt) or an exported network (.onnx).
-        device: cpu, cuda, cuda:1, mps; left out, CUDA when there is one, else the processor.
-        threads, few: as of `OnnxNetwork`; torch decides for itself.
+        device: cpu, cuda, cuda:1, mps; by default CUDA when there is one, else the CPU.
+        threads, fast_start: as of `OnnxNetwork`; torch decides for itself.
 
     Raises:
-        LesionsegError: the file cannot be used, or no such device.
+        CheckpointError: the file is missing, foreign or damaged.
+        LesionsegError: no such device, or one that an exported network does not run on.
     """
-    on_processor = device == "cpu" or (device is None and not has_cuda())
+    on_cpu = device == "cpu" or (device is None and not has_cuda())
     if path.suffix == EXPORTED:
         if device not in (None, "cpu"):
             raise LesionsegError(
                 f"{path}: an exported network runs on the processor, not on {device!r}; "
                 "name the checkpoint that it was made from"
             )
-        return OnnxNetwork(path, threads, few=few)
+        return OnnxNetwork(path, threads, fast_start=fast_start)
     exported = path.with_suffix(EXPORTED)
-    if on_processor and exported.is_file() and path.is_file():
-        with suppress(LesionsegError):  # one that is of no use here is in nobody's way
-            network = OnnxNetwork(exported, threads, few=few)
+    if on_cpu and exported.is_file() and path.is_file():
+        with suppress(CheckpointError):  # an export that cannot be used is ignored
+            network = OnnxNetwork(exported, threads, fast_start=fast_start)
             if network.source == checksum(path):
                 return network
     from lesionseg.network import checkpoint as checkpoints
@@ -177,13 +178,13 @@ def open_network(
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal.
+    """Compute the SHA-256 of a file, in hexadecimal.
 
     Raises:
-        LesionsegError: it cannot be read.
+        CheckpointError: it cannot be read.
     """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise LesionsegError(f"cannot read {path}: {error.strerror}") from error
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error

@@ -1,269 +1,207 @@
-"""Photos in, mask files out: which file becomes which is decided first, then it is done."""
+"""Run the jobs: photos in, mask files and outcomes out, shared among processes.
+
+Photos are read, segmented, cleaned up and written by a stream (see `segmenter`); here its results
+become outcomes, jobs whose files are there are skipped, and several processes each take a share.
+"""
 
 import io
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from lesionseg import files, images
-from lesionseg.data.filenames import (
-    MASK,
-    OVERLAY,
-    PROBABILITIES,
-    is_mask_name,
-    list_images,
-    may_hold_truth,
-)
+from lesionseg import distributed, files, images
 from lesionseg.errors import LesionsegError, as_result
 from lesionseg.images import Mask, Probabilities, Source
-from lesionseg.segmentation.outputs import Findings
+from lesionseg.segmentation.outcome import Outcome, Status, Tally
+from lesionseg.segmentation.outputs import (
+    MaskOutputs,
+    OutputOptions,
+    OutputWriter,
+    writing_outputs,
+)
+from lesionseg.segmentation.plan import STDIO, Job
 from lesionseg.segmentation.segmenter import Segmenter, stream
 
-STANDARD = Path("-")  # standard input or standard output
+_FEW = 2  # photos, up to which a network that starts sooner saves more than a faster one
+
+Analyser = Callable[[Mask, float], MaskOutputs]  # takes a mask and its quality
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """Where results go: each a file for one photo, a folder for several, None for nowhere."""
-
-    mask: Path
-    overlay: Path | None = None
-    probabilities: Path | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """One photo and the files that it gives."""
-
-    photo: Path
-    outputs: Outputs
-
-    @property
-    def done(self) -> bool:
-        """Whether every file is there already."""
-        return self.outputs.mask != STANDARD and all(path.exists() for path in _files(self.outputs))
-
-
-Examiner = Callable[[Mask, float | None], Findings]  # given the quality where it is known
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a photo.
+class JobOptions:
+    """How jobs are run.
 
     Attributes:
-        height, width: of the photo and its mask, in pixels.
-        lesion_share: of the pixels, 0 to 1.
-        quality: 0 to 1, how sure the network is of the mask.
-        seconds: from opening the photo to its mask written, waiting for its batch included.
-        findings: what the examiner said of the mask.
+        batch_size, workers: as of `segmenter.stream`.
+        one_bit: write masks of one bit a pixel, not eight (0 or 255).
+        skip_existing: leave out jobs whose files are all there; their masks are read where labels
+            or a table of measurements need them.
+        doubtful_below: the quality, 0 to 1, below which a mask is doubtful.
     """
 
-    height: int
-    width: int
-    lesion_share: float
-    quality: float
-    seconds: float
-    findings: Findings
+    batch_size: int
+    workers: int
+    one_bit: bool = False
+    skip_existing: bool = False
+    doubtful_below: float | None = None
 
 
-def plan(names: Sequence[Path], outputs: Outputs, *, skip_existing: bool = False) -> list[Job]:
-    """The jobs, in the order of the names; a folder stands for the photos right in it.
+class OpenSegmenter(Protocol):
+    """Open the network for `concurrency` photos at a time; `fast_start` is that of `load`."""
 
-    Files that are called like results are not taken for photos.
+    def __call__(self, concurrency: int, *, fast_start: bool) -> Segmenter: ...
 
-    One photo, not given by a folder, goes to the file that `outputs` names, unless that is a
-    folder, or has no suffix and is not there yet; everything else goes to folders, under
-    `<name>_segmentation.png`, `<name>_overlay.png` and `<name>_probabilities.png`.
 
-    What may be a truth mask is replaced by no result of a folder, unless it will be skipped.
+def run_shared(
+    jobs: Sequence[Job],
+    open_segmenter: OpenSegmenter,
+    options: JobOptions,
+    output_options: OutputOptions,
+    on_outcome: Callable[[Outcome, int, int], None],
+) -> Tally:
+    """Run the jobs, shared among all processes, and count which way they ended.
+
+    Of n processes each takes every n-th job; every process must call this, with the same jobs.
+    Labels and measurements are in the order of the jobs, whichever process made them.
+
+    Args:
+        jobs: as from `plan.plan_jobs`.
+        open_segmenter: called once, by a process that has something to do.
+        options: how the jobs are run.
+        output_options: what is written beside the pictures.
+        on_outcome: called in the order of this process's jobs, with the outcome, how many of its
+            jobs have ended and how many it has.
+
+    Returns:
+        The counts of all processes.
 
     Raises:
-        LesionsegError: a folder without photos, an output that is an input, one output of two
-            inputs, an output that is no PNG, or standard output for more than one mask.
+        LesionsegError: memory is out, labels or measurements cannot be written, or another
+            process was lost.
     """
+    photos = [job.photo for job in jobs]
+    with (
+        distributed.joined(distributed.TO_THE_SLOWEST),
+        writing_outputs(output_options, photos, keep=options.skip_existing) as writer,
+    ):
+        distributed.barrier()  # no process may look for files after another has begun to write
+        rank, processes = distributed.rank(), distributed.world_size()
+        share = jobs[rank::processes]
+        tally = Tally()
+        pending: list[tuple[int, MaskOutputs]] = []  # for rank 0 to write, with the job's index
+        outcomes = _run_or_skip(share, open_segmenter, options, writer)
+        for index, outcome in enumerate(outcomes):
+            tally += Tally.of(outcome)
+            if processes == 1:
+                writer.add(outcome.job.photo, outcome.job.paths.mask, outcome.outputs)
+            elif writer.writes_files:
+                pending.append((rank + index * processes, outcome.outputs))
+            on_outcome(outcome, index + 1, len(share))
+        shares = distributed.all_gather((tally, pending))
+        if rank == 0:
+            gathered = (outputs for _, pending in shares for outputs in pending)
+            for index, outputs in sorted(gathered, key=itemgetter(0)):
+                writer.add(jobs[index].photo, jobs[index].paths.mask, outputs)
+    return sum((tally for tally, _ in shares), start=Tally())
+
+
+def _run_or_skip(
+    jobs: Sequence[Job], open_segmenter: OpenSegmenter, options: JobOptions, writer: OutputWriter
+) -> Iterator[Outcome]:
+    """Run the jobs of one process, or skip them, in their order."""
+    existing = {job for job in jobs if options.skip_existing and job.done}
+    todo = [job for job in jobs if job not in existing]
+    outcomes: Iterator[Outcome] = iter(())
+    if todo:
+        concurrency = min(options.workers, len(todo))
+        segmenter = open_segmenter(concurrency, fast_start=len(todo) <= _FEW)
+        outcomes = run(segmenter, todo, options, writer.analyse)
+    for job in jobs:
+        yield _skip(job, writer) if job in existing else next(outcomes)
+
+
+def _skip(job: Job, writer: OutputWriter) -> Outcome:
+    """Leave a job's files as they are; read its mask only where labels or a table need it."""
+    if not writer.writes_files:
+        return Outcome(job, Status.SKIPPED)
     try:
-        return _plan(names, outputs, skip_existing)
-    except OSError as error:  # a name too long, a folder that may not be looked into
-        raise LesionsegError(f"{error.filename}: {error.strerror}") from error
-
-
-def _plan(names: Sequence[Path], outputs: Outputs, skip_existing: bool) -> list[Job]:
-    if STANDARD in (outputs.overlay, outputs.probabilities):
-        raise LesionsegError("standard output takes the mask; name a file for anything else")
-    photos: list[Path] = []
-    for name in names:
-        photos += _photos_in(name) if name.is_dir() else [name]
-    alone = len(names) == 1 and not names[0].is_dir()
-    if alone and not _is_folder(outputs.mask):
-        jobs = [Job(photos[0], _named(outputs, photos[0]))]
-    else:
-        if STANDARD in photos:
-            raise LesionsegError("standard input is one photo; give it alone, with a file for -o")
-        if outputs.mask == STANDARD:
-            raise LesionsegError("standard output takes one mask; name a folder by -o")
-        for path in (outputs.mask, outputs.overlay, outputs.probabilities):
-            if path and not path.is_dir() and (path.suffix.lower() == ".png" or path.exists()):
-                raise LesionsegError(f"{path}: several photos, or a folder of them, need a folder")
-        jobs = [Job(photo, _in_folders(outputs, photo)) for photo in photos]
-    _refuse_collisions(jobs)
-    if not alone and not skip_existing:
-        _refuse_truth(jobs)
-    return jobs
-
-
-def _photos_in(folder: Path) -> list[Path]:
-    photos = [path for path in list_images(folder) if not is_mask_name(path)]
-    if not photos:
-        raise LesionsegError(f"{folder}: no photos in this folder (JPEG, PNG, BMP, TIFF or WebP)")
-    return photos
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() or (path != STANDARD and not path.suffix and not path.exists())
-
-
-def _named(outputs: Outputs, photo: Path) -> Outputs:
-    """The outputs of a single photo: files as they are named, folders filled."""
-    folders = _in_folders(outputs, photo)
-
-    def choose(given: Path | None, inside: Path | None) -> Path | None:
-        return inside if given is not None and _is_folder(given) else given
-
-    named = Outputs(
-        outputs.mask,
-        choose(outputs.overlay, folders.overlay),
-        choose(outputs.probabilities, folders.probabilities),
-    )
-    for path in _files(named):
-        if path.suffix.lower() != ".png" and not _is_special(path):
-            raise LesionsegError(f"{path}: results are PNG files; name it {path.stem}.png")
-    return named
-
-
-def _is_special(path: Path) -> bool:
-    """Whether a path is no regular file, such as `/dev/null` or a named pipe."""
-    return path.exists() and not path.is_file()
-
-
-def _in_folders(outputs: Outputs, photo: Path) -> Outputs:
-    def inside(folder: Path | None, what: str) -> Path | None:
-        return folder and folder / f"{photo.stem}{what}.png"
-
-    return Outputs(
-        outputs.mask / f"{photo.stem}{MASK}.png",
-        inside(outputs.overlay, OVERLAY),
-        inside(outputs.probabilities, PROBABILITIES),
-    )
-
-
-def _files(outputs: Outputs) -> list[Path]:
-    """The files of a job, standard output left out."""
-    paths = (outputs.mask, outputs.overlay, outputs.probabilities)
-    return [path for path in paths if path is not None and path != STANDARD]
-
-
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    # A shell's `< photo.png` is an input, too, where the system tells what it is.
-    inputs = {_key(Path("/dev/stdin") if job.photo == STANDARD else job.photo) for job in jobs}
-    taken: dict[str, Path] = {}
-    for job in jobs:
-        for path in _files(job.outputs):
-            final = _key(path)
-            if final in inputs:
-                raise LesionsegError(f"{path} is an input; nothing was written; choose another -o")
-            if taken.get(final) == job.photo and not _is_special(path):
-                raise LesionsegError(f"{path} would be written twice; nothing was written")
-            if final in taken and not _is_special(path):
-                raise LesionsegError(
-                    f"{taken[final]} and {job.photo} would both give {path}; nothing was written; "
-                    "rename one, or run them apart into two folders"
-                )
-            taken[final] = job.photo
-
-
-def _key(path: Path) -> str:
-    """One text for each file, whatever the way to it, on most disks whatever its case."""
-    real = os.path.realpath(path)
-    return real.casefold() if sys.platform in ("win32", "darwin") else real
-
-
-def _refuse_truth(jobs: Sequence[Job]) -> None:
-    """Refuses to replace what may be the truth: masks beside the photos, or in their data set."""
-    for job in jobs:
-        folder = Path(os.path.realpath(job.outputs.mask)).parent
-        if may_hold_truth(folder, job.photo) and job.outputs.mask.is_file():
-            raise LesionsegError(
-                f"{job.outputs.mask} is there already and may be the truth; nothing was written; "
-                "choose another -o, or leave out what is there by --skip-existing"
-            )
+        mask, _ = images.read_mask(job.paths.mask, truth=False)
+        return Outcome(job, Status.SKIPPED, outputs=writer.analyse(mask))
+    except LesionsegError as error:
+        return Outcome(job, Status.FAILED, error=as_result(error))
 
 
 def run(
     segmenter: Segmenter,
     jobs: Sequence[Job],
-    *,
-    batch_size: int,
-    workers: int,
-    one_bit: bool = False,
-    examine: Examiner = lambda mask, quality: Findings(),
-) -> Iterator[tuple[Job, Result | LesionsegError]]:
-    """Segments the photos and writes the files of each; results come in the order of the jobs.
+    options: JobOptions,
+    analyse: Analyser = lambda mask, quality: MaskOutputs(),
+) -> Iterator[Outcome]:
+    """Segment the photos and write the files of each; outcomes come in the order of the jobs.
 
-    Masks have eight bits a pixel, 0 or 255, or one bit. `examine` is called with each mask and its
-    quality, in a thread.
+    Every file appears whole or not at all. A job that fails does not stop the rest. Memory does
+    not grow with the number of jobs.
 
-    Every file appears whole or not at all. A job that fails comes with its error in place of a
-    result and does not stop the rest. Memory does not grow with the number of jobs.
+    Args:
+        segmenter: the network.
+        jobs: photos and their files; they are run even where these are there.
+        options: how the jobs are run.
+        analyse: called with each mask, (H, W) bool, and its quality; in a thread.
 
     Raises:
         LesionsegError: memory is out.
     """
-    if any(job.photo == STANDARD for job in jobs):
+    if any(job.photo == STDIO for job in jobs):
         _standard_input()  # by this thread, which hears Ctrl-C while it waits
-    began: dict[Job, float] = {}
+    level = options.doubtful_below
+    start_times: dict[Job, float] = {}
 
-    def opened(job: Job) -> Source:
-        return io.BytesIO(_standard_input()) if job.photo == STANDARD else job.photo
+    def photo_source(job: Job) -> Source:
+        return io.BytesIO(_standard_input()) if job.photo == STDIO else job.photo
 
-    def source(job: Job) -> Source:
-        began[job] = time.perf_counter()
-        return opened(job)
+    def start(job: Job) -> Source:
+        start_times[job] = time.perf_counter()
+        return photo_source(job)
 
-    def finish(job: Job, soft: Probabilities, size: tuple[int, int]) -> Result:
-        drawn = segmenter.at_size(soft, *size)
-        findings = examine(drawn.mask, drawn.quality)
-        if job.outputs.overlay is not None:
-            photo = images.read_photo(opened(job))
-            _write(job.outputs.overlay, images.overlay_png(photo, drawn.mask))
-        if job.outputs.probabilities is not None:
-            _write(job.outputs.probabilities, images.probability_png(drawn.probabilities))
-        mask = images.mask_png(drawn.mask, one_bit=one_bit)
-        _write(job.outputs.mask, mask)  # last: it marks the job as done
-        seconds = time.perf_counter() - began[job]
-        return Result(
-            *size, np.count_nonzero(drawn.mask) / drawn.mask.size, drawn.quality, seconds, findings
+    def finish(job: Job, probabilities: Probabilities, size: tuple[int, int]) -> Outcome:
+        segmentation = segmenter.at_size(probabilities, *size)
+        mask, quality = segmentation.mask, segmentation.quality
+        outputs = analyse(mask, quality)
+        if job.paths.overlay is not None:
+            photo = images.read_photo(photo_source(job))
+            _write(job.paths.overlay, images.overlay_png(photo, mask))
+        if job.paths.probabilities is not None:
+            png = images.probability_png(segmentation.probabilities)
+            _write(job.paths.probabilities, png)
+        mask_png = images.mask_png(mask, one_bit=options.one_bit)
+        _write(job.paths.mask, mask_png)  # last: it marks the job as done
+        return Outcome(
+            job,
+            Status.DONE,
+            *size,
+            lesion_share=np.count_nonzero(mask) / mask.size,
+            quality=quality,
+            seconds=time.perf_counter() - start_times[job],
+            doubtful=None if level is None else quality < level,
+            outputs=outputs,
         )
 
-    results = stream(segmenter, jobs, source, finish, batch_size=batch_size, workers=workers)
+    results = stream(
+        segmenter, jobs, start, finish, batch_size=options.batch_size, workers=options.workers
+    )
     for job, result in results:
-        del began[job]
-        yield job, result
-
-
-def reexamined(job: Job, examine: Examiner) -> Findings | LesionsegError:
-    """What `examine` says of the mask that an earlier run left, or why it cannot be read."""
-    try:
-        mask, _ = images.read_mask(job.outputs.mask, truth=False)
-        return examine(mask, None)
-    except LesionsegError as error:
-        return as_result(error)
+        del start_times[job]
+        if isinstance(result, LesionsegError):
+            yield Outcome(job, Status.FAILED, error=result)
+        else:
+            yield result
 
 
 @cache
@@ -273,11 +211,11 @@ def _standard_input() -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        if path == STANDARD:
+        if path == STDIO:
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
         else:
             files.write(path, content)
     except OSError as error:  # such as a closed pipe
-        where = "to standard output" if path == STANDARD else path
-        raise LesionsegError(f"cannot write {where}: {error.strerror or error}") from error
+        target = "to standard output" if path == STDIO else path
+        raise LesionsegError(f"cannot write {target}: {error.strerror or error}") from error

@@ -1,8 +1,8 @@
-"""A mask -> what can be measured on it: size, place, shape, each by a stated definition.
+"""Measure a mask: size, position, shape, each by a stated definition.
 
 A pixel is a unit square, its centre at its indices: x to the right, y down, the upper left pixel
 at (0, 0). A mask of several regions is measured as a whole, with its holes. Where the frame cuts
-the lesion, the cut counts as its border: such figures are those of what is seen.
+the lesion, the cut counts as its border: such figures describe the visible part.
 """
 
 import math
@@ -20,7 +20,7 @@ _FOLDED = 1024  # the longer side, in pixels, at which a lesion is folded at mos
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured on a mask of H x W pixels; None where it means nothing.
+    """What was measured on a mask of H x W pixels; None where it has no meaning.
 
     Attributes:
         area_px: pixels of the lesion.
@@ -32,7 +32,7 @@ class Measurements:
         longest_diameter_mm: the same in millimetres.
         box_x_px, box_y_px: upper left pixel of the bounding box; None where there is no lesion.
         box_width_px, box_height_px: its size; 0 where there is no lesion.
-        centroid_x_px, centroid_y_px: mean place of the lesion's pixels; None where there is none.
+        centroid_x_px, centroid_y_px: mean position of its pixels; None where there is no lesion.
         asymmetry_long_axis: share of the area, 0 to 1, that lies on nothing when the lesion is
             folded about its longer principal axis; see `asymmetry`. None where there is no lesion.
         asymmetry_short_axis: the same, folded about the shorter one.
@@ -71,15 +71,15 @@ class Measurements:
 def measure(
     mask: Mask, quality: float | None = None, mm_per_pixel: float | None = None
 ) -> Measurements:
-    """What can be measured on a mask.
+    """Measure a mask.
 
     Args:
         mask: (H, W) bool.
-        quality: 0 to 1, handed through.
+        quality: 0 to 1, passed through.
         mm_per_pixel: the side of a pixel in millimetres, where it is known.
 
     Raises:
-        LesionsegError: a scale that is no positive number.
+        LesionsegError: a scale that is not a positive number.
     """
     if mm_per_pixel is not None and not 0 < mm_per_pixel < math.inf:
         raise LesionsegError(f"millimetres per pixel: expected more than 0, got {mm_per_pixel:g}")
@@ -121,7 +121,7 @@ def measure(
 
 
 def perimeter(mask: Mask) -> float:
-    """Length of the border of a mask (H, W) bool, in pixels; the frame counts as border.
+    """Measure the border of a mask (H, W) bool, in pixels; the frame counts as border.
 
     Crofton's formula: a border is as long as lines of all directions cross it often. A line is
     here a pair of pixels of which one is lesion, in the 16 directions that pairs up to three
@@ -144,8 +144,10 @@ def perimeter(mask: Mask) -> float:
 
 
 def _directions(reach: int) -> list[tuple[int, int, float]]:
-    """Steps (right, down) of different directions, up to `reach` each way, by their angle; and the
-    angle that each stands for: half of the way to the next ones, pi together."""
+    """List the steps (right, down) of different directions, up to `reach` each way, by their angle.
+
+    With each stands the angle that it represents: half of the way to the next ones, pi in total.
+    """
     steps = [(1, 0)] + [
         (right, down)
         for down in range(1, reach + 1)
@@ -165,11 +167,11 @@ _DIRECTIONS = _directions(_REACH)
 
 
 def longest_diameter(mask: Mask) -> float:
-    """Greatest distance between two points of a mask (H, W) bool, in pixels; 0 for an empty one.
+    """Measure the greatest distance between two points of a mask (H, W) bool; 0 if it is empty.
 
-    The maximum Feret diameter (Feret 1930; Walton 1948, Nature 162:329), where a pixel reaches half
-    a pixel from its centre along its row and its column: n pixels in a row are n long. Drawn discs
-    come out up to one pixel too long. Of several regions it is the farthest two points of all.
+    In pixels; the maximum Feret diameter (Feret 1930; Walton 1948, Nature 162:329), where a pixel
+    reaches half a pixel from its centre along its row and its column: n pixels in a row are n long.
+    Drawn discs come out up to one pixel too long. Of several regions the farthest two points count.
     """
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
@@ -185,15 +187,17 @@ def longest_diameter(mask: Mask) -> float:
 
 
 def principal_axis(mask: Mask) -> tuple[tuple[float, float], float]:
-    """The centroid (x, y) of a mask (H, W) bool that is not empty, and the angle in radians, from
-    x towards y, of the longer principal axis of its second moments of area."""
+    """Find the centroid (x, y) and the longer principal axis of a mask (H, W) bool, not empty.
+
+    The axis is that of the second moments of area, as its angle in radians from x towards y.
+    """
     moments = cv2.moments(mask.view(np.uint8))
     centre = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
     return centre, math.atan2(2 * moments["mu11"], moments["mu20"] - moments["mu02"]) / 2
 
 
 def asymmetry(mask: Mask, centre: tuple[float, float], angle: float) -> tuple[float, float]:
-    """Asymmetry about an axis and about the one across it, 0 (mirror image) to 1 (no overlap).
+    """Measure asymmetry about an axis and the one across it: 0 (mirror image) to 1 (no overlap).
 
     The lesion is folded about an axis through its centroid: asymmetry is the share of its area
     that lies on nothing then (Stoecker, Li & Moss 1992, Comput Med Imaging Graph 16:191-197),

@@ -1,4 +1,4 @@
-"""What is told of masks beside the masks themselves: their outlines as labels, measurements."""
+"""Write what is derived from masks: their outlines as labels, and measurements."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What was found on a mask; None where nobody asked for it."""
+class MaskOutputs:
+    """What was derived from a mask; None where it was not asked for."""
 
     measurements: Measurements | None = None
     outlines: "formats.Drawn | None" = None
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is asked for.
+class OutputOptions:
+    """What to derive from masks, and where to write it.
 
     Attributes:
         labels: a file or folder; `tolerance` and `run_lengths` are those of `formats.writing`.
         table: a CSV file of measurements.
-        measured: measure even where there is no table.
+        measure: measure even without a table.
         mm_per_pixel: the scale of all photos, where it is known.
     """
 
@@ -40,56 +40,75 @@ class Wanted:
     tolerance: float = TOLERANCE
     run_lengths: bool = False
     table: Path | None = None
-    measured: bool = False
+    measure: bool = False
     mm_per_pixel: float | None = None
 
 
-class Recorder:
-    """What `recording` gives."""
+class OutputWriter:
+    """Derive outputs from masks and write them; made by `writing_outputs`."""
 
     def __init__(
-        self, wanted: Wanted, writer: "formats.Writer | None", table: AtomicTextFile | None
+        self,
+        options: OutputOptions,
+        labels: "formats.Writer | None",
+        table: AtomicTextFile | None,
     ) -> None:
-        self._wanted, self._writer = wanted, writer
+        self._options, self._labels = options, labels
         self._table = csv.writer(table, lineterminator="\n") if table else None
-        self._begun = False
+        self._has_header = False
 
-    def examine(self, mask: Mask, quality: float | None = None) -> Findings:
-        """What is to be found on a mask (H, W) bool; threads may call it at once.
+    @property
+    def writes_files(self) -> bool:
+        """Tell whether labels or a table are written, so that every mask is needed."""
+        return self._labels is not None or self._table is not None
+
+    def analyse(self, mask: Mask, quality: float | None = None) -> MaskOutputs:
+        """Derive the outputs that were asked for from a mask; safe to call from several threads.
+
+        Args:
+            mask: (H, W) bool.
+            quality: 0 to 1, where it is known; stands among the measurements.
 
         Raises:
-            LesionsegError: a scale that is no positive number.
+            LesionsegError: a scale that is not a positive number.
         """
-        measured = self._table or self._wanted.measured
-        return Findings(
-            measure(mask, quality, self._wanted.mm_per_pixel) if measured else None,
-            self._writer.draw(mask) if self._writer else None,
+        wants_measurements = self._table or self._options.measure
+        return MaskOutputs(
+            measure(mask, quality, self._options.mm_per_pixel) if wants_measurements else None,
+            self._labels.draw(mask) if self._labels else None,
         )
 
-    def add(self, photo: Path, mask: Path, findings: Findings) -> None:
-        """Writes down what was found on the mask of a photo.
+    def add(self, photo: Path, mask: Path, outputs: MaskOutputs) -> None:
+        """Write the outputs of the mask of a photo to the files.
 
         Raises:
             LesionsegError: the operating system refuses.
         """
-        if self._writer and findings.outlines:
-            self._writer.add(photo, findings.outlines)
-        if self._table and findings.measurements:
-            if not self._begun:  # a table without a row replaces none
-                self._table.writerow(
-                    ("file", "mask", *(each.name for each in fields(Measurements)))
-                )
-                self._begun = True
-            self._table.writerow((photo, mask, *astuple(findings.measurements)))
+        if self._labels and outputs.outlines:
+            self._labels.add(photo, outputs.outlines)
+        if self._table and outputs.measurements:
+            if not self._has_header:  # a table without a row replaces none
+                names = [column.name for column in fields(Measurements)]
+                self._table.writerow(("file", "mask", *names))
+                self._has_header = True
+            self._table.writerow((photo, mask, *astuple(outputs.measurements)))
 
 
 @contextmanager
-def recording(wanted: Wanted, photos: Sequence[Path], *, keep: bool = False) -> Iterator[Recorder]:
-    """Writes what is wanted of these photos; files appear whole when it ends without an error.
+def writing_outputs(
+    options: OutputOptions, photos: Sequence[Path], *, keep: bool = False
+) -> Iterator[OutputWriter]:
+    """Open the files for the outputs of these photos; they appear whole, if no error is raised.
 
-    `keep`, and what is raised, are those of `formats.writing`; a table that is no .csv is refused.
+    Args:
+        options: what is written, and where.
+        photos: whose outputs will be added.
+        keep: as of `formats.writing`.
+
+    Raises:
+        LesionsegError: as `formats.writing`, or the table is not a .csv.
     """
-    table = wanted.table
+    table = options.table
     if (
         table is not None
         and table.suffix.lower() != ".csv"
@@ -97,19 +116,19 @@ def recording(wanted: Wanted, photos: Sequence[Path], *, keep: bool = False) -> 
     ):
         raise LesionsegError(f"{table}: measurements are a CSV file; name it {table.stem}.csv")
     with ExitStack() as stack:
-        writer = file = None
-        if wanted.labels is not None:
+        label_writer = table_file = None
+        if options.labels is not None:
             from lesionseg.labels import formats
 
-            writer = stack.enter_context(
+            label_writer = stack.enter_context(
                 formats.writing(
-                    wanted.labels,
+                    options.labels,
                     photos,
                     keep=keep,
-                    tolerance=wanted.tolerance,
-                    run_lengths=wanted.run_lengths,
+                    tolerance=options.tolerance,
+                    run_lengths=options.run_lengths,
                 )
             )
         if table is not None:
-            file = stack.enter_context(AtomicTextFile(table))
-        yield Recorder(wanted, writer, file)
+            table_file = stack.enter_context(AtomicTextFile(table))
+        yield OutputWriter(options, label_writer, table_file)

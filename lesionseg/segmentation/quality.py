@@ -1,4 +1,4 @@
-"""How good a mask is likely to be, told from the probabilities alone: there is no truth here."""
+"""Estimate how good a mask is from the network's probabilities alone, without a ground truth."""
 
 import numpy as np
 
@@ -9,26 +9,26 @@ MARGIN = 0.2  # of the photo's mean distance to the threshold; at which quality 
 _SMALLEST = 1e-7  # a probability nearer to 0 or 1 has lost its digits in float32
 
 
-def agreement(soft: Probabilities, threshold: float) -> float:
-    """The Dice of a generous outline with a strict one, drawn where the network is a little unsure.
+def agreement(probabilities: Probabilities, threshold: float) -> float:
+    """Compute the Dice of a generous and a strict outline, both where the network is less sure.
 
     Logits are measured from the threshold. The outlines lie a fifth of their mean distance below
     and above it, so that it does not matter how steep a network's logits are. A lesion that the
     network is sure of, with a clear border, has an agreement near 1; one whose border it cannot
     place, or beside which it half sees another, a low one. A second region with a clear border,
-    which the mask leaves out, does not lower it. It is no Dice with a truth, but goes up and down
-    with it: MODEL_CARD.md says how closely, and how the fifth was chosen.
+    which the mask leaves out, does not lower it. It is not the Dice with a ground truth, but
+    correlates with it: MODEL_CARD.md says how closely, and how the fifth was chosen.
 
     Args:
-        soft: (H, W) float32, 0 to 1.
+        probabilities: (H, W) float32, 0 to 1.
         threshold: 0 to 1.
 
     Returns:
         0 to 1; 0 where nothing is above the threshold.
     """
-    if not (soft > threshold).any():
+    if not (probabilities > threshold).any():
         return 0.0
-    logits = _logit(soft) - _logit(np.array(threshold, np.float32))
+    logits = _logit(probabilities) - _logit(np.array(threshold, np.float32))
     margin = MARGIN * np.abs(logits).mean()
     return confusion(logits > margin, logits > -margin).dice
 

@@ -1,7 +1,7 @@
-"""Photos -> probabilities -> masks, one at a time or as a stream.
+"""Segment photos: photos to probabilities to masks, one at a time or as a stream.
 
 The network sees every photo squeezed to its own square size; its probabilities are enlarged to
-the photo's size first and thresholded after; of that, the largest region is the mask.
+the photo's size and then thresholded; the largest region of the result is the mask.
 """
 
 import itertools
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg import images, store
-from lesionseg.errors import LesionsegError, as_result
+from lesionseg.errors import LesionsegError, PhotoError, as_result
 from lesionseg.images import Mask, Photo, Probabilities, Source
 from lesionseg.network.device import out_of_memory_says
 from lesionseg.network.runtime import Network, open_network
@@ -29,30 +29,35 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What was drawn on one photo of H x W pixels.
+    """The segmentation of one photo of H x W pixels.
 
     Attributes:
         mask: (H, W) bool: where the probability is above the threshold, its largest region alone
             and without holes unless all regions were asked for.
         quality: 0 to 1, how sure the network is of this mask; see `quality.agreement`.
-        soft: (size, size) float32, 0 to 1: the probabilities at the network's size.
+        low_res_probabilities: (size, size) float32, 0 to 1, at the network's size.
     """
 
     mask: Mask
     quality: float
-    soft: Probabilities
+    low_res_probabilities: Probabilities
+
+    @property
+    def soft(self) -> Probabilities:
+        """Return `low_res_probabilities`, by their name in version 0.1.0."""
+        return self.low_res_probabilities
 
     @cached_property
     def probabilities(self) -> Probabilities:
-        """(H, W) float32, 0 to 1: all that the network saw, at the photo's size."""
-        return images.enlarge(self.soft, *self.mask.shape)
+        """Enlarge the probabilities to the photo's size: (H, W) float32, 0 to 1, all regions."""
+        return images.enlarge(self.low_res_probabilities, *self.mask.shape)
 
 
 class Segmenter:
-    """A trained network ready for photos.
+    """Segment photos with a trained network.
 
     Args:
-        network: by torch or by ONNX Runtime; see `runtime`.
+        network: in torch or in ONNX Runtime; see `runtime`.
         threshold: the probability above which a pixel is lesion, 0 to 1.
         path: the file that it was loaded from, if any.
         all_regions: keep every region and its holes, not only the largest one.
@@ -77,28 +82,28 @@ class Segmenter:
         self.size = self.checkpoint.model.image_size
 
     def __call__(self, photo: str | Path | Photo) -> Segmentation:
-        """The lesion on one photo.
+        """Segment one photo.
 
         Args:
             photo: a file, or an (H, W, 3) uint8 array, RGB, 0 to 255, upright.
 
         Raises:
-            LesionsegError: the file is no photo, or the array has another shape or dtype.
+            PhotoError: the file cannot be read as a photo, or the array has another shape or dtype.
         """
         if isinstance(photo, str | Path):
             shrunk, size = images.read_photo_shrunk(Path(photo), self.size)
         else:
-            fits = photo.ndim == 3 and photo.shape[2] == 3 and photo.size > 0
-            if not fits or photo.dtype != np.uint8:
-                raise LesionsegError(
+            has_shape = photo.ndim == 3 and photo.shape[2] == 3 and photo.size > 0
+            if not has_shape or photo.dtype != np.uint8:
+                raise PhotoError(
                     f"expected a photo of (H, W, 3) uint8, got {photo.shape} {photo.dtype}"
                 )
             shrunk, size = images.shrink(photo, self.size), (photo.shape[0], photo.shape[1])
-        (soft,) = self.predict([shrunk])
-        return self.at_size(soft, *size)
+        (probabilities,) = self.predict([shrunk])
+        return self.at_size(probabilities, *size)
 
     def predict(self, photos: Sequence[Photo]) -> NDArray[np.float32]:
-        """Probabilities at the network's size.
+        """Compute probabilities at the network's size.
 
         Args:
             photos: B arrays of (size, size, 3) uint8, as `images.shrink` returns.
@@ -108,11 +113,16 @@ class Segmenter:
         """
         return self.network(np.stack(photos))
 
-    def at_size(self, soft: Probabilities, height: int, width: int) -> Segmentation:
-        """What probabilities (size, size) float32 say of a photo of (height, width) pixels."""
-        mask = images.enlarged_above(soft, height, width, self.threshold)
+    def at_size(self, probabilities: Probabilities, height: int, width: int) -> Segmentation:
+        """Turn the probabilities of a photo into its segmentation.
+
+        Args:
+            probabilities: (size, size) float32, 0 to 1, as from `predict`.
+            height, width: of the photo, in pixels.
+        """
+        mask = images.enlarged_above(probabilities, height, width, self.threshold)
         mask = mask if self.all_regions else keep_largest_region(mask)
-        return Segmentation(mask, agreement(soft, self.threshold), soft)
+        return Segmentation(mask, agreement(probabilities, self.threshold), probabilities)
 
 
 def load(
@@ -122,26 +132,27 @@ def load(
     *,
     all_regions: bool = False,
     threads: int = 0,
-    few: bool = False,
+    fast_start: bool = False,
 ) -> Segmenter:
-    """A segmenter with the weights of a checkpoint.
+    """Load a segmenter with the weights of a checkpoint.
 
     Args:
-        checkpoint: a file, a run's folder or name, or "bundled"; left out, `LESIONSEG_CHECKPOINT`,
+        checkpoint: a file, a run's folder or name, or "bundled"; by default `LESIONSEG_CHECKPOINT`,
             else the best checkpoint of the latest run in the cache folder, else the bundled one.
-        device, threads, few: as of `runtime.open_network`.
+        device, threads, fast_start: as of `runtime.open_network`.
         threshold, all_regions: as of `Segmenter`.
 
     Raises:
-        LesionsegError: no such checkpoint, or it is foreign, damaged or of a later format.
+        CheckpointError: no such checkpoint, or it is foreign, damaged or of a later format.
+        LesionsegError: no such device, or a threshold out of range.
     """
     path = store.find_checkpoint(None if checkpoint is None else str(checkpoint))
-    network = open_network(path, device, threads, few=few)
+    network = open_network(path, device, threads, fast_start=fast_start)
     return Segmenter(network, threshold, path, all_regions=all_regions)
 
 
 @dataclass(frozen=True)
-class _Read(Generic[T]):
+class _Loaded(Generic[T]):
     """An item whose photo was read, (size, size, 3) uint8, or could not be."""
 
     item: T
@@ -159,44 +170,56 @@ def stream(
     batch_size: int,
     workers: int,
 ) -> Iterator[tuple[T, R | LesionsegError]]:
-    """Each item with what `finish(item, soft map, (height, width))` returned, in order.
+    """Segment a stream of photos; yield each item with its result, in order.
 
     Reading, arithmetic and finishing overlap; only a few photos, or batches of them, are in memory
-    at a time. Of an item that cannot be read or finished the error comes in place of a result.
+    at a time. If an item cannot be read or finished, its error is yielded in place of a result.
+
+    Args:
+        segmenter: the network.
+        items: what stands for the photos.
+        source: gives the photo of an item, as a path or an open file.
+        finish: makes the result of an item from its probabilities, (size, size) float32, 0 to 1,
+            and the (height, width) of its photo; called in threads.
+        batch_size: photos that a network which is `batched` gets at a time.
+        workers: threads that read, finish and, unless the network is `batched`, predict.
 
     Raises:
         LesionsegError: memory is out.
     """
 
-    def read(item: T) -> _Read[T]:
+    def read(item: T) -> _Loaded[T]:
         try:
             photo, size = images.read_photo_shrunk(source(item), segmenter.size)
-            return _Read(item, photo, size)
+            return _Loaded(item, photo, size)
         except LesionsegError as error:
-            return _Read(item, error=as_result(error))
+            return _Loaded(item, error=as_result(error))
 
-    def conclude(one: _Read[T], soft: Probabilities | None) -> tuple[T, R | LesionsegError]:
-        if soft is None:
-            return one.item, one.error
+    def complete(
+        loaded: _Loaded[T], probabilities: Probabilities | None
+    ) -> tuple[T, R | LesionsegError]:
+        if probabilities is None:
+            return loaded.item, loaded.error
         try:
-            return one.item, finish(one.item, soft, one.size)
+            return loaded.item, finish(loaded.item, probabilities, loaded.size)
         except LesionsegError as error:
-            return one.item, as_result(error)
+            return loaded.item, as_result(error)
 
-    def alone(item: T) -> tuple[T, R | LesionsegError]:
-        one = read(item)
-        return conclude(one, None if one.photo is None else segmenter.predict([one.photo])[0])
+    def process(item: T) -> tuple[T, R | LesionsegError]:
+        loaded = read(item)
+        photo = loaded.photo
+        return complete(loaded, None if photo is None else segmenter.predict([photo])[0])
 
-    def predicted() -> Iterator[tuple[_Read[T], Probabilities | None]]:
-        loaded = map_ahead(read, items, workers)
-        while batch := list(itertools.islice(loaded, batch_size)):
-            photos = [one.photo for one in batch if one.photo is not None]
-            soft = iter(segmenter.predict(photos) if photos else ())
-            for one in batch:
-                yield one, None if one.photo is None else next(soft)
+    def predict_batches() -> Iterator[tuple[_Loaded[T], Probabilities | None]]:
+        pending = map_ahead(read, items, workers)
+        while batch := list(itertools.islice(pending, batch_size)):
+            photos = [loaded.photo for loaded in batch if loaded.photo is not None]
+            probabilities = iter(segmenter.predict(photos) if photos else ())
+            for loaded in batch:
+                yield loaded, None if loaded.photo is None else next(probabilities)
 
     with out_of_memory_says("lower --batch-size or --workers"):
-        if segmenter.network.one_by_one:
-            yield from map_ahead(alone, items, workers)
+        if segmenter.network.batched:
+            yield from map_ahead(lambda pair: complete(*pair), predict_batches(), workers)
         else:
-            yield from map_ahead(lambda work: conclude(*work), predicted(), workers)
+            yield from map_ahead(process, items, workers)

@@ -340,7 +340,7 @@ def test_segment_writes_nothing_where_outputs_meet(
             2,
             "--photos and --truth go together",
         ),
-        (["eval", "--report", __file__], 2, "is no folder"),
+        (["eval", "--report", __file__], 2, "is not a folder"),
         (["train", "--colour"], 2, "--colour"),
         (["train", "--photos", "x"], 2, "--photos and --truth go together"),
         (["train", "--data", "x", "--photos", "x", "--truth", "x"], 2, "give either"),
@@ -457,7 +457,7 @@ def test_demo_is_listed_and_said_to_be_drawn(
     trained = lesionseg("train", "--epochs", 1, *SMALL)
     assert (trained.status, "these pictures are drawn" in trained.err) == (0, True)
     scored = lesionseg("eval", "--split", "test")
-    assert (scored.status, "drawn by lesionseg" in scored.out) == (0, True)
+    assert (scored.status, "synthetic, made by lesionseg" in scored.out) == (0, True)
     assert "photos: 1," in scored.out
 
 

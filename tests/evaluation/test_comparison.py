@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from reports import photo, run, scored, write_photos, write_predictions
 from rich.console import Console
 
+from lesionseg.cli import tables
 from lesionseg.errors import LesionsegError
-from lesionseg.evaluation import comparison, page, report
+from lesionseg.evaluation import page, report
+from lesionseg.evaluation.candidates import short_names
 from lesionseg.evaluation.comparison import Comparison
 from lesionseg.metrics import paired
 
@@ -87,18 +89,18 @@ def test_nothing_in_common_is_an_error() -> None:
     ],
 )
 def test_short_names(paths: list[str], names: list[str]) -> None:
-    assert comparison.short_names([PurePosixPath(path) for path in paths]) == names
+    assert short_names([PurePosixPath(path) for path in paths]) == names
 
 
 @given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=3), min_size=1, max_size=5))
 def test_short_names_differ(parts: list[list[str]]) -> None:
-    names = comparison.short_names([PurePosixPath(*each) for each in parts])
+    names = short_names([PurePosixPath(*each) for each in parts])
     assert len(set(names)) == len(names)
 
 
 def shown(compared: Comparison) -> str:
     file = io.StringIO()
-    Console(file=file, width=80, color_system=None).print(comparison.table(compared))
+    Console(file=file, width=80, color_system=None).print(tables.scores(compared))
     return file.getvalue()
 
 

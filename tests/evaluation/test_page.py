@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 from helpers import write_mask
 from PIL import Image
-from reports import HEIGHT, WIDTH, disc, evaluation, write_photos, write_predictions
+from reports import (
+    HEIGHT,
+    WIDTH,
+    checkpoint_info,
+    data_info,
+    disc,
+    evaluation,
+    write_photos,
+    write_predictions,
+)
 
 from lesionseg import images
 from lesionseg.data import synthetic
@@ -95,11 +104,11 @@ def test_names_are_shown_and_never_obeyed(tmp_path: Path) -> None:
         one = evaluation(pairs, predictions, odd)
         one = replace(
             one,
-            data={"name": odd, "folder": odd, "split": odd, "split_source": odd},
+            data=replace(data_info(odd, odd, odd), split_source=odd),
             notes=[odd],
             skipped=[odd],
             left_out=[odd],
-            checkpoint={"file": odd, "trained_on": odd, "commit": odd, "training_photos": 1},
+            checkpoint=replace(checkpoint_info(odd, odd), commit=odd),
             command=odd,
         )
         text = written(tmp_path, [one, replace(one, name=f"{odd}2")], pairs)
@@ -186,8 +195,8 @@ def test_masks_without_photos_are_drawn_as_outlines(tmp_path: Path) -> None:
     pairs = {name: replace(pair, photo=pair.mask) for name, pair in pairs.items()}
     parsed = Parsed(written(tmp_path, [_finished(tmp_path, pairs)], pairs))
     assert parsed.all("img") == []
-    assert len(parsed.all("g", **{"data-subject": "truth"})) == 4  # each large, and in the list
-    assert len(parsed.all("g", **{"data-subject": "0"})) == 4
+    assert len(parsed.all("g", **{"data-candidate": "truth"})) == 4  # each large, and in the list
+    assert len(parsed.all("g", **{"data-candidate": "0"})) == 4
 
 
 def _finished(folder: Path, pairs: dict[str, Pair]) -> Evaluation:
@@ -214,7 +223,7 @@ def test_an_empty_mask_and_a_missing_lesion_have_no_outline(tmp_path: Path) -> N
     write_mask(pairs["a"].mask, disc(-1))
     write_mask(tmp_path / "masks" / "0000.png", disc(-1))
     parsed = Parsed(written(tmp_path, [evaluation(pairs, tmp_path / "masks")], pairs))
-    assert parsed.all("g", **{"data-subject": "0"}) == []
+    assert parsed.all("g", **{"data-candidate": "0"}) == []
     assert "Dice 1.000 · Jaccard 1.000 empty mask" in parsed.text
     assert "lesion 0.0 % of the photo" in parsed.text
 
@@ -233,7 +242,7 @@ def test_paths_are_relative(
     one = replace(
         one,
         command=typed,
-        checkpoint={"file": str(cache_dir / "runs" / "mine" / "best.pt")},
+        checkpoint=checkpoint_info(str(cache_dir / "runs" / "mine" / "best.pt")),
         skipped=[
             f"{here / 'data' / 'images' / 'b.png'}: damaged",
             "d: expected one mask in /very/private/report/folder, found none",
@@ -262,9 +271,11 @@ def test_several_are_told_apart_and_their_differences_shown(tmp_path: Path) -> N
     far = replace(far, scores=far.scores[1:], notes=["drawn in a hurry"])
     text = written(tmp_path, [near, far], pairs)
     parsed = Parsed(text)
-    for subject in ("0", "1"):
-        outlines = parsed.all("g", **{"data-subject": subject})
-        assert len(outlines) == 2 * len(parsed.all("img")) / 2 - (subject == "1") * _large(text, 0)
+    for candidate in ("0", "1"):
+        outlines = parsed.all("g", **{"data-candidate": candidate})
+        assert len(outlines) == 2 * len(parsed.all("img")) / 2 - (candidate == "1") * _large(
+            text, 0
+        )
     assert "far: drawn in a hurry" in parsed.text
     assert "far worse -0." in parsed.text
     assert "0, 5 of 5 photos" in parsed.text
@@ -318,8 +329,14 @@ def test_the_photos_done_are_told_and_threads_change_nothing(tmp_path: Path) -> 
     names = [f"photo {index}" for index in range(7)]
     pairs = write_photos(tmp_path / "data", names)
     one = evaluation(pairs, write_predictions(tmp_path / "masks", names, 5))
-    told: list[int] = []
-    page.write([one], pairs, tmp_path / "a.html", workers=1, on_photo=told.append)
+    progress: list[tuple[int, int]] = []
+    page.write(
+        [one],
+        pairs,
+        tmp_path / "a.html",
+        workers=1,
+        on_photo=lambda done, total: progress.append((done, total)),
+    )
     page.write([one], pairs, tmp_path / "b.html", workers=4)
-    assert told == list(range(1, 8))
+    assert progress == [(done, 7) for done in range(1, 8)]
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()

@@ -12,10 +12,13 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reports import checkpoint_info, data_info
 from rich.console import Console
 
+from lesionseg.cli import tables
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import report
+from lesionseg.evaluation.comparison import Comparison
 from lesionseg.evaluation.report import Evaluation
 from lesionseg.metrics import METRICS, Confusion, PhotoScore, summarise
 
@@ -29,8 +32,8 @@ def evaluation(scores: list[PhotoScore]) -> Evaluation:
     return Evaluation(
         scores=scores,
         skipped=["ISIC_0000009: no mask"],
-        checkpoint={"epochs": 5, "size": (256, 256)},
-        data={"name": "phantoms", "photos": 3},
+        checkpoint=checkpoint_info(),
+        data=data_info("demo", "/data/demo", "val"),
         command="lesionseg evaluate",
         version="1.2.3",
         threshold=0.5,
@@ -81,7 +84,9 @@ def written(scored_set: Evaluation) -> tuple[str, str]:
 
 def shown(scored_set: Evaluation, width: int = 100) -> str:
     file = io.StringIO()
-    Console(file=file, width=width, color_system=None).print(report.table(scored_set))
+    Console(file=file, width=width, color_system=None).print(
+        tables.scores(Comparison([scored_set]))
+    )
     return file.getvalue()
 
 
@@ -110,7 +115,16 @@ def test_the_object_that_scripts_read() -> None:
     assert set(found["dice"]) == {"mean", "median", "low", "high"}
     assert found["worst"][0] == {"id": "a", "dice": 0.75, "jaccard": 0.6}
     assert [worst["id"] for worst in found["worst"]] == ["a", "b", "c"]
-    assert found["checkpoint"] == {"epochs": 5, "size": [256, 256]}
+    assert found["checkpoint"]["training_photos"] == 3
+    assert found["checkpoint"]["model"]["image_size"] == 256
+    assert found["data"] == {
+        "name": "demo",
+        "folder": "/data/demo",
+        "split": "val",
+        "split_source": "seeded",
+        "drawn": False,
+        "shrunk": None,
+    }
     assert found["skipped"] == ["ISIC_0000009: no mask"]
     assert found["notes"] == ["drawn by this program, not photos"]
     assert (found["threshold"], found["version"], found["reliability"]) == (0.5, "1.2.3", None)
@@ -129,7 +143,7 @@ def test_how_well_quality_told_the_scores() -> None:
         "in_lowest_fifth": 1,
     }
     line = (
-        "quality told the Dice with a rank correlation of 0.87\n"
+        "rank correlation of quality and Dice: 0.87\n"
         "failures in the tenth of lowest quality: 1, in the fifth: 1\n"
     )
     assert line in shown(evaluation(three))
@@ -189,15 +203,22 @@ def test_csv_round_trip(scores: list[PhotoScore]) -> None:
         assert float(row["lesion_share_prediction"]) * pixels == pytest.approx(found)
 
 
-def test_what_json_cannot_hold_becomes_null_or_text() -> None:
-    odd: dict[Any, object] = {
-        "loss": math.nan,
-        "best": [math.inf, 0.5, True, None],
-        3: {"path": Path("x")},
-    }
-    found = strict_json(written(replace(evaluation(THREE), data=odd, checkpoint=None))[0])
-    assert found["data"] == {"loss": None, "best": [None, 0.5, True, None], "3": {"path": "x"}}
-    assert found["checkpoint"] is None
+# The keys of version 0.1.0, which scripts read; the configuration may have more.
+CHECKPOINT = "file epoch model recipe trained_on training_photos version command commit"
+MODEL = "width normalisation image_size stem max_channels"
+RECIPE = (
+    "name epochs learning_rate batch_size validation_batch_size seed precision loss schedule "
+    "augmentation small_share"
+)
+
+
+def test_the_keys_below_are_those_of_version_0_1_0() -> None:
+    found = strict_json(written(evaluation(THREE))[0])
+    assert list(found["checkpoint"]) == CHECKPOINT.split()
+    assert set(MODEL.split()) <= set(found["checkpoint"]["model"])
+    assert set(RECIPE.split()) <= set(found["checkpoint"]["recipe"])
+    without = replace(evaluation(THREE), checkpoint=None)
+    assert strict_json(written(without)[0])["checkpoint"] is None
 
 
 def test_a_second_report_takes_the_place_of_the_first(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Scores of a network and of finished masks, and what a reader is told about them."""
+"""Scores of a network and of finished masks."""
 
 import dataclasses
 from functools import cache
@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, begun, drawing, torch_network, write_mask, write_pairs, write_photo
+from helpers import begun, drawing, torch_network, write_mask, write_pairs, write_photo
 from PIL import Image
 
 from lesionseg.data import discovery
-from lesionseg.data.catalog import Description
-from lesionseg.data.discovery import Dataset, Pair
+from lesionseg.data.discovery import Pair
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import scoring
-from lesionseg.evaluation.scoring import Scored
+from lesionseg.evaluation.scoring import ScoringResult
 from lesionseg.images import Mask
 from lesionseg.metrics import Confusion, PhotoScore
-from lesionseg.network.provenance import TrainingData
 from lesionseg.segmentation.segmenter import Segmenter
 
 
@@ -40,18 +38,18 @@ def every() -> Segmenter:
     return Segmenter(torch_network(begun(2, seed=3)), all_regions=True)
 
 
-def evaluate(pairs: tuple[Pair, ...], **options: Any) -> Scored:
+def evaluate(pairs: tuple[Pair, ...], **options: Any) -> ScoringResult:
     return scoring.evaluate(every(), pairs, batch_size=2, workers=2, **options)
 
 
-def compare(predictions: Path, pairs: tuple[Pair, ...]) -> Scored:
+def compare(predictions: Path, pairs: tuple[Pair, ...]) -> ScoringResult:
     return scoring.compare(predictions, pairs, workers=2)
 
 
 def test_a_network_is_scored_as_by_hand(tmp_path: Path) -> None:
     pairs = pairs_in(write_pairs(tmp_path / "data", 0, 1, 2))
-    done: list[int] = []
-    scored = evaluate(pairs, masks=tmp_path / "masks", on_photo=done.append)
+    progress: list[tuple[int, int]] = []
+    scored = evaluate(pairs, masks=tmp_path / "masks", on_photo=lambda *done: progress.append(done))
     assert scored.scores == [
         PhotoScore(
             f"ISIC_{index:07d}",
@@ -63,7 +61,8 @@ def test_a_network_is_scored_as_by_hand(tmp_path: Path) -> None:
         for index in (0, 1, 2)
     ]
     assert all(0 < score.confusion.dice < 1 for score in scored.scores)
-    assert (scored.skipped, scored.zero_one, done) == ([], 0, [1, 2, 3])
+    assert (scored.skipped, scored.zero_one) == ([], 0)
+    assert progress == [(1, 3), (2, 3), (3, 3)]
     assert len({score.quality for score in scored.scores}) == 3
     # The masks that were written score the same; of their quality nothing is known.
     again = [dataclasses.replace(score, quality=None) for score in scored.scores]
@@ -76,8 +75,8 @@ def test_photos_that_cannot_be_scored_are_named(tmp_path: Path) -> None:
     write_mask(folder / "masks" / "ISIC_0000002_segmentation.png", drawing(2)[1][1:, 2:])
     (folder / "masks" / "ISIC_0000003_segmentation.png").unlink()
     pairs = (*pairs_in(folder), Pair("gone", folder / "gone.png", folder / "gone.png"))
-    done: list[int] = []
-    scored = evaluate(pairs, on_photo=done.append)
+    progress: list[tuple[int, int]] = []
+    scored = evaluate(pairs, on_photo=lambda *done: progress.append(done))
     assert [score.id for score in scored.scores] == ["ISIC_0000000"]
     height, width = drawing(2)[1].shape
     said = (
@@ -87,7 +86,7 @@ def test_photos_that_cannot_be_scored_are_named(tmp_path: Path) -> None:
         "gone.png: no such file",
     )
     assert all(words in line for words, line in zip(said, scored.skipped, strict=True))
-    assert done == [1, 2, 3, 4]
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def write_zero_one(path: Path, mask: Mask) -> None:
@@ -194,108 +193,3 @@ def test_a_mask_of_another_size(tmp_path: Path) -> None:
 def test_a_folder_of_masks_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(LesionsegError, match="cannot read folder"):
         compare(tmp_path / "none", ())
-
-
-def pair(name: str) -> Pair:
-    return Pair(name, Path(f"{name}.png"), Path(f"{name}.png"))
-
-
-def found(source: str = "lists", **about: Any) -> Dataset:
-    """Three photos to train on and one for validation."""
-    description = Description("set", "A set", "CC0-1.0", **about) if about else None
-    pairs = {"train": (pair("A"), pair("x"), pair("y")), "val": (pair("z"),)}
-    return Dataset(Path("folder"), pairs, (), source, description)
-
-
-def trained_on(*ids: str, drawn: bool = False) -> TrainingData:
-    return dataclasses.replace(DATA, train_ids=ids, drawn=drawn)
-
-
-@pytest.mark.parametrize(
-    ("source", "trained", "split"),
-    [
-        ("lists", None, "val"),
-        ("official folders", None, "val"),
-        ("lists", trained_on("q"), "val"),
-        ("seeded", None, "all"),
-        ("seeded", trained_on("q"), "all"),
-        ("seeded", trained_on("a"), "val"),  # the same id in another case
-        ("seeded", trained_on("a", "z"), "all"),  # its own split was another one
-    ],
-)
-def test_what_is_scored_where_no_split_is_named(
-    source: str, trained: TrainingData | None, split: str
-) -> None:
-    assert scoring.default_split(found(source), trained) == split
-
-
-def test_all_is_scored_where_nothing_is_set_apart() -> None:
-    test_only = Dataset(Path("folder"), {"test": (pair("t"),)}, (), "official folders")
-    assert scoring.default_split(test_only, None) == "all"
-
-
-def network(*ids: str, drawn: bool = False) -> Segmenter:
-    start = dataclasses.replace(
-        begun(), data=trained_on(*ids, drawn=drawn), epoch=4, command="lesionseg t", commit="abc"
-    )
-    return Segmenter(torch_network(start), 0.25, path=Path("best.pt"))
-
-
-DRAWN = "these pictures are drawn by lesionseg; they are no photos"
-DRAWN_ONLY = "the network was trained on drawn pictures only"
-SHRUNK = (
-    "photos and truth masks were shrunk to a shorter side of 64 pixels: "
-    "not comparable with scores at full size"
-)
-ZERO_ONE = "masks of 0/1, read as 0/255: 2; the challenge's own scorer reads such a mask as empty"
-
-
-@pytest.mark.parametrize(
-    ("data", "scored_by", "zero_one", "notes"),
-    [
-        (found(), None, 0, []),
-        (found(), network("q"), 0, []),
-        (found(drawn=True), network("q", drawn=True), 0, [DRAWN]),
-        (found(drawn=False), network("q", drawn=True), 0, [DRAWN_ONLY]),
-        (found(), network("q", drawn=True), 0, [DRAWN_ONLY]),
-        (found(shrunk=64), None, 0, [SHRUNK]),
-        (found(), network("a", "y"), 0, ["the network was trained on 2 of these 4 photos"]),
-        (found(), None, 2, [ZERO_ONE]),
-    ],
-)
-def test_what_a_reader_is_told(
-    data: Dataset, scored_by: Segmenter | None, zero_one: int, notes: list[str]
-) -> None:
-    scored = Scored(zero_one=zero_one)
-    assert scoring.build_evaluation(scored, data, "all", scored_by, "").notes == notes
-
-
-def test_only_the_photos_of_the_split_count_as_trained_on() -> None:
-    summed = scoring.build_evaluation(Scored(), found(), "val", network("a", "y"), "")
-    assert summed.notes == []
-
-
-def test_a_report_says_what_was_scored_and_by_what() -> None:
-    scored = Scored([PhotoScore("a", Confusion(1, 2, 3, 4), 2, 5)], ["b: no mask"])
-    by_network = scoring.build_evaluation(
-        scored, found(shrunk=64), "val", network("q"), "lesionseg e"
-    )
-    assert (by_network.scores, by_network.skipped) == (scored.scores, scored.skipped)
-    assert by_network.data == {
-        "name": "set",
-        "folder": str(Path("folder").absolute()),
-        "split": "val",
-        "split_source": "lists",
-        "drawn": False,
-        "shrunk": 64,
-    }
-    assert by_network.checkpoint is not None
-    assert by_network.checkpoint["file"] == "best.pt"
-    assert by_network.checkpoint["epoch"] == 4
-    assert by_network.checkpoint["training_photos"] == 1
-    assert by_network.checkpoint["command"] == "lesionseg t"
-    assert by_network.checkpoint["commit"] == "abc"
-    assert (by_network.threshold, by_network.command) == (0.25, "lesionseg e")
-    by_hand_drawn = scoring.build_evaluation(scored, found(), "val", None, "")
-    assert (by_hand_drawn.checkpoint, by_hand_drawn.threshold) == (None, None)
-    assert by_hand_drawn.data["name"] == "folder"

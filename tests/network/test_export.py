@@ -148,7 +148,7 @@ def test_masks_of_any_size(pair: Path, count: int, height: int, width: int) -> N
 def test_probabilities_are_those_of_the_tool(pair: Path) -> None:
     photo = photo_of(SIZE, SIZE)
     _, (soft,) = run(pair.with_suffix(EXPORTED), photo[np.newaxis])
-    assert np.abs(soft - Segmenter(small())(photo).soft).max() < 1e-5
+    assert np.abs(soft - Segmenter(small())(photo).low_res_probabilities).max() < 1e-5
 
 
 def test_a_batch_gives_what_single_photos_give(pair: Path) -> None:
@@ -247,7 +247,7 @@ def test_other_networks_and_thresholds(tmp_path: Path, model: ModelConfig) -> No
     network = torch_network(checkpoint)
     sizes = ((model.image_size, model.image_size), (20, 25))
     several = [np.stack([photo_of(*size, index) for index in range(2)]) for size in sizes]
-    threshold = float(np.median(Segmenter(network)(several[0][0]).soft))
+    threshold = float(np.median(Segmenter(network)(several[0][0]).low_res_probabilities))
     assert abs(threshold - 0.5) > 0.01
     written = export.export(tmp_path / "a.pt", tmp_path / "a.onnx", threshold)
     for photos in several:

@@ -1,4 +1,4 @@
-"""Which network a checkpoint is run by, and that ONNX Runtime draws what torch draws."""
+"""Which runtime a checkpoint runs in, and that ONNX Runtime segments as torch does."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from helpers import DATA, SIZE, begun, drawing, exported, saved, torch_network, 
 from lesionseg import images, store
 from lesionseg.cli import app
 from lesionseg.data import synthetic
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.images import Photo
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network import runtime
@@ -53,8 +53,8 @@ def pair(tmp_path: Path) -> Path:
 
 
 @cache
-def bundled(*, few: bool = False) -> OnnxNetwork:
-    return OnnxNetwork(BUNDLED_GRAPH, few=few)
+def bundled(*, fast_start: bool = False) -> OnnxNetwork:
+    return OnnxNetwork(BUNDLED_GRAPH, fast_start=fast_start)
 
 
 @cache
@@ -66,7 +66,7 @@ def reference() -> TorchNetwork:
 def test_an_export_beside_its_checkpoint_is_what_runs(pair: Path, device: str | None) -> None:
     network = open_network(pair, device)
     assert isinstance(network, OnnxNetwork)
-    assert (network.device, network.one_by_one) == ("cpu (ONNX Runtime)", True)
+    assert (network.device, network.batched) == ("cpu (ONNX Runtime)", False)
     assert network.source == checksum(pair)
 
 
@@ -75,7 +75,7 @@ def test_torch_runs_what_was_not_exported(pair: Path, device: str | None) -> Non
     pair.with_suffix(EXPORTED).unlink()
     network = open_network(pair, device)
     assert isinstance(network, TorchNetwork)
-    assert (network.device, network.one_by_one) == ("cpu", False)
+    assert (network.device, network.batched) == ("cpu", True)
 
 
 @pytest.mark.parametrize("seed", [3, 4])
@@ -87,7 +87,9 @@ def test_the_export_of_another_checkpoint_does_not_run(pair: Path, seed: int) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"no network", b"\x08\x0a"])
-def test_a_file_that_is_no_export_is_in_no_checkpoints_way(pair: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_export_does_not_stop_its_checkpoint(
+    pair: Path, content: bytes
+) -> None:
     pair.with_suffix(EXPORTED).write_bytes(content)
     assert isinstance(open_network(pair), TorchNetwork)
 
@@ -107,9 +109,9 @@ def test_another_device_is_one_for_torch(pair: Path) -> None:
         open_network(pair, "abacus")
 
 
-def test_a_checkpoint_that_is_gone_is_told_of_whatever_lies_beside_it(pair: Path) -> None:
+def test_a_missing_checkpoint_is_named_whatever_lies_beside_it(pair: Path) -> None:
     pair.unlink()
-    with pytest.raises(LesionsegError, match=r"best\.pt: No such file"):
+    with pytest.raises(CheckpointError, match=r"best\.pt: No such file"):
         open_network(pair)
 
 
@@ -128,9 +130,9 @@ def test_an_export_given_directly(
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps", "abacus"])
 def test_an_export_runs_on_the_processor_alone(pair: Path, device: str) -> None:
-    with pytest.raises(LesionsegError) as told:
+    with pytest.raises(LesionsegError) as caught:
         open_network(pair.with_suffix(EXPORTED), device)
-    assert str(told.value) == (
+    assert str(caught.value) == (
         f"{pair.with_suffix(EXPORTED)}: an exported network runs on the processor, not on "
         f"{device!r}; name the checkpoint that it was made from"
     )
@@ -150,16 +152,16 @@ def test_files_that_lesionseg_did_not_export(pair: Path, tmp_path: Path) -> None
         assert content != whole, name
         path = tmp_path / f"{name}.onnx"
         path.write_bytes(content)
-        with pytest.raises(LesionsegError) as told:
+        with pytest.raises(CheckpointError) as caught:
             open_network(path)
-        message = str(told.value)
+        message = str(caught.value)
         assert message.startswith(f"{path}: not a network that 'lesionseg export' wrote"), name
         assert "\n" not in message, name
 
 
 def test_an_export_that_is_not_there(tmp_path: Path) -> None:
     for path in (tmp_path / "none.onnx", tmp_path):
-        with pytest.raises(LesionsegError, match=r"^cannot read network .*: no such file$"):
+        with pytest.raises(CheckpointError, match=r"^cannot read network .*: no such file$"):
             OnnxNetwork(path)
 
 
@@ -185,13 +187,13 @@ def test_the_checksum_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert checksum(tmp_path / "a") == expected
-    with pytest.raises(LesionsegError, match=r"^cannot read .*none: No such file"):
+    with pytest.raises(CheckpointError, match=r"^cannot read .*none: No such file"):
         checksum(tmp_path / "none")
 
 
 def disagreement(one: Segmentation, other: Segmentation) -> float:
     """The share of pixels in which two masks differ; of probabilities that hardly do."""
-    assert np.abs(one.soft - other.soft).max() < 1e-4
+    assert np.abs(one.low_res_probabilities - other.low_res_probabilities).max() < 1e-4
     return float((one.mask != other.mask).mean())
 
 
@@ -199,23 +201,23 @@ def disagreement(one: Segmentation, other: Segmentation) -> float:
 @pytest.mark.parametrize("index", range(3))
 def test_the_bundled_weights_draw_the_same_in_torch_and_onnx(index: int, all_regions: bool) -> None:
     photo, _ = synthetic.draw(0, index)
-    ours, torchs = (
-        Segmenter(each, all_regions=all_regions)(photo) for each in (bundled(), reference())
+    in_onnx, in_torch = (
+        Segmenter(network, all_regions=all_regions)(photo) for network in (bundled(), reference())
     )
-    assert ours.mask.any()
-    assert disagreement(ours, torchs) <= 1e-4
-    assert ours.quality == pytest.approx(torchs.quality, abs=1e-3)
+    assert in_onnx.mask.any()
+    assert disagreement(in_onnx, in_torch) <= 1e-4
+    assert in_onnx.quality == pytest.approx(in_torch.quality, abs=1e-3)
 
 
 @pytest.mark.skipif(REAL is None, reason="LESIONSEG_TEST_DATA names no real photos")
 def test_they_draw_the_same_on_real_photos() -> None:
     photos = images_in(Path(REAL or "") / "isic-raw" / "images")[::12]
-    differ = [
-        disagreement(*(Segmenter(each)(photo) for each in (bundled(), reference())))
+    disagreements = [
+        disagreement(*(Segmenter(network)(photo) for network in (bundled(), reference())))
         for photo in photos
     ]
-    assert len(differ) >= 5
-    assert max(differ) <= 1e-4
+    assert len(disagreements) >= 5
+    assert max(disagreements) <= 1e-4
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -226,9 +228,9 @@ def shrunk(index: int, size: int) -> Photo:
     return images.shrink(synthetic.draw(0, index)[0], size)
 
 
-def test_a_start_for_few_photos_gives_the_same() -> None:
+def test_a_fast_start_gives_the_same_probabilities() -> None:
     photo = shrunk(1, 256)[np.newaxis]
-    assert np.abs(bundled()(photo) - bundled(few=True)(photo)).max() < 1e-5
+    assert np.abs(bundled()(photo) - bundled(fast_start=True)(photo)).max() < 1e-5
 
 
 def test_several_threads_at_once_give_what_one_gives(pair: Path) -> None:
@@ -255,9 +257,9 @@ def test_a_batch_gives_what_single_photos_give(pair: Path) -> None:
 def test_segment_loads_nothing_that_it_does_not_need(tmp_path: Path, several: bool) -> None:
     write_photo(tmp_path / "photos" / "a.jpg")
     write_photo(tmp_path / "photos" / "b.png", 1)
-    named = tmp_path / "photos" if several else tmp_path / "photos" / "a.jpg"
+    inputs = tmp_path / "photos" if several else tmp_path / "photos" / "a.jpg"
     output = tmp_path / ("masks" if several else "mask.png")
-    words = [str(named), "-o", str(output), "-c", "bundled", "--device", "cpu"]
+    words = [str(inputs), "-o", str(output), "-c", "bundled", "--device", "cpu"]
     home = tmp_path / "home"
     home.mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
@@ -277,7 +279,7 @@ def test_segment_loads_nothing_that_it_does_not_need(tmp_path: Path, several: bo
     assert output.exists()
 
 
-def test_a_folder_keeps_its_order_and_tells_of_a_damaged_photo(
+def test_a_folder_keeps_its_order_and_names_a_damaged_photo(
     pair: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

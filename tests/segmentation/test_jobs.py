@@ -1,9 +1,11 @@
-"""Which file becomes which, and that each appears whole."""
+"""What becomes of each photo, and that every file appears whole."""
 
 import io
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,9 +13,13 @@ from helpers import drawing, segmenter, write_mask, write_photo
 from PIL import Image
 
 from lesionseg import images
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, PhotoError
 from lesionseg.segmentation import jobs
-from lesionseg.segmentation.jobs import Job, Outputs, Result
+from lesionseg.segmentation.jobs import JobOptions
+from lesionseg.segmentation.outcome import Outcome, Status, Tally
+from lesionseg.segmentation.outputs import OutputOptions
+from lesionseg.segmentation.plan import Job, OutputPaths, plan_jobs
+from lesionseg.segmentation.segmenter import Segmenter
 
 
 @pytest.fixture(autouse=True)
@@ -30,180 +36,46 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def plan(names: str, mask: str, overlay: str = "", probabilities: str = "") -> list[Job]:
-    """A plan for names that stand apart by spaces."""
-    outputs = (Path(name) if name else None for name in (overlay, probabilities))
-    return jobs.plan([Path(name) for name in names.split()], Outputs(Path(mask), *outputs))
+def plan(inputs: str, mask: str, overlay: str = "", probabilities: str = "") -> list[Job]:
+    """Plan jobs for inputs that are separated by spaces."""
+    others = (Path(name) if name else None for name in (overlay, probabilities))
+    return plan_jobs([Path(name) for name in inputs.split()], OutputPaths(Path(mask), *others))
 
 
-def masks(jobs: list[Job]) -> list[tuple[str, str]]:
-    return [(job.photo.as_posix(), job.outputs.mask.as_posix()) for job in jobs]
+OPTIONS = JobOptions(batch_size=2, workers=2)
 
 
-@pytest.mark.parametrize(
-    ("names", "mask", "expected"),
-    [
-        ("a.png", "mask.png", [("a.png", "mask.png")]),
-        ("a.png", "new/mask.PNG", [("a.png", "new/mask.PNG")]),
-        ("a.png", "out", [("a.png", "out/a_segmentation.png")]),
-        ("a.png", "new", [("a.png", "new/a_segmentation.png")]),
-        ("a.png", ".", [("a.png", "a_segmentation.png")]),
-        ("a.png", "/dev/null", [("a.png", "/dev/null")]),
-        ("a.png", "-", [("a.png", "-")]),
-        ("-", "-", [("-", "-")]),
-        ("-", "mask.png", [("-", "mask.png")]),
-        ("missing.jpg", "mask.png", [("missing.jpg", "mask.png")]),
-        (
-            "b.jpg missing.jpg a.png",
-            "new.d",
-            [
-                ("b.jpg", "new.d/b_segmentation.png"),
-                ("missing.jpg", "new.d/missing_segmentation.png"),
-                ("a.png", "new.d/a_segmentation.png"),
-            ],
-        ),
-        (
-            "photos",
-            "out",
-            [
-                ("photos/x.png", "out/x_segmentation.png"),
-                ("photos/y.jpg", "out/y_segmentation.png"),
-            ],
-        ),
-        ("a.png photos/x_segmentation.png", "out", None),
-    ],
-)
-def test_which_mask_a_photo_gives(
-    names: str, mask: str, expected: list[tuple[str, str]] | None
-) -> None:
-    if expected is None:  # a file that is named is taken, whatever its name is
-        expected = [(name, f"out/{Path(name).stem}_segmentation.png") for name in names.split()]
-    assert masks(plan(names, mask)) == expected
+def run(planned: list[Job], options: JobOptions = OPTIONS) -> list[Outcome]:
+    return list(jobs.run(segmenter(), planned, options))
 
 
-def test_results_in_a_folder_are_not_taken_for_photos(here: Path) -> None:
-    for name in ("x_segmentation.png", "x_overlay.png", "x_probabilities.png"):
-        (here / "photos" / name).touch()
-    planned = jobs.plan([Path("photos")], Outputs(Path("photos")), skip_existing=True)
-    assert [job.photo.name for job in planned] == ["x.png", "y.jpg"]
-
-
-@pytest.mark.parametrize(
-    ("photos", "masks"),
-    [("set", "set"), ("set/images", "set/masks"), ("set/A_Input", "set/A_GroundTruth")],
-)
-def test_what_may_be_the_truth_is_not_replaced(here: Path, photos: str, masks: str) -> None:
-    write_photo(here / photos / "p.png")
-    assert plan(photos, masks)  # nothing is there yet
-    truth = here / masks / "p_segmentation.png"
-    truth.parent.mkdir(exist_ok=True)
-    truth.touch()
-    with pytest.raises(LesionsegError, match="may be the truth; nothing was written"):
-        plan(photos, masks)
-    outputs = Outputs(Path(masks))
-    assert all(job.done for job in jobs.plan([Path(photos)], outputs, skip_existing=True))
-    assert plan(f"{photos}/p.png", "set/p_segmentation.png")  # named by a person
-
-
-def test_overlays_and_probabilities_lie_beside() -> None:
-    (job,) = plan("a.png", "mask.png", "overlay.png", "soft.png")
-    assert job.outputs == Outputs(Path("mask.png"), Path("overlay.png"), Path("soft.png"))
-    (job,) = plan("a.png", "mask.png", "out", "new")
-    assert job.outputs == Outputs(
-        Path("mask.png"), Path("out/a_overlay.png"), Path("new/a_probabilities.png")
-    )
-    first, second = plan("a.png b.jpg", "out", "lines")
-    assert first.outputs == Outputs(Path("out/a_segmentation.png"), Path("lines/a_overlay.png"))
-    assert second.outputs == Outputs(Path("out/b_segmentation.png"), Path("lines/b_overlay.png"))
-
-
-@pytest.mark.parametrize(
-    ("names", "mask", "overlay", "said"),
-    [
-        ("empty", "out", "", "empty: no photos in this folder"),
-        ("photos others", "out", "", "photos/x.png and others/x.jpg would both give out/x_seg"),
-        ("a.png a.png", "out", "", "a_segmentation.png would be written twice"),
-        ("a.png", "same.png", "same.png", "same.png would be written twice"),
-        ("a.png", "a.png", "", "a.png is an input; nothing was written"),
-        ("a.png", "../here/a.png", "", "a.png is an input"),
-        ("a.png", "mask.png", "a.png", "a.png is an input"),
-        ("photos/x.png photos/x_segmentation.png", "photos", "", "x_segmentation.png is an input"),
-        ("a.png", "mask.jpg", "", "mask.jpg: results are PNG files; name it mask.png"),
-        ("a.png", "mask.png", "lines.jpg", "lines.jpg: results are PNG files"),
-        ("- a.png", "out", "", "standard input is one photo"),
-        ("-", "out", "", "standard input is one photo"),
-        ("a.png b.jpg", "mask.png", "", "mask.png: several photos, or a folder of them, need"),
-        ("photos", "out", "b.jpg", "b.jpg: several photos, or a folder of them, need a folder"),
-        ("a.png b.jpg", "-", "", "standard output takes one mask"),
-        ("photos", "-", "", "standard output takes one mask"),
-        ("a.png", "mask.png", "-", "standard output takes the mask"),
-        ("a.png", "-", "-", "standard output takes the mask"),
-        ("a" * 300, "mask.png", "", "File name too long"),
-        ("a.png", "b" * 300 + ".png", "", "File name too long"),
-    ],
-)
-def test_what_is_refused_before_anything_is_written(
-    here: Path, names: str, mask: str, overlay: str, said: str
-) -> None:
-    before = sorted(here.rglob("*"))
-    with pytest.raises(LesionsegError) as caught:
-        plan(names, mask, overlay)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert sorted(here.rglob("*")) == before
-
-
-def test_links_are_followed_to_the_input(here: Path) -> None:
-    (here / "link.png").symlink_to("a.png")
-    with pytest.raises(LesionsegError, match=r"link\.png is an input"):
-        plan("a.png", "link.png")
-    with pytest.raises(LesionsegError, match=r"a\.png is an input"):
-        plan("link.png", "a.png")
-
-
-def test_a_link_to_itself_is_only_a_bad_photo(here: Path) -> None:
-    (here / "loop.png").symlink_to("loop.png")
-    assert len(plan("loop.png", "mask.png")) == 1
-
-
-def test_done(here: Path) -> None:
-    (job,) = plan("a.png", "mask.png", "overlay.png")
-    assert not job.done
-    (here / "mask.png").touch()
-    assert not job.done
-    (here / "overlay.png").touch()
-    assert job.done
-    assert not plan("a.png", "-")[0].done
-
-
-def run(planned: list[Job], batch_size: int = 2) -> list[tuple[Job, Result | LesionsegError]]:
-    return list(jobs.run(segmenter(), planned, batch_size=batch_size, workers=2))
-
-
-def single(results: list[tuple[Job, Result | LesionsegError]]) -> Result:
-    ((_, result),) = results
-    assert isinstance(result, Result)
-    return result
+def single(outcomes: list[Outcome]) -> Outcome:
+    (outcome,) = outcomes
+    assert (outcome.status, outcome.error) == (Status.DONE, None)
+    return outcome
 
 
 def test_the_files_of_a_photo(here: Path) -> None:
-    result = single(run(plan("a.png", "new/mask.png", "new/overlay.png", "new/soft.png")))
+    planned = plan("a.png", "new/mask.png", "new/overlay.png", "new/probabilities.png")
+    outcome = single(run(planned))
     drawn = segmenter()(here / "a.png")
     height, width = drawn.mask.shape
-    assert (result.height, result.width) == (height, width)
-    assert result.lesion_share == pytest.approx(drawn.mask.mean())
-    assert result.quality == drawn.quality
+    assert outcome.job == planned[0]
+    assert (outcome.height, outcome.width) == (height, width)
+    assert outcome.lesion_share == pytest.approx(drawn.mask.mean())
+    assert outcome.quality == drawn.quality
+    assert outcome.doubtful is None
     assert 0 < drawn.quality < 1
     mask = np.asarray(Image.open("new/mask.png"))
     assert mask.dtype == np.uint8
     assert (mask == drawn.mask * np.uint8(255)).all()
-    soft = np.asarray(Image.open("new/soft.png")).astype(float)
-    assert np.abs(soft - drawn.probabilities * 255).max() <= 0.5 + 1e-3
+    grey = np.asarray(Image.open("new/probabilities.png")).astype(float)
+    assert np.abs(grey - drawn.probabilities * 255).max() <= 0.5 + 1e-3
     overlay = np.asarray(Image.open("new/overlay.png"))
     assert overlay.shape == (height, width, 3)
     assert (overlay[drawn.mask] == drawing(0)[0][drawn.mask]).all()
     assert (overlay != drawing(0)[0]).any()
-    names = {"mask.png", "overlay.png", "soft.png"}
+    names = {"mask.png", "overlay.png", "probabilities.png"}
     assert {path.name for path in (here / "new").iterdir()} == names
 
 
@@ -219,18 +91,27 @@ def test_an_error_does_not_stop_the_rest(here: Path) -> None:
     (here / "out" / "b_segmentation.png").mkdir()  # in the way
     long = f"{'c' * 240}.png"
     write_photo(here / long)
-    jobs = plan(f"missing.jpg text.png b.jpg loop.png {long} a.png", "out")
-    results = run(jobs)
-    assert [job for job, _ in results] == jobs
-    *errors, last = [result for _, result in results]
-    said = ("no such file", "not a photo", "it is a folder", "cannot read", "File name too long")
-    for error, words in zip(errors, said, strict=True):
-        assert isinstance(error, LesionsegError)
+    planned = plan(f"missing.jpg text.png b.jpg loop.png {long} a.png", "out")
+    outcomes = run(planned)
+    assert [outcome.job for outcome in outcomes] == planned
+    *failed, last = outcomes
+    expected = [
+        (PhotoError, "no such file"),
+        (PhotoError, "not a photo"),
+        (LesionsegError, "it is a folder"),
+        (PhotoError, "cannot read"),
+        (LesionsegError, "File name too long"),  # of its mask
+    ]
+    for outcome, (kind, words) in zip(failed, expected, strict=True):
+        assert outcome.status is Status.FAILED
+        error = outcome.error
+        assert error is not None
+        assert type(error) is kind
         assert words in str(error)
         assert "\n" not in str(error)
         # Nothing of the photo stays in memory with it.
         assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
-    assert isinstance(last, Result)
+    assert last.status is Status.DONE
     names = {"a_segmentation.png", "b_segmentation.png"}
     assert {path.name for path in (here / "out").iterdir()} == names
 
@@ -245,8 +126,8 @@ def test_a_file_appears_whole_or_not_at_all(here: Path, monkeypatch: pytest.Monk
 
     before = sorted(here.iterdir())
     monkeypatch.setattr(Path, "write_bytes", full)
-    ((_, result),) = run(plan("a.png", "mask.png", "overlay.png"))
-    assert str(result) == "cannot write overlay.png: No space left on device"
+    (outcome,) = run(plan("a.png", "mask.png", "overlay.png"))
+    assert str(outcome.error) == "cannot write overlay.png: No space left on device"
     assert sorted(here.iterdir()) == before
     assert (here / "mask.png").read_bytes() == old
 
@@ -278,8 +159,8 @@ class ClosedPipe(io.BytesIO):
 def test_a_closed_pipe_is_an_error_of_that_photo(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", io.TextIOWrapper(ClosedPipe()))
-        ((_, result),) = run(plan("a.png", "-"))
-    assert str(result) == "cannot write to standard output: Broken pipe"
+        (outcome,) = run(plan("a.png", "-"))
+    assert str(outcome.error) == "cannot write to standard output: Broken pipe"
 
 
 def test_a_device_is_written_into() -> None:
@@ -290,8 +171,100 @@ def test_a_device_is_written_into() -> None:
 def test_jobs_of_any_batch_size_give_the_same_files(here: Path) -> None:
     def files(batch_size: int) -> dict[str, bytes]:
         folder = here / str(batch_size)
-        run(plan("a.png b.jpg photos", str(folder)), batch_size)
+        run(plan("a.png b.jpg photos", str(folder)), JobOptions(batch_size, workers=2))
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
     assert len(files(1)) == 4
     assert files(1) == files(3)
+
+
+def test_a_mask_is_doubtful_below_the_level_that_was_set(here: Path) -> None:
+    quality = segmenter()(here / "a.png").quality
+    for level, doubtful in ((quality, False), (quality + 0.01, True)):
+        options = replace(OPTIONS, doubtful_below=level)
+        assert single(run(plan("a.png", "mask.png"), options)).doubtful is doubtful
+
+
+class Opened(NamedTuple):
+    """How a network was asked for."""
+
+    concurrency: int
+    fast_start: bool
+
+
+class Shown(NamedTuple):
+    """What was said of an outcome."""
+
+    photo: str
+    status: Status
+    done: int
+    total: int
+
+
+def run_shared(
+    planned: list[Job], options: JobOptions, table: Path | None = None
+) -> tuple[Tally, list[Shown], list[Opened]]:
+    shown: list[Shown] = []
+    opened: list[Opened] = []
+
+    def open_segmenter(concurrency: int, *, fast_start: bool) -> Segmenter:
+        opened.append(Opened(concurrency, fast_start))
+        return segmenter()
+
+    def show(outcome: Outcome, done: int, total: int) -> None:
+        shown.append(Shown(outcome.job.photo.as_posix(), outcome.status, done, total))
+
+    tally = jobs.run_shared(planned, open_segmenter, options, OutputOptions(table=table), show)
+    return tally, shown, opened
+
+
+def test_what_became_of_each_photo_is_shown_in_order_and_counted(here: Path) -> None:
+    (here / "photos" / "bad.jpg").write_text("not a photo")
+    planned = plan("photos a.png b.jpg", "out")
+    (here / "out" / "y_segmentation.png").write_bytes(images.mask_png(drawing(0)[1]))
+    (here / "out" / "a_segmentation.png").write_bytes(images.mask_png(drawing(0)[1]))
+    options = replace(OPTIONS, skip_existing=True, doubtful_below=1.0)
+    tally, shown, opened = run_shared(planned, options)
+    assert shown == [
+        Shown("photos/bad.jpg", Status.FAILED, 1, 5),
+        Shown("photos/x.png", Status.DONE, 2, 5),
+        Shown("photos/y.jpg", Status.SKIPPED, 3, 5),
+        Shown("a.png", Status.SKIPPED, 4, 5),
+        Shown("b.jpg", Status.DONE, 5, 5),
+    ]
+    assert tally == Tally(done=2, skipped=2, failed=1, doubtful=2)
+    assert opened == [Opened(concurrency=2, fast_start=False)]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "workers", "expected"),
+    [
+        ("a.png", 8, Opened(1, True)),
+        ("a.png b.jpg", 8, Opened(2, True)),
+        ("a.png b.jpg photos", 8, Opened(4, False)),
+        ("a.png b.jpg photos", 1, Opened(1, False)),
+    ],
+)
+def test_how_the_network_is_opened(inputs: str, workers: int, expected: Opened) -> None:
+    _, _, opened = run_shared(plan(inputs, "new"), JobOptions(batch_size=2, workers=workers))
+    assert opened == [expected]
+
+
+def test_no_network_is_opened_where_all_is_skipped(here: Path) -> None:
+    mask = write_mask(here / "out" / "a_segmentation.png", drawing(0)[1])
+    before = mask.read_bytes()
+    options = replace(OPTIONS, skip_existing=True)
+    tally, shown, opened = run_shared(plan("a.png", "out"), options)
+    assert (tally, opened) == (Tally(skipped=1), [])
+    assert shown == [Shown("a.png", Status.SKIPPED, 1, 1)]
+    assert mask.read_bytes() == before
+
+
+def test_a_mask_that_is_there_but_cannot_be_read_fails_only_where_it_is_needed(here: Path) -> None:
+    (here / "out" / "a_segmentation.png").write_text("not a mask")
+    options = replace(OPTIONS, skip_existing=True)
+    tally, _, _ = run_shared(plan("a.png", "out"), options)
+    assert tally == Tally(skipped=1)
+    tally, _, _ = run_shared(plan("a.png", "out"), options, table=here / "m.csv")
+    assert tally == Tally(failed=1)
+    assert not (here / "m.csv").exists()

@@ -47,17 +47,17 @@ def ellipse_perimeter(a: float, b: float) -> float:
 
 @given(st.floats(20, 80), shifts, shifts)
 def test_a_disc(radius: float, x: float, y: float) -> None:
-    found = measure(ellipse(radius, radius, 0, x, y))
+    measured = measure(ellipse(radius, radius, 0, x, y))
     middle = math.ceil(radius) + 3
-    assert found.area_px == pytest.approx(math.pi * radius**2, rel=0.02)
-    assert found.perimeter_px == pytest.approx(2 * math.pi * radius, rel=0.015)
-    assert found.longest_diameter_px == pytest.approx(2 * radius, abs=1)
-    assert found.compactness == pytest.approx(1, abs=0.02)
-    assert found.centroid_x_px == pytest.approx(middle + x, abs=0.2)
-    assert found.centroid_y_px == pytest.approx(middle + y, abs=0.2)
-    assert found.asymmetry_long_axis == pytest.approx(0, abs=0.03)
-    assert found.asymmetry_short_axis == pytest.approx(0, abs=0.03)
-    assert not found.touches_frame
+    assert measured.area_px == pytest.approx(math.pi * radius**2, rel=0.02)
+    assert measured.perimeter_px == pytest.approx(2 * math.pi * radius, rel=0.015)
+    assert measured.longest_diameter_px == pytest.approx(2 * radius, abs=1)
+    assert measured.compactness == pytest.approx(1, abs=0.02)
+    assert measured.centroid_x_px == pytest.approx(middle + x, abs=0.2)
+    assert measured.centroid_y_px == pytest.approx(middle + y, abs=0.2)
+    assert measured.asymmetry_long_axis == pytest.approx(0, abs=0.03)
+    assert measured.asymmetry_short_axis == pytest.approx(0, abs=0.03)
+    assert not measured.touches_frame
 
 
 @given(st.floats(40, 90), st.floats(0.4, 0.8), angles, shifts, shifts)
@@ -65,56 +65,56 @@ def test_an_ellipse_at_every_angle(
     a: float, flatness: float, angle: float, x: float, y: float
 ) -> None:
     b = a * flatness
-    found = measure(ellipse(a, b, angle, x, y))
-    assert found.area_px == pytest.approx(math.pi * a * b, rel=0.03)
-    assert found.perimeter_px == pytest.approx(ellipse_perimeter(a, b), rel=0.02)
-    assert found.longest_diameter_px == pytest.approx(2 * a, abs=1.1)
-    assert found.compactness == pytest.approx(
+    measured = measure(ellipse(a, b, angle, x, y))
+    assert measured.area_px == pytest.approx(math.pi * a * b, rel=0.03)
+    assert measured.perimeter_px == pytest.approx(ellipse_perimeter(a, b), rel=0.02)
+    assert measured.longest_diameter_px == pytest.approx(2 * a, abs=1.1)
+    assert measured.compactness == pytest.approx(
         ellipse_perimeter(a, b) ** 2 / (4 * math.pi**2 * a * b), rel=0.04
     )
-    assert found.asymmetry_long_axis == pytest.approx(0, abs=0.05)
-    assert found.asymmetry_short_axis == pytest.approx(0, abs=0.05)
+    assert measured.asymmetry_long_axis == pytest.approx(0, abs=0.05)
+    assert measured.asymmetry_short_axis == pytest.approx(0, abs=0.05)
 
 
 @given(st.floats(100, 160), angles, shifts, shifts)
 def test_a_square_at_every_angle(size: float, angle: float, x: float, y: float) -> None:
-    found = measure(rectangle(size, size, angle, x, y))
-    assert found.area_px == pytest.approx(size**2, rel=0.025)
-    side = math.sqrt(found.area_px)  # as drawn
-    assert found.perimeter_px == pytest.approx(4 * side, rel=0.02)
-    assert found.longest_diameter_px == pytest.approx(side * math.sqrt(2), abs=2)
-    assert found.compactness == pytest.approx(4 / math.pi, rel=0.04)
+    measured = measure(rectangle(size, size, angle, x, y))
+    assert measured.area_px == pytest.approx(size**2, rel=0.025)
+    side = math.sqrt(measured.area_px)  # as drawn
+    assert measured.perimeter_px == pytest.approx(4 * side, rel=0.02)
+    assert measured.longest_diameter_px == pytest.approx(side * math.sqrt(2), abs=2)
+    assert measured.compactness == pytest.approx(4 / math.pi, rel=0.04)
 
 
 def test_two_discs_are_measured_as_one() -> None:
     mask = np.zeros((100, 220), bool)
     mask[4:91, 3:90] = mask[4:91, 113:200] = ellipse(40, 40)
-    found = measure(mask)
+    measured = measure(mask)
     disc = measure(ellipse(40, 40))
-    assert found.area_px == 2 * disc.area_px
-    assert found.perimeter_px == pytest.approx(2 * disc.perimeter_px)
-    assert found.longest_diameter_px == pytest.approx(110 + 81)
-    assert found.compactness == pytest.approx(2, abs=0.02)  # (2 P)^2 / (2 A)
-    assert (found.box_x_px, found.box_y_px) == (6, 7)
-    assert (found.box_width_px, found.box_height_px) == (191, 81)
-    assert (found.centroid_x_px, found.centroid_y_px) == pytest.approx((101, 47))
-    assert found.asymmetry_long_axis == pytest.approx(0, abs=1e-9)
-    assert found.asymmetry_short_axis == pytest.approx(0, abs=1e-9)
+    assert measured.area_px == 2 * disc.area_px
+    assert measured.perimeter_px == pytest.approx(2 * disc.perimeter_px)
+    assert measured.longest_diameter_px == pytest.approx(110 + 81)
+    assert measured.compactness == pytest.approx(2, abs=0.02)  # (2 P)^2 / (2 A)
+    assert (measured.box_x_px, measured.box_y_px) == (6, 7)
+    assert (measured.box_width_px, measured.box_height_px) == (191, 81)
+    assert (measured.centroid_x_px, measured.centroid_y_px) == pytest.approx((101, 47))
+    assert measured.asymmetry_long_axis == pytest.approx(0, abs=1e-9)
+    assert measured.asymmetry_short_axis == pytest.approx(0, abs=1e-9)
 
 
 def test_a_hole_has_a_border_too() -> None:
     ring = ellipse(60, 60)
     ring[33:94, 33:94] &= ~ellipse(27, 27)
-    found = measure(ring)
-    assert found.perimeter_px == pytest.approx(2 * math.pi * (60 + 27), rel=0.01)
-    assert found.area_px == pytest.approx(math.pi * (60**2 - 27**2), rel=0.01)
+    measured = measure(ring)
+    assert measured.perimeter_px == pytest.approx(2 * math.pi * (60 + 27), rel=0.01)
+    assert measured.area_px == pytest.approx(math.pi * (60**2 - 27**2), rel=0.01)
 
 
 @pytest.mark.parametrize("angle", [0, 0.4, 1.2, 2.9])
 def test_half_an_ellipse_is_symmetric_about_one_axis_only(angle: float) -> None:
     along, _ = turned(123, angle, 0.1, 0.2)
-    found = measure(ellipse(120, 40, angle, 0.1, 0.2) & (along > 0))
-    assert found.asymmetry_long_axis == pytest.approx(0, abs=0.01)
+    measured = measure(ellipse(120, 40, angle, 0.1, 0.2) & (along > 0))
+    assert measured.asymmetry_long_axis == pytest.approx(0, abs=0.01)
     # Folded at its centroid, 4 a / (3 pi) from the cut, in units of the half axis a:
     x = np.linspace(-1, 1, 200_001) + 4 / (3 * math.pi)
     there, mirrored = (
@@ -123,16 +123,16 @@ def test_half_an_ellipse_is_symmetric_about_one_axis_only(angle: float) -> None:
     )
     expected = 1 - float(np.minimum(there, mirrored).sum() / there.sum())
     assert 0.1 < expected < 0.5
-    assert found.asymmetry_short_axis == pytest.approx(expected, abs=0.01)
+    assert measured.asymmetry_short_axis == pytest.approx(expected, abs=0.01)
 
 
 def test_a_parallelogram_is_symmetric_about_no_axis() -> None:
     """Half turned it is itself, so that both folds miss by the same."""
     down, right = np.mgrid[-60:61, -120:121]
-    found = measure((np.abs(down) <= 40) & (np.abs(right - down) <= 40))
-    assert found.asymmetry_long_axis == pytest.approx(found.asymmetry_short_axis, abs=0.01)
-    assert found.asymmetry_long_axis is not None
-    assert found.asymmetry_long_axis > 0.05
+    measured = measure((np.abs(down) <= 40) & (np.abs(right - down) <= 40))
+    assert measured.asymmetry_long_axis == pytest.approx(measured.asymmetry_short_axis, abs=0.01)
+    assert measured.asymmetry_long_axis is not None
+    assert measured.asymmetry_long_axis > 0.05
 
 
 def test_the_longer_axis_comes_first() -> None:
@@ -140,30 +140,30 @@ def test_the_longer_axis_comes_first() -> None:
     down, right = np.mgrid[-30:31, :150]
     wedge = np.abs(down) <= (150 - right) / 6
     for lying in (wedge, wedge.T, wedge[:, ::-1], np.ascontiguousarray(wedge.T[::-1])):
-        found = measure(lying)
-        assert found.asymmetry_long_axis == pytest.approx(0, abs=0.01)
-        assert found.asymmetry_short_axis == pytest.approx(1 / 3, abs=0.01)
+        measured = measure(lying)
+        assert measured.asymmetry_long_axis == pytest.approx(0, abs=0.01)
+        assert measured.asymmetry_short_axis == pytest.approx(1 / 3, abs=0.01)
 
 
 @pytest.mark.parametrize(("length", "width"), [(1, 1), (7, 1), (7, 5), (300, 200)])
 def test_a_box_by_hand(length: int, width: int) -> None:
     mask = np.zeros((400, 500), bool)
     mask[20 : 20 + width, 30 : 30 + length] = True
-    found = measure(mask)
-    assert found.area_px == length * width
-    assert found.longest_diameter_px == pytest.approx(math.hypot(length, width - 1))
-    assert (found.box_x_px, found.box_y_px) == (30, 20)
-    assert (found.box_width_px, found.box_height_px) == (length, width)
-    assert found.centroid_x_px == pytest.approx(30 + (length - 1) / 2)
-    assert found.centroid_y_px == pytest.approx(20 + (width - 1) / 2)
-    assert found.frame_share == length * width / 200_000
-    assert found.asymmetry_long_axis == pytest.approx(0, abs=1e-6)
-    assert found.asymmetry_short_axis == pytest.approx(0, abs=1e-6)
+    measured = measure(mask)
+    assert measured.area_px == length * width
+    assert measured.longest_diameter_px == pytest.approx(math.hypot(length, width - 1))
+    assert (measured.box_x_px, measured.box_y_px) == (30, 20)
+    assert (measured.box_width_px, measured.box_height_px) == (length, width)
+    assert measured.centroid_x_px == pytest.approx(30 + (length - 1) / 2)
+    assert measured.centroid_y_px == pytest.approx(20 + (width - 1) / 2)
+    assert measured.frame_share == length * width / 200_000
+    assert measured.asymmetry_long_axis == pytest.approx(0, abs=1e-6)
+    assert measured.asymmetry_short_axis == pytest.approx(0, abs=1e-6)
 
 
 def test_nothing() -> None:
-    found = measure(np.zeros((30, 40), bool), 0.0, 0.1)
-    assert found == Measurements(
+    measured = measure(np.zeros((30, 40), bool), 0.0, 0.1)
+    assert measured == Measurements(
         area_px=0,
         area_mm2=0,
         perimeter_px=0,
@@ -187,10 +187,10 @@ def test_nothing() -> None:
 
 
 def test_all_of_it() -> None:
-    found = measure(np.ones((300, 400), bool))
-    assert found.touches_frame
-    assert found.frame_share == 1
-    assert found.perimeter_px == pytest.approx(1400, rel=0.01)  # the frame is its border
+    measured = measure(np.ones((300, 400), bool))
+    assert measured.touches_frame
+    assert measured.frame_share == 1
+    assert measured.perimeter_px == pytest.approx(1400, rel=0.01)  # the frame is its border
 
 
 @pytest.mark.parametrize("edge", range(4))
@@ -260,13 +260,13 @@ def test_larger_it_has_the_same_shape(a: float, flatness: float, angle: float, t
 
 @given(masks)
 def test_it_is_json_and_within_its_ranges(mask: Mask) -> None:
-    found = measure(mask, 0.5)
-    told = json.loads(json.dumps(dataclasses.asdict(found)))
-    assert told == dataclasses.asdict(found)
-    assert all(type(value) in (int, float, bool, type(None)) for value in told.values())
-    assert found.area_px == mask.sum()
-    assert found.longest_diameter_px <= math.hypot(*mask.shape) + 1
-    for share in (found.asymmetry_long_axis, found.asymmetry_short_axis):
+    measured = measure(mask, 0.5)
+    parsed = json.loads(json.dumps(dataclasses.asdict(measured)))
+    assert parsed == dataclasses.asdict(measured)
+    assert all(type(value) in (int, float, bool, type(None)) for value in parsed.values())
+    assert measured.area_px == mask.sum()
+    assert measured.longest_diameter_px <= math.hypot(*mask.shape) + 1
+    for share in (measured.asymmetry_long_axis, measured.asymmetry_short_axis):
         assert share is None if not mask.any() else share is not None and 0 <= share <= 1
 
 
@@ -288,8 +288,10 @@ def test_large_masks(shape: tuple[int, int]) -> None:
     small = np.zeros((260, 300), bool)
     small[26:-26, 30:] = True
     small[:130, :150] = False
-    found, expected = measure(mask), measure(small)
-    assert found.longest_diameter_px > 0.8 * width
+    measured, expected = measure(mask), measure(small)
+    assert measured.longest_diameter_px > 0.8 * width
     if height > 50:
-        assert found.asymmetry_long_axis == pytest.approx(expected.asymmetry_long_axis, abs=0.01)
-        assert found.asymmetry_short_axis == pytest.approx(expected.asymmetry_short_axis, abs=0.01)
+        assert measured.asymmetry_long_axis == pytest.approx(expected.asymmetry_long_axis, abs=0.01)
+        assert measured.asymmetry_short_axis == pytest.approx(
+            expected.asymmetry_short_axis, abs=0.01
+        )

@@ -1,4 +1,4 @@
-"""What `segment` tells of masks beside the masks: labels for other tools, and measurements."""
+"""What `segment` writes beside masks: labels for other tools, and measurements."""
 
 import csv
 import io
@@ -58,16 +58,16 @@ def dice(one: Mask, other: Mask) -> float:
 def test_labels_of_a_folder(lesionseg: Command, place: str, options: list[str]) -> None:
     words = ("segment", "photos", "-o", "out", "--all-regions", "--labels", place, *options)
     assert lesionseg(*words).status == 0
-    found = formats.read(Path(place))
-    assert found.unusable == ()
-    order = [formats.stem(each.name) for each in found.photos]
+    labels = formats.read(Path(place))
+    assert labels.unusable == ()
+    order = [formats.stem(photo.name) for photo in labels.photos]
     assert order == ["a", "b", "turned"]  # that of the photos
-    for each in found.photos:
-        mask = mask_of(formats.stem(each.name))
-        assert (each.height, each.width) == mask.shape  # upright
-        assert dice(each.mask(), mask) >= (0.998 if not options else 1)
+    for photo in labels.photos:
+        mask = mask_of(formats.stem(photo.name))
+        assert (photo.height, photo.width) == mask.shape  # upright
+        assert dice(photo.mask(), mask) >= (0.998 if not options else 1)
     height, width = images.read_photo(Path("photos/turned.jpg")).shape[:2]
-    assert (found.photos[2].height, found.photos[2].width) == (height, width)
+    assert (labels.photos[2].height, labels.photos[2].width) == (height, width)
     with Image.open("photos/turned.jpg") as stored:
         assert stored.size == (height, width)
     scores = lesionseg(
@@ -161,9 +161,10 @@ def test_masks_that_are_there_are_read(
     first, _, third = (json.loads(line) for line in ended.out.splitlines())
     assert (first["skipped"], first["measurements"]["area_px"]) == (True, 400)
     assert "skipped" not in third
-    found = {formats.stem(each.name): each.mask() for each in formats.read(Path(place)).photos}
-    assert (found["a"] == corrected).all()
-    assert found.keys() == {"a", "turned"} | ({"b"} if place != "photos" else set())
+    photos = formats.read(Path(place)).photos
+    masks = {formats.stem(photo.name): photo.mask() for photo in photos}
+    assert (masks["a"] == corrected).all()
+    assert masks.keys() == {"a", "turned"} | ({"b"} if place != "photos" else set())
     assert Path("photos/b.json").read_text() == "corrected"
 
 
@@ -176,7 +177,7 @@ def test_what_cannot_be_read_is_left_out(lesionseg: Command) -> None:
     assert ended.status == 1
     assert "photos: 2 done, 2 failed, 0 skipped" in ended.err
     assert "out/a_segmentation.png: not a mask" in ended.err
-    names = [formats.stem(each.name) for each in formats.read(Path("l.json")).photos]
+    names = [formats.stem(photo.name) for photo in formats.read(Path("l.json")).photos]
     assert names == ["b", "turned"]
     assert [row["file"] for row in table("m.csv")] == ["photos/b.png", "photos/turned.jpg"]
 

@@ -16,7 +16,7 @@ from lesionseg.segmentation.segmenter import Segmenter
 
 Pixel = tuple[int, int]
 THRESHOLDS = (0.0, 0.25, 0.5, 0.9, 1.0)
-softs = arrays(
+maps = arrays(
     np.float32,
     st.tuples(st.integers(1, 7), st.integers(1, 7)),
     elements=st.one_of(st.sampled_from((*THRESHOLDS, 0.6)), st.floats(0, 1, width=32)),
@@ -26,7 +26,7 @@ softs = arrays(
 def regions(mask: Mask) -> list[set[Pixel]]:
     """The pixels of each region; neighbours share a side."""
     left = {(int(row), int(column)) for row, column in np.argwhere(mask)}
-    found = []
+    connected = []
     while left:
         region, edge = set(), [left.pop()]
         while edge:
@@ -35,8 +35,8 @@ def regions(mask: Mask) -> list[set[Pixel]]:
             beside = {(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)}
             edge += beside & left
             left -= beside
-        found.append(region)
-    return found
+        connected.append(region)
+    return connected
 
 
 def holes(mask: Mask) -> list[set[Pixel]]:
@@ -52,9 +52,9 @@ def drawn(region: set[Pixel], like: Mask) -> Mask:
 
 def largest(mask: Mask) -> list[Mask]:
     """The largest region of a mask; several where they are of one size."""
-    found = regions(mask)
-    most = max(map(len, found), default=0)
-    return [drawn(region, mask) for region in found if len(region) == most]
+    connected = regions(mask)
+    most = max(map(len, connected), default=0)
+    return [drawn(region, mask) for region in connected if len(region) == most]
 
 
 def filled(mask: Mask) -> Mask:
@@ -72,7 +72,7 @@ def test_one_region_without_holes_is_left(mask: Mask) -> None:
     assert len(regions(lesion)) == mask.any()
     assert holes(lesion) == []
     if mask.any():
-        assert any((filled(each) == lesion).all() for each in largest(mask))
+        assert any((filled(region) == lesion).all() for region in largest(mask))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_one_region_without_holes_is_left(mask: Mask) -> None:
     ],
 )
 def test_by_hand(before: str, after: str) -> None:
-    found = keep_largest_region(
+    result = keep_largest_region(
         np.array([[pixel == "#" for pixel in row] for row in before.split()])
     )
-    assert " ".join("".join(".#"[int(pixel)] for pixel in row) for row in found) == after
+    assert " ".join("".join(".#"[int(pixel)] for pixel in row) for row in result) == after
 
 
 @cache
@@ -108,16 +108,16 @@ BRIDGE = np.array([[0.9, 0, 0, 0.9], [0.9, 0.6, 0.6, 0.9], [0.9, 0, 0, 0.9]], np
 BAY = np.array([[0.9, 0.9, 0.9], [0.9, 0, 0.9], [0.9, 0.4, 0.9], [0.9, 0.4, 0.9]], np.float32)
 
 
-@example(soft=BRIDGE, size=(6, 8), threshold=0.5)  # breaks when it is enlarged
-@example(soft=BAY, size=(8, 6), threshold=0.5)  # closes when it is enlarged
-@given(softs, st.tuples(st.integers(1, 20), st.integers(1, 20)), st.sampled_from(THRESHOLDS))
+@example(probabilities=BRIDGE, size=(6, 8), threshold=0.5)  # breaks when it is enlarged
+@example(probabilities=BAY, size=(8, 6), threshold=0.5)  # closes when it is enlarged
+@given(maps, st.tuples(st.integers(1, 20), st.integers(1, 20)), st.sampled_from(THRESHOLDS))
 def test_so_it_is_at_the_photos_size(
-    soft: Probabilities, size: tuple[int, int], threshold: float
+    probabilities: Probabilities, size: tuple[int, int], threshold: float
 ) -> None:
-    found = network(threshold).at_size(soft, *size)
-    above = images.enlarge(soft, *size) > threshold
-    assert (found.probabilities == images.enlarge(soft, *size)).all()
-    assert len(regions(found.mask)) == above.any()
-    assert holes(found.mask) == []
+    result = network(threshold).at_size(probabilities, *size)
+    above = images.enlarge(probabilities, *size) > threshold
+    assert (result.probabilities == images.enlarge(probabilities, *size)).all()
+    assert len(regions(result.mask)) == above.any()
+    assert holes(result.mask) == []
     if above.any():
-        assert any((filled(each) == found.mask).all() for each in largest(above))
+        assert any((filled(region) == result.mask).all() for region in largest(above))

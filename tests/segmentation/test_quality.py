@@ -1,4 +1,4 @@
-"""How sure a soft map is of its mask."""
+"""How sure the probabilities are of their mask."""
 
 import itertools
 from typing import Any
@@ -23,8 +23,8 @@ def disc(border: float) -> Probabilities:
     """A lesion that is sure but for a border as wide as that, in pixels."""
     rows, columns = np.mgrid[-20:21, -20:21]
     distance = np.hypot(rows, columns) - 10
-    soft: Probabilities = sigmoid((-10 * distance / border).clip(-5, 5))
-    return soft
+    probabilities: Probabilities = sigmoid((-10 * distance / border).clip(-5, 5))
+    return probabilities
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def disc(border: float) -> Probabilities:
     ],
 )
 def test_by_hand(above: float, expected: float) -> None:
-    soft = sigmoid([[3, 1.5, 0.5, -0.2, -4]])
-    assert agreement(soft, float(sigmoid(above))) == pytest.approx(expected)
+    probabilities = sigmoid([[3, 1.5, 0.5, -0.2, -4]])
+    assert agreement(probabilities, float(sigmoid(above))) == pytest.approx(expected)
 
 
 @given(st.floats(0.2, 3))
@@ -58,10 +58,10 @@ def test_nothing_found_is_nothing_sure(value: float) -> None:
 
 
 @given(arrays(np.float32, shapes, elements=st.floats(0, 1, width=32)), st.floats(0, 1))
-def test_it_is_a_share(soft: Probabilities, threshold: float) -> None:
-    quality = agreement(soft, threshold)
+def test_it_is_a_share(probabilities: Probabilities, threshold: float) -> None:
+    quality = agreement(probabilities, threshold)
     assert 0 <= quality <= 1
-    assert (soft > threshold).any() or quality == 0
+    assert (probabilities > threshold).any() or quality == 0
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
@@ -78,7 +78,7 @@ def test_it_falls_where_the_lesion_may_be_elsewhere() -> None:
     assert agreement(unsure, 0.5) < agreement(sure, 0.5)
 
 
-def test_a_second_sure_region_is_not_told() -> None:
-    soft = disc(1)
-    soft[:6, :6] = 0.999  # the mask leaves it out
-    assert agreement(soft, 0.5) >= agreement(disc(1), 0.5)
+def test_a_second_sure_region_does_not_lower_it() -> None:
+    probabilities = disc(1)
+    probabilities[:6, :6] = 0.999  # the mask leaves it out
+    assert agreement(probabilities, 0.5) >= agreement(disc(1), 0.5)

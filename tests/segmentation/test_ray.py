@@ -15,7 +15,8 @@ from helpers import saved, write_photo
 
 from lesionseg import images
 from lesionseg.segmentation import jobs
-from lesionseg.segmentation.jobs import Outputs
+from lesionseg.segmentation.jobs import JobOptions
+from lesionseg.segmentation.plan import OutputPaths, plan_jobs
 from lesionseg.segmentation.segmenter import load
 
 pytestmark = pytest.mark.skipif(
@@ -66,8 +67,8 @@ def test_the_program_of_the_page_gives_the_masks_of_segment(tmp_path: Path) -> N
     assert ended.returncode == 0, ended.stderr
 
     alone = tmp_path / "alone"
-    planned = jobs.plan([tmp_path / "photos"], Outputs(alone))
-    done = dict(jobs.run(load(checkpoint), planned, batch_size=8, workers=1))
+    planned = plan_jobs([tmp_path / "photos"], OutputPaths(alone))
+    outcomes = list(jobs.run(load(checkpoint), planned, JobOptions(batch_size=8, workers=1)))
     assert len(list(folders[1].iterdir())) == len(photos)
     for mask in folders[1].iterdir():
         one, other = images.read_mask(mask)[0], images.read_mask(alone / mask.name)[0]
@@ -76,11 +77,11 @@ def test_the_program_of_the_page_gives_the_masks_of_segment(tmp_path: Path) -> N
     lines = [line for file in folders[2].iterdir() for line in file.read_text().splitlines()]
     told = {Path(line["photo"]): line for line in map(json.loads, lines)}
     assert sorted(told) == sorted([*photos, damaged])
-    for job, result in done.items():
-        line = told[job.photo]
-        if isinstance(result, jobs.Result):
+    for outcome in outcomes:
+        line = told[outcome.job.photo]
+        if outcome.error is None:
             assert line["error"] is None
-            assert line["quality"] == pytest.approx(result.quality, abs=1e-6)
+            assert line["quality"] == pytest.approx(outcome.quality, abs=1e-6)
         else:
-            assert (job.photo, line["error"]) == (damaged, str(result))
+            assert (outcome.job.photo, line["error"]) == (damaged, str(outcome.error))
             assert line["quality"] is None

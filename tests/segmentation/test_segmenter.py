@@ -2,8 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from helpers import SIZE, begun, drawing, saved, segmenter, torch_network, write
 from PIL import Image
 
 from lesionseg import images, store
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError, PhotoError
 from lesionseg.images import Mask, Probabilities
 from lesionseg.segmentation import quality
 from lesionseg.segmentation.segmenter import Segmenter, load, stream
@@ -50,24 +50,25 @@ def test_a_turned_photo_gets_an_upright_mask(tmp_path: Path) -> None:
     assert (turned.mask == segmenter()(np.asarray(upright)).mask).all()
 
 
-def test_soft_maps_are_enlarged_first_and_thresholded_after() -> None:
+def test_probabilities_are_enlarged_first_and_thresholded_after() -> None:
     photo, _ = drawing(1)
-    soft = segmenter().predict([images.shrink(photo, SIZE)])
-    assert soft.shape == (1, SIZE, SIZE)
-    assert soft.dtype == np.float32
-    expected = images.enlarge(soft[0], *photo.shape[:2]) > 0.5
-    thresholded_first = images.enlarge((soft[0] > 0.5).astype(np.float32), *photo.shape[:2]) > 0.5
+    probabilities = segmenter().predict([images.shrink(photo, SIZE)])
+    assert probabilities.shape == (1, SIZE, SIZE)
+    assert probabilities.dtype == np.float32
+    expected = images.enlarge(probabilities[0], *photo.shape[:2]) > 0.5
+    thresholded = (probabilities[0] > 0.5).astype(np.float32)
+    thresholded_first = images.enlarge(thresholded, *photo.shape[:2]) > 0.5
     assert (every(0.5)(photo).mask == expected).all()
     assert (expected != thresholded_first).any()
 
 
 def test_probabilities_are_all_that_the_network_saw() -> None:
     photo, _ = drawing(1)
-    (soft,) = segmenter().predict([images.shrink(photo, SIZE)])
+    (expected,) = segmenter().predict([images.shrink(photo, SIZE)])
     for network in (segmenter(), every(0.5)):
         result = network(photo)
-        assert (result.soft == soft).all()
-        assert (result.probabilities == images.enlarge(soft, *photo.shape[:2])).all()
+        assert (result.low_res_probabilities == expected).all()
+        assert (result.probabilities == images.enlarge(expected, *photo.shape[:2])).all()
         assert result.probabilities is result.probabilities  # made once
 
 
@@ -84,9 +85,9 @@ def test_the_largest_region_or_all_of_them(rows: int, columns: int) -> None:
     )
     largest = np.zeros((8, 8), bool)
     largest[1:5, 1:5] = True
-    for found, expected in ((one, largest), (whole, ISLANDS > 0.5)):
-        assert found.mask.shape == (8 * rows, 8 * columns)
-        middles = found.mask[rows // 2 :: rows, columns // 2 :: columns]
+    for result, expected in ((one, largest), (whole, ISLANDS > 0.5)):
+        assert result.mask.shape == (8 * rows, 8 * columns)
+        middles = result.mask[rows // 2 :: rows, columns // 2 :: columns]
         assert (middles == expected).all()
     assert (whole.mask == (whole.probabilities > 0.5)).all()
     assert (one.probabilities == whole.probabilities).all()
@@ -102,8 +103,8 @@ def test_quality_is_that_of_the_whole_map(threshold: float) -> None:
         network = Segmenter(torch_network(begun()), threshold, all_regions=all_regions)
         assert network.at_size(unsure, 20, 30).quality == expected
     photo, _ = drawing(0)
-    (soft,) = every(threshold).predict([images.shrink(photo, SIZE)])
-    assert every(threshold)(photo).quality == quality.agreement(soft, threshold)
+    (probabilities,) = every(threshold).predict([images.shrink(photo, SIZE)])
+    assert every(threshold)(photo).quality == quality.agreement(probabilities, threshold)
 
 
 @pytest.mark.parametrize("threshold", [0.4, 0.6])
@@ -114,7 +115,7 @@ def test_the_threshold(threshold: float) -> None:
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
-def test_a_threshold_that_is_no_probability(threshold: float) -> None:
+def test_a_threshold_that_is_not_a_probability(threshold: float) -> None:
     with pytest.raises(LesionsegError, match=r"^threshold: expected 0 to 1, got"):
         Segmenter(torch_network(begun()), threshold)
 
@@ -131,8 +132,8 @@ def test_a_threshold_that_is_no_probability(threshold: float) -> None:
     ],
     ids=lambda photo: f"{photo.shape} {photo.dtype}",
 )
-def test_an_array_that_is_no_photo(photo: Any) -> None:
-    with pytest.raises(LesionsegError, match=r"^expected a photo of \(H, W, 3\) uint8, got "):
+def test_an_array_that_is_not_a_photo(photo: Any) -> None:
+    with pytest.raises(PhotoError, match=r"^expected a photo of \(H, W, 3\) uint8, got "):
         segmenter()(photo)
 
 
@@ -142,10 +143,36 @@ def test_photos_of_odd_sizes(shape: tuple[int, int]) -> None:
 
 
 def test_bad_photos(tmp_path: Path) -> None:
-    with pytest.raises(LesionsegError, match="no such file"):
+    with pytest.raises(PhotoError, match="no such file"):
         segmenter()(tmp_path / "none.png")
     with pytest.raises(LesionsegError, match="no device 'abacus'"):
         Segmenter(torch_network(begun(), "abacus"))
+
+
+def kind_of_error(action: Callable[[], object]) -> type[LesionsegError]:
+    """The class by which a caller of the library tells an error from others."""
+    with pytest.raises(LesionsegError) as caught:
+        action()
+    return caught.type
+
+
+def test_a_caller_can_tell_a_bad_photo_from_a_bad_checkpoint(tmp_path: Path) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("not a photo")
+    cut = write_photo(tmp_path / "cut.png")
+    cut.write_bytes(cut.read_bytes()[:500])
+    grey = np.zeros((40, 40), np.uint8)
+    for photo in (tmp_path / "none.png", text, cut, str(text), grey):
+        assert kind_of_error(partial(segmenter(), photo)) is PhotoError, photo
+
+    for name in ("text.pt", "text.onnx"):
+        (tmp_path / name).write_text("not a network")
+    for checkpoint in ("nonsense", tmp_path / "text.pt", tmp_path / "text.onnx"):
+        assert kind_of_error(partial(load, checkpoint, "cpu")) is CheckpointError, checkpoint
+
+    good = saved(tmp_path / "good.pt")
+    for settings in ({"device": "abacus"}, {"threshold": 2}, {"device": "meta"}):
+        assert kind_of_error(partial(load, good, **settings)) is LesionsegError, settings
 
 
 def test_which_checkpoint_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,10 +200,10 @@ def test_which_checkpoint_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def masks_of(
     paths: list[Path], batch_size: int, workers: int
 ) -> list[tuple[Path, Mask | LesionsegError]]:
-    def finish(path: Path, soft: Probabilities, size: tuple[int, int]) -> Mask:
+    def finish(path: Path, probabilities: Probabilities, size: tuple[int, int]) -> Mask:
         if path.stem == "unlucky":
             raise LesionsegError("the disk is full")
-        return segmenter().at_size(soft, *size).mask
+        return segmenter().at_size(probabilities, *size).mask
 
     return list(
         stream(
@@ -199,13 +226,15 @@ def test_a_stream_keeps_its_order_and_goes_on_after_errors(
             write_photo(path, index)
     results = masks_of(paths, batch_size, workers)
     assert [path for path, _ in results] == paths
-    said = {path.stem: str(found) for path, found in results if isinstance(found, LesionsegError)}
+    said = {
+        path.stem: str(result) for path, result in results if isinstance(result, LesionsegError)
+    }
     assert said.keys() == {"missing", "unlucky", "text"}
     assert "missing.png: no such file" in said["missing"]
     assert said["unlucky"] == "the disk is full"
-    for path, found in results:
-        if not isinstance(found, LesionsegError):
-            assert (found == segmenter()(path).mask).all(), path.name
+    for path, result in results:
+        if not isinstance(result, LesionsegError):
+            assert (result == segmenter()(path).mask).all(), path.name
 
 
 def test_a_stream_of_nothing_and_of_errors_alone(tmp_path: Path) -> None:
@@ -213,7 +242,7 @@ def test_a_stream_of_nothing_and_of_errors_alone(tmp_path: Path) -> None:
     missing = [tmp_path / str(number) for number in range(9)]
     results = masks_of(missing, 4, 2)
     assert [path for path, _ in results] == missing
-    assert all(isinstance(found, LesionsegError) for _, found in results)
+    assert all(isinstance(result, LesionsegError) for _, result in results)
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (4, 2)])

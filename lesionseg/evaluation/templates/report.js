@@ -34,13 +34,13 @@ control("controls").hidden = false;
 arrange();
 
 function outline(box) {
-  const lines = document.querySelectorAll(`g[data-subject="${box.dataset.outline}"]`);
+  const lines = document.querySelectorAll(`g[data-candidate="${box.dataset.outline}"]`);
   for (const line of lines) line.style.display = box.checked ? "" : "none";
 }
 
 for (const box of document.querySelectorAll("[data-outline]")) {
   box.addEventListener("change", () => outline(box));
-  outline(box);  // some browsers remember what was chosen
+  outline(box);  // some browsers restore the state of a checkbox
 }
 
 const zoom = control("zoom");
@@ -55,7 +55,7 @@ function open(item) {
   figure.append(...copy.childNodes);
   const {width, height} = figure.querySelector(".outlines").viewBox.baseVal;
   figure.querySelector(".picture").style.width = `min(100%, 48rem, ${70 * width / height}vh)`;
-  // A path is named once in a page: the copy draws its own.
+  // An id is unique in a page: the copy has paths of its own.
   for (const use of figure.querySelectorAll("use")) {
     const path = use.previousElementSibling.firstElementChild;
     path.removeAttribute("id");

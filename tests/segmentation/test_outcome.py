@@ -1,0 +1,52 @@
+"""What is said of a photo, and how photos are counted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lesionseg.errors import PhotoError
+from lesionseg.segmentation.measurements import measure
+from lesionseg.segmentation.outcome import Outcome, Status, Tally
+from lesionseg.segmentation.outputs import MaskOutputs
+from lesionseg.segmentation.plan import Job, OutputPaths
+
+JOB = Job(Path("a.jpg"), OutputPaths(Path("masks/a.png")))
+MEASUREMENTS = measure(np.ones((3, 2), bool))
+FIGURES = {"height": 3, "width": 2, "lesion_share": 1.0, "quality": 0.5, "seconds": 0.25}
+
+
+def done(doubtful: bool | None = None) -> Outcome:
+    return Outcome(JOB, Status.DONE, 3, 2, 1.0, 0.5, 0.25, doubtful)
+
+
+FAILED = Outcome(JOB, Status.FAILED, error=PhotoError("a.jpg: not a photo"))
+SKIPPED = Outcome(JOB, Status.SKIPPED)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (done(), {"mask": "masks/a.png", **FIGURES}),
+        (done(doubtful=False), {"mask": "masks/a.png", **FIGURES, "doubtful": False}),
+        (done(doubtful=True), {"mask": "masks/a.png", **FIGURES, "doubtful": True}),
+        (SKIPPED, {"mask": "masks/a.png", "skipped": True}),
+        (FAILED, {"error": "a.jpg: not a photo"}),
+    ],
+)
+def test_the_line_of_json(outcome: Outcome, expected: dict[str, object]) -> None:
+    assert json.loads(json.dumps(outcome.as_json())) == {"file": "a.jpg", **expected}
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.SKIPPED])
+def test_measurements_stand_in_the_line_where_they_were_made(status: Status) -> None:
+    outputs = MaskOutputs(MEASUREMENTS)
+    line = json.loads(json.dumps(Outcome(JOB, status, outputs=outputs).as_json()))
+    assert line["measurements"] == vars(MEASUREMENTS)
+
+
+def test_a_tally_counts_each_photo_once() -> None:
+    outcomes = [done(), done(doubtful=True), done(doubtful=False), SKIPPED, FAILED, FAILED]
+    tally = sum(map(Tally.of, outcomes), start=Tally())
+    assert tally == Tally(done=3, skipped=1, failed=2, doubtful=1)
