@@ -9,6 +9,7 @@ References: DICOM PS3.3 (attributes), PS3.5 (transfer syntaxes), PS3.10 (files).
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -78,21 +79,22 @@ def is_dicom_file(path: Path) -> bool:
         return False
 
 
-def read_header(path: Path) -> "Dataset":
-    """All that a DICOM file says but its pixels.
+def read_header(source: Path | BinaryIO) -> "Dataset":
+    """Read all that a DICOM file says but its pixels.
 
     Raises:
         PhotoError: it is not there, not DICOM, or damaged, or pydicom is not installed.
     """
+    name = source if isinstance(source, Path) else "standard input"
     try:
-        with path.open("rb") as file:
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
             if not is_dicom(file):
-                raise PhotoError(f"{path}: not a DICOM file")
+                raise PhotoError("not a DICOM file")
             return _read(file, stop_before_pixels=True)
     except OSError as error:
-        raise PhotoError(f"{path}: {error.strerror}") from error
+        raise PhotoError(f"{name}: {error.strerror}") from error
     except PhotoError as error:
-        raise error if str(path) in str(error) else PhotoError(f"{path}: {error}") from None
+        raise PhotoError(f"{name}: {error}") from None
 
 
 def read_dataset(file: BinaryIO) -> "Dataset":
@@ -418,6 +420,21 @@ def spacing(header: "Dataset") -> tuple[float, float] | None:
             raise LesionsegError(f"{name}: expected two lengths of more than 0 mm, got {value}")
         return rows, columns
     return None
+
+
+def scale(header: "Dataset", default: float | None) -> float | None:
+    """Return the side of a pixel in millimetres: as the file says, else the default.
+
+    None where the file's pixels are not square, as measurements are those of square ones.
+
+    Raises:
+        LesionsegError: the file's spacing is not a length.
+    """
+    sides = spacing(header)
+    if sides is None:
+        return default
+    rows, columns = sides
+    return rows if abs(rows - columns) <= 1e-6 * rows else None
 
 
 def _reason(error: BaseException) -> str:

@@ -157,6 +157,26 @@ def read_photo_shrunk(source: Source, size: int) -> tuple[Photo, tuple[int, int]
         return np.asarray(_shrunk(_to_rgb(image), size)), own_size
 
 
+def read_later_frames(source: Source, size: int) -> Iterator[Photo]:
+    """Read the pictures of a DICOM photo after the first, each squeezed to `size` x `size`.
+
+    Yields (size, size, 3) uint8 each.
+
+    Raises:
+        PhotoError: one of them cannot be decoded.
+    """
+    name = source if isinstance(source, Path) else "standard input"
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        dataset = dicom.read_dataset(file)
+    for index in range(1, dicom.frame_count(dataset)):
+        try:
+            image = _of_frame(dicom.frame(dataset, index))
+            image.draft(None, (2 * size, 2 * size))
+            yield np.asarray(_shrunk(_to_rgb(image), size))
+        except Exception as error:  # as of `_opened`
+            raise PhotoError(f"{name}: frame {index + 1}: {one_line(error)}") from error
+
+
 def shrink(photo: Photo, size: int) -> Photo:
     """A photo of any size, (H, W, 3) uint8, as the network sees it: (size, size, 3) uint8."""
     return np.asarray(_shrunk(Image.fromarray(photo), size))

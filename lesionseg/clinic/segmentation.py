@@ -41,6 +41,10 @@ _LOSSY = {  # transfer syntaxes, and what the compression of each is called (PS3
     "1.2.840.10008.1.2.4.91": "ISO_15444_1",
     "1.2.840.10008.1.2.4.203": "ISO_15444_15",
 }
+_ONE_FRAME = (  # storage classes of one frame
+    *("1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.6.1"),  # secondary capture, ultrasound
+    *(f"1.2.840.10008.5.1.4.1.1.77.1.{number}" for number in (1, 2, 3, 4, 7)),  # visible light
+)
 _SCALE_UNKNOWN = "The pixel spacing is not known: 1 mm is a placeholder, and no length holds."
 
 
@@ -186,6 +190,11 @@ def _add_frames(
     ]
 
 
+def frames_have_numbers(header: "Dataset") -> bool:
+    """Tell whether frames may be referred to: files of one-frame classes with several exist."""
+    return header.SOPClassUID not in _ONE_FRAME
+
+
 def _frame_groups(header: "Dataset", number: int, frames: int) -> "Dataset":
     from pydicom import Dataset
 
@@ -195,7 +204,7 @@ def _frame_groups(header: "Dataset", number: int, frames: int) -> "Dataset":
     position = Dataset()
     position.ImagePositionPatient = [0, 0, 0]
     source = reference(header)
-    if frames > 1:
+    if frames > 1 and frames_have_numbers(header):
         source.ReferencedFrameNumber = number
     source.SpatialLocationsPreserved = "YES"
     source.PurposeOfReferenceCodeSequence = [

@@ -2,10 +2,14 @@
 
 from dataclasses import asdict, astuple, dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from lesionseg.errors import LesionsegError
 from lesionseg.segmentation.outputs import MaskOutputs
 from lesionseg.segmentation.plan import Job
+
+if TYPE_CHECKING:
+    from lesionseg.clinic.results import Uids
 
 
 class Status(StrEnum):
@@ -28,6 +32,7 @@ class Outcome:
         quality: 0 to 1, how sure the network is of the mask; see `quality.agreement`.
         seconds: from opening the photo to its mask written, waiting for its batch included.
         doubtful: whether the quality is below the level that was set; None without a level.
+        uids: of a DICOM photo and its results.
         outputs: what was derived from the mask; empty where the job failed.
         error: why the job failed; None otherwise.
     """
@@ -40,6 +45,7 @@ class Outcome:
     quality: float | None = None
     seconds: float | None = None
     doubtful: bool | None = None
+    uids: "Uids | None" = None
     outputs: MaskOutputs = field(default_factory=MaskOutputs)
     error: LesionsegError | None = None
 
@@ -57,6 +63,8 @@ class Outcome:
             line["doubtful"] = self.doubtful
         if self.outputs.measurements is not None:
             line["measurements"] = asdict(self.outputs.measurements)
+        if self.uids is not None:
+            line["dicom"] = asdict(self.uids)
         return line
 
 
