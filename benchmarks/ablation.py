@@ -37,7 +37,7 @@ from torch.nn.functional import (
 
 from lesionseg.config import configure
 from lesionseg.data import augmentation, loader
-from lesionseg.data.cache import Prepared
+from lesionseg.data.cache import CachedPairs
 from lesionseg.metrics import confusion
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.losses import loss_of, soft_dice_loss
@@ -319,7 +319,7 @@ ROWS: dict[str, Row] = {
 }
 
 
-def elsewhere(network: UNet, validation: Prepared) -> float:
+def elsewhere(network: UNet, validation: CachedPairs) -> float:
     """Mean Dice of the validation photos as another camera might have taken them: turned, zoomed,
     shifted and recoloured within twice the bounds of the augmentation, the same for all rows."""
     side, found = validation.photos.shape[1], []

@@ -49,7 +49,7 @@ def draw(folder: Path) -> list[Path]:
     for size, count in SIZES.items():
         for _ in range(count):
             path = folder / f"photo_{len(paths):02}.jpg"
-            photo = Image.fromarray(synthetic.draw(0, len(paths))[0])
+            photo = Image.fromarray(synthetic.generate(0, len(paths))[0])
             photo.resize(size, Image.Resampling.BICUBIC).save(path, quality=92)
             paths.append(path)
     return paths

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg.errors import LesionsegError, PhotoError
+from lesionseg.extras import install_hint
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
-INSTALL = "pip install 'lesionseg[dicom]'"
 
 _MAGIC, _PREAMBLE = b"DICM", 128
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # baseline, extended
@@ -110,7 +110,7 @@ def _read(file: BinaryIO, **options: Any) -> "Dataset":
     try:
         import pydicom
     except ModuleNotFoundError as error:
-        raise PhotoError(f"a DICOM file; to read it, {INSTALL}") from error
+        raise PhotoError(f"a DICOM file; to read it, {install_hint('dicom')}") from error
     from pydicom import config
 
     # Values that break the standard's rules are common and in nobody's way here.

@@ -1,8 +1,8 @@
-"""Errors that a user can put right, each shown as one line."""
+"""Errors that a user can fix, each shown as one line."""
 
 
 class LesionsegError(Exception):
-    """Something a user can put right: a file, a folder, a download, a checkpoint, a setting.
+    """Something a user can fix: a file, a folder, a download, a checkpoint, a setting.
 
     The text is one line: what, expected against got, and what to do next. The command line
     prints it on standard error and exits with 1; the core never prints and never exits.
@@ -22,20 +22,20 @@ class DownloadError(LesionsegError):
 
 
 def as_result(error: LesionsegError) -> LesionsegError:
-    """The error without its traceback, in which a photo and its mask would stay in memory."""
+    """Return the error without its traceback, which would keep a photo and its mask in memory."""
     return type(error)(str(error))
 
 
 def one_line(error: BaseException) -> str:
-    """The text of any exception on one line, or its class where it has none."""
+    """Return the text of any exception on one line, or its class where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def amount(number: int) -> str:
-    """A number of bytes as a message tells it: `13.8 GB`, `0.4 MB`."""
+    """Format a number of bytes: `13.8 GB`, `0.4 MB`."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
 
 
 def printable(text: str) -> str:
-    """A line safe for a terminal: control characters, as a file's name may hold, as escapes."""
+    """Escape control characters, which file names may hold, for a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and folders that one process writes to at a time."""
+"""Files that are written completely or not at all, and folders locked to one process."""
 
 import os
 import sys
@@ -17,10 +17,10 @@ if sys.platform != "win32":
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error.
+    """Yield a temporary path beside `path` that replaces it when the block ends without an error.
 
-    The final name holds either the whole new file or what stood there before. A path that is
-    not a regular file (`/dev/null`, a named pipe) is handed out as it is. Folders are made.
+    The final name holds either the complete new file or what was there before. A path that is
+    not a regular file (`/dev/null`, a named pipe) is yielded as it is. Missing folders are created.
 
     Raises:
         LesionsegError: the operating system refuses (no space, no permission, a folder there, a
@@ -34,7 +34,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             yield path
             return
         if path.parent.exists() and not path.parent.is_dir():
-            raise LesionsegError(f"cannot write {path}: {path.parent} is no folder")
+            raise LesionsegError(f"cannot write {path}: {path.parent} is not a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
@@ -46,19 +46,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Writes a whole file as `atomic_write` does, text as UTF-8. Raises as `atomic_write`."""
+    """Write a complete file as `atomic_write` does, text as UTF-8. Raises as `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Keeps a second process out of `folder`, which exists; the lock ends with the process.
+    """Keep other processes out of `folder`, which exists; the lock ends with the process.
 
     Raises:
-        LesionsegError: another process is in it.
+        LesionsegError: another process holds the lock.
     """
-    if sys.platform == "win32":  # where a folder cannot be locked so
+    if sys.platform == "win32":  # where a folder cannot be locked this way
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -77,9 +77,9 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 
 
 class AtomicTextFile:
-    """A context that text is written in; the file appears at its end.
+    """A text file that appears when its context ends.
 
-    If the context ends with an error, or nothing was written, what stood there before remains.
+    If the context ends with an error, or nothing was written, what was there before remains.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +88,7 @@ class AtomicTextFile:
         self._file: TextIO | None = None
 
     def write(self, text: str) -> int:
-        """Writes on, in UTF-8.
+        """Append text, as UTF-8.
 
         Raises:
             LesionsegError: the operating system refuses.
@@ -96,8 +96,8 @@ class AtomicTextFile:
         try:
             if self._file is None:
                 temporary = self._stack.enter_context(atomic_write(self.path))
-                opened = temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-                self._file = self._stack.enter_context(opened)
+                file = temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+                self._file = self._stack.enter_context(file)
             return self._file.write(text)
         except OSError as error:
             raise LesionsegError(f"cannot write {self.path}: {error.strerror or error}") from error
@@ -113,10 +113,10 @@ class AtomicTextFile:
     ) -> None:
         if error is None:
             self._stack.close()
-        else:  # which is not about this file, and must not be taken for it
+        else:  # the error is not about this file, and must not be reported as if it were
             with suppress(LesionsegError):
-                self._stack.__exit__(_GivenUp, _GivenUp(), None)
+                self._stack.__exit__(_AbortedError, _AbortedError(), None)
 
 
-class _GivenUp(Exception):
-    """What was going on has failed."""
+class _AbortedError(Exception):
+    """The context of a file has failed."""

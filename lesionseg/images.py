@@ -1,4 +1,4 @@
-"""Photo file <-> array, mask file <-> array, shrink, enlarge: the only module that knows Pillow.
+"""Read, write and resize photos and masks: the only module that imports Pillow.
 
 Layouts, everywhere: a photo is (H, W, 3) uint8 RGB, 0 to 255, upright; a mask is (H, W) bool,
 True where the lesion is; probabilities are (H, W) float32, 0 to 1.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lesionseg import dicom
-from lesionseg.errors import LesionsegError, PhotoError, one_line
+from lesionseg.errors import PhotoError, one_line
 
 Photo = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -48,7 +48,7 @@ _TURNS = {
 
 @contextmanager
 def _opened(source: Source, what: str) -> Iterator[Image.Image]:
-    """The image, not decoded yet; whatever goes wrong inside the block becomes one clear line."""
+    """Open an image, not decoded yet; any error in the block becomes one clear line."""
     name = source if isinstance(source, Path) else "standard input"
     try:
         # Given a file's name, Pillow maps some TIFFs and then mixes up the rows of a turned one.
@@ -57,7 +57,7 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
             _open(file, what) as image,
         ):
             yield image
-    except LesionsegError as error:
+    except PhotoError as error:
         raise PhotoError(f"{name}: {error}") from None
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
@@ -102,21 +102,21 @@ def _of_frame(frame: dicom.Frame) -> Image.Image:
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """The (height, width) that the image has once it is upright, before it is decoded."""
+    """Return the (height, width) of the upright image, before it is decoded."""
     width, height = image.size
     turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)  # Pillow turns a TIFF's size itself
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF says; no other tag is read, so that none can be in the way."""
+    """Turn the image as its EXIF says; no other tag is read, so that none can do harm."""
     image.load()
     turn = None if image.format == "TIFF" else _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     return image if turn is None else image.transpose(turn)  # Pillow turns a TIFF itself
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as upright RGB: 16 bits to their high byte, transparency onto black."""
+    """Convert any mode to upright RGB: 16 bits to their high byte, transparency onto black."""
     image = _upright(image)
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
@@ -133,10 +133,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def read_photo(source: Source) -> Photo:
-    """The photo at its own size, upright: (H, W, 3) uint8.
+    """Read a photo at its own size, upright: (H, W, 3) uint8.
 
     EXIF orientation is applied; grey, palette, CMYK, 16-bit and transparent photos become RGB.
-    Of a file with several pictures it is the first. A photo in a DICOM file is as viewers show it.
+    Of a file with several images, the first is read. A photo in DICOM is as viewers show it.
 
     Raises:
         PhotoError: not a photo, damaged, or a decompression bomb.
@@ -146,7 +146,7 @@ def read_photo(source: Source) -> Photo:
 
 
 def read_photo_shrunk(source: Source, size: int) -> tuple[Photo, tuple[int, int]]:
-    """The photo squeezed to `size` x `size`, and its own (height, width): what the network sees.
+    """Read a photo squeezed to `size` x `size`, as the network sees it, and its (height, width).
 
     A JPEG that is far larger is decoded at a reduced scale of at least twice `size`.
     Returns ((size, size, 3) uint8, (H, W)). Raises as `read_photo`.
@@ -178,7 +178,7 @@ def read_later_frames(source: Source, size: int) -> Iterator[Photo]:
 
 
 def shrink(photo: Photo, size: int) -> Photo:
-    """A photo of any size, (H, W, 3) uint8, as the network sees it: (size, size, 3) uint8."""
+    """Resize a photo (H, W, 3) uint8 to what the network sees: (size, size, 3) uint8."""
     return np.asarray(_shrunk(Image.fromarray(photo), size))
 
 
@@ -187,38 +187,39 @@ def _shrunk(image: Image.Image, size: int) -> Image.Image:
 
 
 def shrink_mask(mask: Mask, size: int) -> Mask:
-    """A mask of any size, (H, W) bool, at (size, size) bool: lesion where it covers half."""
+    """Resize a mask (H, W) bool to (size, size) bool: lesion where it covers half a pixel."""
     return _resized(mask, (size, size))
 
 
 def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
-    """The mask at (width, height): lesion where it covers at least half of a pixel."""
-    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, _BILINEAR)
-    return np.asarray(soft) >= 128
+    """Resize a mask to (width, height): lesion where it covers at least half of a pixel."""
+    cover = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, _BILINEAR)
+    return np.asarray(cover) >= 128
 
 
-def enlarge(soft: Probabilities, height: int, width: int) -> Probabilities:
-    """Probabilities (h, w) float32 brought bilinearly to (height, width) float32, 0 to 1.
+def enlarge(probabilities: Probabilities, height: int, width: int) -> Probabilities:
+    """Resize probabilities (h, w) float32 bilinearly to (height, width) float32, 0 to 1.
 
-    To a smaller side by Pillow, which takes the mean over what a pixel covers; else by OpenCV,
-    which does the same ten times as fast.
+    A smaller side is left to Pillow, which averages over what a pixel covers; else OpenCV does the
+    same ten times as fast.
     """
-    if height < soft.shape[0] or width < soft.shape[1]:
-        enlarged = np.array(Image.fromarray(soft).resize((width, height), _BILINEAR))
+    if height < probabilities.shape[0] or width < probabilities.shape[1]:
+        enlarged = np.array(Image.fromarray(probabilities).resize((width, height), _BILINEAR))
     else:
-        enlarged = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
+        enlarged = cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_LINEAR)
     return enlarged.clip(0.0, 1.0, out=enlarged)
 
 
-def enlarged_above(soft: Probabilities, height: int, width: int, threshold: float) -> Mask:
-    """`enlarge(soft, height, width) > threshold`, (height, width) bool, up to rounding.
+def enlarged_above(probabilities: Probabilities, height: int, width: int, threshold: float) -> Mask:
+    """Compute `enlarge(probabilities, height, width) > threshold`, (height, width) bool.
 
-    A few rows at a time, so that the probabilities of a large photo are never all in memory.
+    It works on a few rows at a time, so that the probabilities of a large photo are never all in
+    memory; a probability within rounding of the threshold may fall on either side of it.
     """
-    rows = soft.shape[0]
-    if height < rows or width < soft.shape[1]:
-        return enlarge(soft, height, width) > threshold
-    wide = enlarge(soft, rows, width)
+    rows = probabilities.shape[0]
+    if height < rows or width < probabilities.shape[1]:
+        return enlarge(probabilities, height, width) > threshold
+    wide = enlarge(probabilities, rows, width)
     place = ((np.arange(height, dtype=np.float32) + 0.5) * (rows / height) - 0.5).clip(0, rows - 1)
     above = place.astype(np.intp)
     below = np.minimum(above + 1, rows - 1)
@@ -236,11 +237,11 @@ def enlarged_above(soft: Probabilities, height: int, width: int, threshold: floa
 
 
 def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
-    """The mask, (H, W) bool, upright, and whether the file holds 0 and 1 rather than 0 to 255.
+    """Read a mask, (H, W) bool, upright, and tell whether its file holds 0/1 rather than 0/255.
 
-    Lesion is where the value is > 128, the rule of the challenge's scorer (isic-challenge-scoring);
-    in a file that holds nothing above 1, it is where the value is 1. Of a DICOM segmentation it is
-    what its lesions cover, see `dicom.read_segmentation`.
+    A pixel is lesion where the value is > 128, the rule of the challenge's scorer
+    (isic-challenge-scoring); in a file without a value above 1, where it is 1. In a DICOM
+    segmentation it is lesion as `dicom.read_segmentation` says.
 
     Raises:
         PhotoError: unreadable; neither one channel nor three equal ones; transparent; or
@@ -274,23 +275,23 @@ def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
 
 
 def mask_png(mask: Mask, *, one_bit: bool = False) -> bytes:
-    """A mask (H, W) bool as a PNG: one channel, 0/255 or of one bit, no metadata.
+    """Encode a mask (H, W) bool as a PNG: one channel, 0/255 or of one bit, no metadata.
 
-    By OpenCV without a filter, which rows of equal pixels need none of: half the time of Pillow.
+    OpenCV without a filter, which rows of equal pixels do not need, takes half the time of Pillow.
     """
-    how = (*_MASK_PNG, cv2.IMWRITE_PNG_BILEVEL, int(one_bit))
-    return cv2.imencode(".png", mask.view(np.uint8) * 255, how)[1].tobytes()
+    options = (*_MASK_PNG, cv2.IMWRITE_PNG_BILEVEL, int(one_bit))
+    return cv2.imencode(".png", mask.view(np.uint8) * 255, options)[1].tobytes()
 
 
 def probability_png(probabilities: Probabilities) -> bytes:
-    """Probabilities (H, W) float32 as a PNG: one channel, the probability times 255, rounded."""
+    """Encode probabilities (H, W) float32 as a PNG: one channel, times 255, rounded."""
     return _png(Image.fromarray((probabilities * 255 + 0.5).astype(np.uint8)))
 
 
 def overlay_png(photo: Photo, mask: Mask) -> bytes:
-    """The photo (H, W, 3) uint8 with the outline of the mask (H, W) bool drawn around the lesion.
+    """Encode a photo (H, W, 3) uint8 with the outline of a mask (H, W) bool as a PNG.
 
-    The line lies just outside the lesion, so that its border stays seen: cyan between black, as
+    The line lies just outside the lesion, so that its border stays visible: cyan between black, as
     wide as 1/250 of the photo's longer side, at least 4 pixels.
     """
     edge = max(1, round(max(mask.shape) / 1000))
@@ -314,16 +315,16 @@ def _png(image: Image.Image) -> bytes:
 
 
 def photo_jpeg(photo: Photo) -> bytes:
-    """A photo (H, W, 3) uint8 as a JPEG of quality 95, its colours at full size, no metadata."""
+    """Encode a photo (H, W, 3) uint8 as a JPEG: quality 95, colours at full size, no metadata."""
     buffer = io.BytesIO()
     Image.fromarray(photo).save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()
 
 
 def thumbnail(source: Source, side: int) -> bytes:
-    """The photo with its longer side at most `side` pixels, its aspect kept, as a small WebP.
+    """Shrink a photo to a longer side of at most `side` pixels, as a small WebP.
 
-    Nothing but pixels is kept. Raises as `read_photo`.
+    The aspect is kept, metadata are not. Raises as `read_photo`.
     """
     with _opened(source, "photo") as image:
         image.draft(None, (2 * side, 2 * side))
@@ -335,9 +336,9 @@ def thumbnail(source: Source, side: int) -> bytes:
 
 
 def shrink_photo_file(data: bytes, side: int) -> bytes:
-    """A photo file with its shorter side at most `side` pixels, as JPEG; unchanged if it is so.
+    """Shrink a photo file to a shorter side of at most `side` pixels, as JPEG; else keep it.
 
-    The aspect is kept; a mask of the same size ends at the same size in `shrink_mask_file`.
+    The aspect is kept; `shrink_mask_file` shrinks a mask of the same size to the same size.
     Raises as `read_photo`.
     """
     with _opened(io.BytesIO(data), "photo") as image:
@@ -350,7 +351,7 @@ def shrink_photo_file(data: bytes, side: int) -> bytes:
 
 
 def shrink_mask_file(data: bytes, side: int) -> bytes:
-    """A mask file with its shorter side at most `side` pixels, as a 0/255 PNG.
+    """Shrink a mask file to a shorter side of at most `side` pixels, as a 0/255 PNG.
 
     Lesion where it covers at least half a pixel. Raises as `read_mask`.
     """
@@ -363,7 +364,7 @@ def shrink_mask_file(data: bytes, side: int) -> bytes:
 
 
 def _at_most(width: int, height: int, side: int) -> tuple[int, int]:
-    """The (width, height) of the same aspect whose shorter side is at most `side`."""
+    """Return the (width, height) of the same aspect whose shorter side is at most `side`."""
     shorter = min(width, height)
     if shorter <= side:
         return width, height

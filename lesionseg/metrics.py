@@ -1,4 +1,4 @@
-"""Confusion counts -> the official scores of a photo, and their summary over a set of photos.
+"""The official scores of a photo from its confusion counts, and their summary over photos.
 
 The formulas are those of the challenge's own scorer, isic-challenge-scoring 5.6 (`confusion.py`,
 `metrics.py`, `segmentation.py`): each photo is scored on its own at its truth's own resolution, and
@@ -25,13 +25,13 @@ _DRAWS_AT_ONCE = 1_000_000  # keeps the bootstrap below some 20 MB, however many
 
 
 def _share(part: int, whole: int) -> float:
-    """`part / whole`; 1 where there was nothing to get wrong, as the official scorer has it."""
+    """Return `part / whole`; 1 where nothing could be wrong, as the official scorer does."""
     return part / whole if whole else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How many pixels of one photo are what; positive is lesion. Every score is 0 to 1."""
+    """The pixel counts of one photo; positive is lesion. Every score is 0 to 1."""
 
     true_positive: int
     false_positive: int
@@ -100,10 +100,10 @@ def confusion(prediction: Mask, truth: Mask) -> Confusion:
 
 @dataclass(frozen=True, slots=True)
 class PhotoScore:
-    """The counts of one photo, named by its id, at the size (pixels) of its truth mask.
+    """The counts of one photo, by its id, at the size (pixels) of its truth mask.
 
-    `quality` is the network's own estimate, 0 to 1; None for a mask that came from elsewhere.
-    `outline` is the predicted mask as `thumbnails.outline` gives it, "" where none was asked for.
+    `quality` is the network's own estimate, 0 to 1; None for a mask from another source.
+    `outline` is the predicted mask as `thumbnails.outline` writes it, "" where not asked for.
     """
 
     id: str
@@ -139,7 +139,7 @@ class Summary:
 
 
 def summarise(scores: Sequence[Confusion]) -> Summary:
-    """The scores of a set of photos; the same for any order of them, and from run to run.
+    """Summarise the scores of a set of photos; the same in any order, and from run to run.
 
     The interval is the percentile bootstrap over photos (Efron 1979): 2000 sets of as many photos
     drawn with replacement under a fixed seed, and the 2.5 and 97.5 % points of their means.
@@ -149,7 +149,7 @@ def summarise(scores: Sequence[Confusion]) -> Summary:
     """
     if not scores:
         raise LesionsegError("expected at least one scored photo, got none")
-    # Sorted, as the photo that a draw picks would otherwise depend on their order.
+    # Sorted, as the photos of a resample would otherwise depend on their order.
     columns = [np.sort([getattr(score, name) for score in scores]) for name in METRICS]
     intervals = _bootstrap(np.stack(columns))
     statistics = {}
@@ -165,7 +165,7 @@ def summarise(scores: Sequence[Confusion]) -> Summary:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How well the estimate of quality, which sees no truth, told the true scores.
+    """How well the estimate of quality, made without the truth, predicts the true scores.
 
     Attributes:
         rank_correlation: Spearman's, of quality and Dice; None where either is the same for all.
@@ -179,11 +179,11 @@ class Reliability:
 
 
 def reliability(scores: Sequence[PhotoScore]) -> Reliability | None:
-    """How well quality told the scores; None where a photo has none, or there is no photo."""
+    """Compare quality with the scores; return None where a photo has none, or without photos."""
     if not scores or any(score.quality is None for score in scores):
         return None
     quality = np.array([score.quality for score in scores], dtype=np.float64)
-    first, second = _ranks(quality), _ranks(np.array([each.confusion.dice for each in scores]))
+    first, second = _ranks(quality), _ranks(np.array([score.confusion.dice for score in scores]))
     varied = first.std() > 0 and second.std() > 0
     failed = np.array([score.confusion.failed for score in scores])
     failed = failed[np.argsort(quality, kind="stable")]
@@ -214,7 +214,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """What a second set of masks gained over a first on the `photos` that both were scored on."""
+    """The gain of a second set of masks over a first, on the `photos` that both were scored on."""
 
     photos: int
     dice: Difference
@@ -222,7 +222,7 @@ class Paired:
 
 
 def paired(first: Sequence[PhotoScore], second: Sequence[PhotoScore]) -> Paired:
-    """The differences on the photos that both have, told by their ids; their order is no matter.
+    """Compare two sets of masks on the photos that both have, by id, in any order.
 
     The interval is the percentile bootstrap over photos, as in `summarise`: a photo is drawn with
     both of its scores, so that what makes it hard or easy for both cancels out.
@@ -238,16 +238,18 @@ def paired(first: Sequence[PhotoScore], second: Sequence[PhotoScore]) -> Paired:
         np.sort([getattr(new, name) - getattr(old, name) for old, new in both])
         for name in ("dice", "jaccard")
     ]
-    found = []
+    differences = []
     for values, (low, high) in zip(columns, _bootstrap(np.stack(columns)), strict=True):
         mean = math.fsum(values) / len(values)
         better, worse = int((values > 0).sum()), int((values < 0).sum())
-        found.append(Difference(mean, min(float(low), mean), max(float(high), mean), better, worse))
-    return Paired(len(both), *found)
+        differences.append(
+            Difference(mean, min(float(low), mean), max(float(high), mean), better, worse)
+        )
+    return Paired(len(both), *differences)
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rank of each value, from 1; equal ones share the mean of theirs."""
+    """Rank the values from 1; equal ones share the mean of their ranks."""
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum()
     ranks: NDArray[np.float64] = (last - (counts - 1) / 2)[which]
@@ -255,15 +257,15 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _bootstrap(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The 95 % interval of each row's mean: (metrics, photos) float64 -> (metrics, 2) float64."""
+    """Compute the 95 % interval of each row's mean, (metrics, photos) -> (metrics, 2) float64."""
     photos = values.shape[1]
     random = np.random.default_rng(_SEED)
     rows = max(1, _DRAWS_AT_ONCE // photos)
     means = []
     for start in range(0, _RESAMPLES, rows):
         size = (min(rows, _RESAMPLES - start), photos)
-        drawn = random.integers(photos, size=size, dtype=np.int32)
-        means.append(np.stack([row[drawn].mean(axis=1) for row in values]))
+        resamples = random.integers(photos, size=size, dtype=np.int32)
+        means.append(np.stack([row[resamples].mean(axis=1) for row in values]))
     interval: NDArray[np.float64] = np.quantile(
         np.concatenate(means, axis=1), (0.025, 0.975), axis=1
     )

@@ -1,4 +1,4 @@
-"""Work in threads, results in order, and never more than a few of them in memory."""
+"""Work in threads with results in order and only a few of them in memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 def map_ahead(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`map(function, items)` computed by `workers` threads, at most `2 * workers` items ahead."""
+    """Map a function over items in `workers` threads, at most `2 * workers` items ahead."""
     pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(max_workers=workers)
     try:

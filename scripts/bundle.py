@@ -20,7 +20,7 @@ from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor
 
 from lesionseg import files, store
-from lesionseg.data.cache import Prepared
+from lesionseg.data.cache import CachedPairs
 from lesionseg.data.loader import Loader
 from lesionseg.evaluation.scoring import evaluate
 from lesionseg.metrics import summarise
@@ -32,7 +32,7 @@ from lesionseg.segmentation.segmenter import Segmenter
 from lesionseg.training.runs import Source, gather
 
 
-def _settled(best: Checkpoint, training: Prepared) -> Checkpoint:
+def _settled(best: Checkpoint, training: CachedPairs) -> Checkpoint:
     """The checkpoint with statistics of batch normalisation that are means over an epoch.
 
     Those that a training leaves behind are of its last ten batches or so.

@@ -1,19 +1,34 @@
-"""All checks, the same by hand and in CI: `python -m tests`; stops at the first that fails."""
+"""All checks, the same by hand and in CI: `python -m tests`; stops at the first that fails.
+
+`python -m tests --random` runs the property tests alone, longer and on new examples each time;
+words after it are passed on to pytest.
+"""
 
 import subprocess
 import sys
 from pathlib import Path
 
 LINT_IMPORTS = str(Path(sys.executable).with_name("lint-imports"))
+PYTEST = (sys.executable, "-m", "pytest")
 CHECKS = (
     (sys.executable, "-m", "ruff", "format", "--check"),
     (sys.executable, "-m", "ruff", "check"),
     (sys.executable, "-m", "mypy"),
     (LINT_IMPORTS,),
-    (sys.executable, "-m", "pytest"),
+    PYTEST,
 )
+RANDOM = (*PYTEST, "-m", "hypothesis", "--hypothesis-profile=random")
 
-for check in CHECKS:
+checks: tuple[tuple[str, ...], ...]
+match sys.argv[1:]:
+    case []:
+        checks = CHECKS
+    case ["--random", *words]:
+        checks = ((*RANDOM, *words),)
+    case words:
+        sys.exit(f"expected no arguments or --random, got {' '.join(words)}")
+
+for check in checks:
     print("$", Path(check[0]).name, *check[1:], flush=True)
     if status := subprocess.run(check, check=False).returncode:
         sys.exit(status)

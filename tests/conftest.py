@@ -10,8 +10,10 @@ from hypothesis import settings
 from lesionseg import store
 from lesionseg.cli import app
 
-settings.register_profile("unhurried", deadline=None)  # a busy machine fails no test
-settings.load_profile("unhurried")
+# No deadlines: a busy machine fails no test.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None, max_examples=1000)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from lesionseg import images
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data import synthetic
-from lesionseg.data.cache import Prepared
+from lesionseg.data.cache import CachedPairs
 from lesionseg.images import Mask, Photo
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
@@ -27,6 +28,13 @@ torch.set_num_threads(1)  # the networks here are too small to share out
 
 SIZE = 32  # the smallest side that a network takes
 DATA = TrainingData("drawings", "", "", "", True, "CC0-1.0", ("a", "b"), ("c",), "0-1")
+
+
+def examples(count: int) -> settings:
+    """Settings of a property test: so many examples where the profile has a hundred."""
+    profile = settings.default
+    assert profile is not None
+    return settings(max_examples=count * profile.max_examples // 100)
 
 
 class Ended(NamedTuple):
@@ -43,14 +51,14 @@ Command = Callable[..., Ended]  # the words of the command line in, see `lesions
 @cache
 def drawing(index: int) -> tuple[Photo, Mask]:
     """A drawing thinned to some 50 x 60 pixels, and its mask."""
-    photo, mask = synthetic.draw(0, index)
+    photo, mask = synthetic.generate(0, index)
     return np.ascontiguousarray(photo[::6, ::6]), np.ascontiguousarray(mask[::6, ::6])
 
 
-def prepared(*indices: int) -> Prepared:
+def prepared(*indices: int) -> CachedPairs:
     """Drawings at the network's size."""
     drawn = [drawing(index) for index in indices]
-    return Prepared(
+    return CachedPairs(
         np.stack([images.shrink(photo, SIZE) for photo, _ in drawn]),
         np.stack([images.shrink_mask(mask, SIZE).astype(np.uint8) for _, mask in drawn]),
         tuple(str(index) for index in indices),

@@ -11,8 +11,8 @@ from PIL import Image
 
 from lesionseg.cli import app
 from lesionseg.config import ModelConfig, Recipe
-from lesionseg.data.discovery import Pair
 from lesionseg.data.filenames import file_id
+from lesionseg.data.pairs import Pair
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import compare
 from lesionseg.images import Mask

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
@@ -325,7 +325,6 @@ def test_shrinking_keeps_the_place() -> None:
     assert (images.shrink_mask(LEFT_HALF.repeat(50, 0).repeat(50, 1), 8)[:, :4]).all()
 
 
-@settings(deadline=None)
 @given(
     arrays(
         np.float32,

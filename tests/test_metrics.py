@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from helpers import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -29,7 +30,7 @@ from lesionseg.metrics import (
 
 Pixels = Mask | list[list[int]]
 
-property_test = settings(deadline=None, max_examples=100)
+property_test = examples(100)
 
 
 @st.composite
@@ -179,7 +180,7 @@ KINDS = {  # the values a file holds, and those above which a pixel is lesion
 }
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(st.data(), st.sampled_from(sorted(KINDS)), st.sampled_from(("png", "bmp", "tif")))
 def test_mask_files_score_as_the_naive_rule_says(
     folder: Path, data: st.DataObject, kind: str, suffix: str
@@ -224,7 +225,7 @@ def test_means_medians_and_failures_are_the_plain_ones(scores: list[Confusion]) 
     assert summary.failures == [s.jaccard < 0.65 for s in scores].count(True) / len(scores)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(st.data(), st.lists(confusions, min_size=2, max_size=30))
 def test_the_summary_does_not_depend_on_the_order_nor_on_the_run(
     data: st.DataObject, scores: list[Confusion]

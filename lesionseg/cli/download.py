@@ -81,30 +81,30 @@ def download(
         return
     target = output or store.data_dir(name)
     with console.bar(name) as bar:
-        found = downloads.download(
+        description = downloads.download(
             DATASETS[name],
             target,
-            splits=split and [each.value for each in split],
+            splits=split and [name.value for name in split],
             bases=(mirror,) if mirror else BASES,
             archives=archives,
             shrink=shrink,
-            on_progress=lambda at: bar(
-                at.done,
-                at.total,
-                f"{at.step} {at.file}",
-                unit="bytes" if at.step in ("fetch", "verify") else "files",
+            on_progress=lambda progress: bar(
+                progress.done,
+                progress.total,
+                f"{progress.step} {progress.file}",
+                unit="bytes" if progress.step in ("fetch", "verify") else "files",
             ),
             note=console.log,
         )
-    photos = ", ".join(f"{split} {count}" for split, count in found.splits.items())
-    where = name if output is None else shlex.quote(str(target))
-    console.log(f"{found.title}: photos: {photos}; licence: {found.licence}")
-    console.log(f"next: lesionseg train --data {where}")
+    photos = ", ".join(f"{split} {count}" for split, count in description.splits.items())
+    data = name if output is None else shlex.quote(str(target))
+    console.log(f"{description.title}: photos: {photos}; licence: {description.licence}")
+    console.log(f"next: lesionseg train --data {data}")
     print(target)
 
 
 def _table(rows: "list[Listed]") -> Any:
-    """What can be downloaded, for a terminal."""
+    """Return a table of the data sets for a terminal."""
     from rich.table import Table
 
     table = Table("name", "photos", "download", "licence", "here")
@@ -112,9 +112,9 @@ def _table(rows: "list[Listed]") -> Any:
         dataset, here = row.dataset, row.here
         photos = ", ".join(f"{split} {count}" for split, count in dataset.photos.items())
         size = sum(archive.bytes for archive in dataset.archives)
-        held = (", ".join(here.splits) or "begun") if here else "no"
+        held = (", ".join(here.splits) or "unfinished") if here else "no"
         if here and here.shrunk:
             held += f" (shrunk to {here.shrunk} pixels)"
-        amount = f"{size / 1e9:.1f} GB" if size else "drawn here"
+        amount = f"{size / 1e9:.1f} GB" if size else "generated here"
         table.add_row(dataset.name, photos, amount, dataset.licence, held)
     return table

@@ -34,7 +34,7 @@ from lesionseg.cli.options import (
 from lesionseg.data.catalog import find_data
 
 if TYPE_CHECKING:
-    from lesionseg.data.discovery import Pair
+    from lesionseg.data.pairs import Pair
     from lesionseg.evaluation.report import Evaluation
     from lesionseg.network.provenance import TrainingData
     from lesionseg.training.runs import Source

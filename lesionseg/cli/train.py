@@ -256,7 +256,7 @@ def _prepared_run(
             f"{where.name} was begun on other photos or masks; train anew, without --resume"
         )
     start = dataclasses.replace(start, data=material.data)  # it may have been moved
-    if material.data.drawn:
+    if material.data.synthetic:
         console.log("these pictures are drawn: the network will be no good for real photos")
     return where, start, material
 

@@ -22,8 +22,8 @@ from lesionseg.clinic.objects import (
     derive_uid,
 )
 from lesionseg.clinic.segmentation import tracking_uid
-from lesionseg.dicom import INSTALL
 from lesionseg.errors import LesionsegError
+from lesionseg.extras import install_hint
 from lesionseg.images import Mask
 from lesionseg.labels import outline
 from lesionseg.segmentation.measurements import Measurements, measure
@@ -61,7 +61,7 @@ def encode_report(
     try:
         import highdicom  # noqa: F401
     except ModuleNotFoundError as error:
-        raise LesionsegError(f"a report needs highdicom: {INSTALL}") from error
+        raise LesionsegError(f"a report needs highdicom: {install_hint('dicom')}") from error
     from highdicom import sr
 
     source = _evidence(header)

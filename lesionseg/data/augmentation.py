@@ -1,7 +1,7 @@
-"""Photos and masks as they might also have been taken: turned, zoomed, stretched, recoloured.
+"""Augmentation: photos and masks turned, zoomed, stretched, shifted and recoloured at random.
 
-A whole batch at once, on the device. What is drawn depends on the seed alone. The bounds are half
-of what was tried first; what they are worth stands in docs/measurements.md.
+A whole batch at once, on the device. The changes depend on the seed alone. The bounds are half of
+what was tried first; their effect is in docs/measurements.md.
 """
 
 import math
@@ -31,15 +31,15 @@ def augment(
     batch: int | None = None,
     share: slice = slice(None),
 ) -> tuple[Tensor, Tensor]:
-    """Each photo and its mask moved alike, and the photo recoloured.
+    """Move each photo and its mask alike, and recolour the photo.
 
     Args:
         photos: (B, 3, H, W) uint8, RGB, 0 to 255.
         masks: (B, 1, H, W) uint8 or float, 0 to 1.
         size: side of the squares that come back.
-        seed: what the changes are drawn from.
-        batch: photos that the changes are drawn for; left out, B.
-        share: which of these the B photos are.
+        seed: of the random changes.
+        batch: how many photos the changes are drawn for; B if left out.
+        share: which of those the B photos are.
 
     Returns:
         (B, 3, size, size) float32 in 0 to 255, and (B, 1, size, size) float32 in 0 to 1, in between
@@ -50,10 +50,10 @@ def augment(
     movements = _movements(random, count)[share].to(photos.device)
     grid = affine_grid(movements, [len(photos), 3, size, size], align_corners=False)
     moved, truth = (
-        grid_sample(each.float(), grid, padding_mode="reflection", align_corners=False)
-        for each in (photos, masks)
+        grid_sample(tensor.float(), grid, padding_mode="reflection", align_corners=False)
+        for tensor in (photos, masks)
     )
-    matrices, offsets = (each[share].to(photos.device) for each in _colours(random, count))
+    matrices, offsets = (change[share].to(photos.device) for change in _colours(random, count))
     mean = moved.mean((2, 3)).unsqueeze(2)  # (B, 3, 1): colours turn about it
     offsets = offsets + mean - matrices @ mean
     coloured = torch.einsum("bij,bjhw->bihw", matrices, moved) + offsets.unsqueeze(3)
@@ -61,7 +61,7 @@ def augment(
 
 
 def _movements(random: np.random.Generator, count: int) -> Tensor:
-    """(B, 2, 3) float32: where in the photo, -1 to 1, each point of the result is taken from."""
+    """Draw (B, 2, 3) float32: from where in the photo, -1 to 1, each point of the result comes."""
     angle = random.uniform(0, 2 * math.pi, count)
     zoom = np.exp(random.uniform(math.log(ZOOM_IN), math.log(ZOOM_OUT), count))
     stretch = np.exp(random.uniform(-STRETCH, STRETCH, count))
@@ -75,7 +75,7 @@ def _movements(random: np.random.Generator, count: int) -> Tensor:
 
 
 def _colours(random: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    """(B, 3, 3) and (B, 3, 1) float32: what RGB is multiplied by, and what is added."""
+    """Draw (B, 3, 3) and (B, 3, 1) float32: what RGB is multiplied by, and what is added."""
     contrast = np.exp(random.uniform(-CONTRAST, CONTRAST, (count, 1, 1)))
     saturation = np.exp(random.uniform(-SATURATION, SATURATION, (count, 1, 1)))
     angle = random.uniform(-HUE, HUE, (count, 1, 1))

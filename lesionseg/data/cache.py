@@ -1,4 +1,4 @@
-"""Pairs at the network's size as arrays on disk, read once and memory-mapped ever after."""
+"""A cache of photos and masks at the network's size: read once, memory-mapped from then on."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg import images, store
-from lesionseg.data.discovery import Pair, read_pair
+from lesionseg.data.pairs import Pair, read_pair
 from lesionseg.errors import LesionsegError
 from lesionseg.threads import map_ahead
 
-_VERSION = 1  # of what is written; raise it when the same photos would give other arrays
+_VERSION = 1  # of the arrays; raise it when the same photos would give other ones
 
 
 @dataclass(frozen=True)
-class Prepared:
+class CachedPairs:
     """Pairs at the network's size, sorted by id.
 
     Attributes:
@@ -41,16 +41,16 @@ class Prepared:
         return len(self.ids)
 
 
-def prepare(
+def cache_pairs(
     pairs: Sequence[Pair],
     size: int,
     workers: int = 1,
     on_photo: Callable[[int, int], None] = lambda done, total: None,
-) -> Prepared:
-    """Reads the pairs once, in `workers` threads, and keeps them in the cache folder.
+) -> CachedPairs:
+    """Read the pairs once, in `workers` threads, and keep their arrays in the cache folder.
 
-    Later calls only map the arrays, unless a file's size or time of change differs, or a pair could
-    not be read. Two processes may do this at once: each builds a folder of its own, and one stays.
+    Later calls only map the arrays, unless a file's size or modification time differs, or a pair
+    could not be read. Two processes may do this at once: each builds its own folder, one stays.
 
     Raises:
         LesionsegError: no pair can be read, or the disk is full.
@@ -58,39 +58,39 @@ def prepare(
     paths = [path for pair in pairs for path in (pair.photo, pair.mask)]
     key = _hash([_VERSION, size, *(path.absolute() for path in paths)])
     stamp = _hash([_stamp(path) for path in paths])
-    folder = store.prepared_dir() / key[:16]
-    prepared = _open(folder, stamp)
-    if prepared is not None and not prepared.problems:
-        return prepared
+    folder = store.pair_cache_dir() / key[:16]
+    cached = _open(folder, stamp)
+    if cached is not None and not cached.problems:
+        return cached
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         temporary.mkdir(parents=True)
         _build(pairs, size, workers, temporary, stamp, on_photo)
-        prepared = _open(folder, stamp)
-        if prepared is None or prepared.problems:
+        cached = _open(folder, stamp)
+        if cached is None or cached.problems:
             shutil.rmtree(folder, ignore_errors=True)
             temporary.rename(folder)
     except OSError as error:
         if _open(folder, stamp) is None:  # else another process was first
             raise LesionsegError(
-                f"cannot keep the prepared photos in {folder.parent}: {error.strerror or error}; "
+                f"cannot cache the photos in {folder.parent}: {error.strerror or error}; "
                 f"free some space there or set {store.CACHE_VARIABLE}"
             ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    if (prepared := _open(folder, stamp)) is None:
-        raise LesionsegError(f"{folder}: the prepared photos vanished; run the command again")
-    return prepared
+    if (cached := _open(folder, stamp)) is None:
+        raise LesionsegError(f"{folder}: the cached photos vanished; run the command again")
+    return cached
 
 
-def _open(folder: Path, stamp: str) -> Prepared | None:
-    """What is kept in `folder`, None where that is nothing, incomplete, or of other files."""
+def _open(folder: Path, stamp: str) -> CachedPairs | None:
+    """Map the arrays in `folder`; return None where they are missing, incomplete or outdated."""
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         if index["stamp"] != stamp:
             return None
         ids, size = tuple(index["ids"]), index["size"]
-        return Prepared(
+        return CachedPairs(
             np.memmap(folder / "photos", np.uint8, "r", shape=(len(ids), size, size, 3)),
             np.memmap(folder / "masks", np.uint8, "r", shape=(len(ids), size, size)),
             ids,
@@ -109,9 +109,9 @@ def _build(
     stamp: str,
     on_photo: Callable[[int, int], None],
 ) -> None:
-    """Writes the bytes of the arrays to `photos` and `masks`, then index.json.
+    """Write the bytes of the arrays to `photos` and `masks`, then index.json.
 
-    Not through a memory map: on a full disk that would kill the process.
+    Not through a memory map, which would kill the process on a full disk.
     """
 
     def read(pair: Pair) -> tuple[images.Photo, images.Mask] | str:

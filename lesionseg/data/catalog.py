@@ -42,13 +42,13 @@ class Archive:
 
     @property
     def folder(self) -> str:
-        """The folder that it is unpacked to, named like the zip."""
+        """The name of the folder that it is unpacked to, the zip's own."""
         return self.file.removesuffix(".zip")
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set that can be downloaded, or drawn where it has no archives."""
+    """A data set that can be downloaded, or generated where it has no archives."""
 
     name: str
     title: str
@@ -59,18 +59,18 @@ class DataSet:
     archives: tuple[Archive, ...] = ()
 
     @property
-    def drawn(self) -> bool:
-        """Whether it is drawn on this machine rather than fetched."""
+    def synthetic(self) -> bool:
+        """Whether it is generated on this machine rather than downloaded."""
         return not self.archives
 
     def of_splits(self, splits: Collection[str]) -> tuple[Archive, ...]:
-        """The archives of the named splits, in the catalog's order."""
+        """Return the archives of some splits, in the catalog's order."""
         return tuple(archive for archive in self.archives if archive.split in splits)
 
 
 @dataclass(frozen=True)
 class Description:
-    """What `dataset.json` in a set's folder says; `splits` are those that are whole.
+    """What `dataset.json` in a set's folder says; `splits` are those that are complete.
 
     `shrunk` is the longest that a photo's shorter side may be, in pixels; None for full size.
     """
@@ -78,13 +78,13 @@ class Description:
     name: str
     title: str
     licence: str
-    drawn: bool = False
+    synthetic: bool = False
     shrunk: int | None = None
     splits: dict[str, int] = field(default_factory=dict)  # split -> number of photos
 
 
 def read_description(folder: Path) -> Description | None:
-    """The description of the data set in `folder`, or None where there is none of ours.
+    """Read the description of the data set in `folder`; return None where there is none of ours.
 
     Raises:
         LesionsegError: it cannot be read, is damaged, or of another version.
@@ -98,6 +98,8 @@ def read_description(folder: Path) -> Description | None:
         raise LesionsegError(f"cannot read {path}: {error.strerror or error}") from error
     if not isinstance(fields, dict) or fields.pop("format", None) != _FORMAT:
         return None  # other tools call a file so, too
+    if "drawn" in fields:  # as lesionseg 0.1.0 wrote it
+        fields["synthetic"] = fields.pop("drawn")
     version = fields.pop("version", None)
     if version != _VERSION:
         raise LesionsegError(
@@ -114,7 +116,7 @@ def read_description(folder: Path) -> Description | None:
 
 
 def write_description(folder: Path, description: Description) -> None:
-    """Write `dataset.json` into `folder`, atomically; the folder is made.
+    """Write `dataset.json` into `folder`, atomically; create the folder.
 
     Raises:
         LesionsegError: the file cannot be written.
@@ -129,13 +131,17 @@ def _damaged(path: Path) -> LesionsegError:
     )
 
 
-def _well_typed(found: Description) -> bool:
+def _well_typed(description: Description) -> bool:
+    shrunk = description.shrunk
     return (
-        all(isinstance(text, str) for text in (found.name, found.title, found.licence))
-        and isinstance(found.drawn, bool)
-        and (found.shrunk is None or (type(found.shrunk) is int and found.shrunk > 0))
-        and isinstance(found.splits, dict)
-        and all(type(photos) is int and photos >= 0 for photos in found.splits.values())
+        all(
+            isinstance(text, str)
+            for text in (description.name, description.title, description.licence)
+        )
+        and isinstance(description.synthetic, bool)
+        and (shrunk is None or (type(shrunk) is int and shrunk > 0))
+        and isinstance(description.splits, dict)
+        and all(type(photos) is int and photos >= 0 for photos in description.splits.values())
     )
 
 
@@ -216,38 +222,38 @@ _ISIC2016 = DataSet(
 # fmt: on
 _DEMO = DataSet(
     name="demo",
-    title="Demo: drawn lesions, to try the tool without a download; not for real use",
+    title="Demo: synthetic lesions, to try the tool without a download; not for real use",
     year=0,
     photos={"train": 120, "val": 30, "test": 30},
-    licence="CC0-1.0 (drawn by lesionseg; shows no person)",
-    citation="none: drawn by lesionseg",
+    licence="CC0-1.0 (made by lesionseg; shows no person)",
+    citation="none: made by lesionseg",
 )
-DATASETS = {each.name: each for each in (_ISIC2018, _ISIC2017, _ISIC2016, _DEMO)}
+DATASETS = {dataset.name: dataset for dataset in (_ISIC2018, _ISIC2017, _ISIC2016, _DEMO)}
 
 
-def find_data(named: str | None = None) -> Path:
-    """The data set's folder that is meant: a folder, or the name of a downloaded set.
+def find_data(name: str | None = None) -> Path:
+    """Find a data set's folder from its path, or from the name of a downloaded set.
 
-    Left out, it is the first of isic2018, isic2017, isic2016 and demo that is here.
+    Without a name, it is the first of isic2018, isic2017, isic2016 and demo that is here.
 
     Raises:
         LesionsegError: nothing of that name, or nothing was downloaded yet.
     """
-    if named is None:
-        for name in NAMES:
-            here = read_description(store.data_dir(name))
+    if name is None:
+        for known in NAMES:
+            here = read_description(store.data_dir(known))
             if here and here.splits:
-                return store.data_dir(name)
+                return store.data_dir(known)
         raise LesionsegError(
             f"no data set yet: none under {store.data_dir('')}; get one with 'lesionseg download' "
-            "(real photos) or 'lesionseg download demo' (drawn ones), or name a folder with --data"
+            "(real photos) or 'lesionseg download demo' (synthetic), or name a folder with --data"
         )
-    if (folder := store.path(named)).is_dir():
+    if (folder := store.path(name)).is_dir():
         return folder
-    if named in NAMES:
-        here = read_description(store.data_dir(named))
+    if name in NAMES:
+        here = read_description(store.data_dir(name))
         if here and here.splits:
-            return store.data_dir(named)
-        state = "not whole" if here else "not here yet"
-        raise LesionsegError(f"{named} is {state}; get it with 'lesionseg download {named}'")
-    raise LesionsegError(f"no data {named!r}: neither a folder nor one of {', '.join(NAMES)}")
+            return store.data_dir(name)
+        state = "not complete" if here else "not downloaded yet"
+        raise LesionsegError(f"{name} is {state}; get it with 'lesionseg download {name}'")
+    raise LesionsegError(f"no data {name!r}: neither a folder nor one of {', '.join(NAMES)}")

@@ -1,53 +1,40 @@
-"""Photos paired with masks: found in folders, and split.
+"""Data sets in folders: which layout they have, and what is in them.
 
-A folder may be laid out in four ways, looked for in this order; names match in any case:
+A folder may be laid out in ways that are tried in this order; names match in any case:
 
 1. official folders: `*Training*Input` or `*Training*Data` beside `*Training*GroundTruth`, and
    the same for `Validation` and `Test`, which are then the splits;
-2. two folders, named by two options;
-3. `images/` (or `photos/`) and `masks/`;
-4. one folder: masks are the files with `_segmentation`, else the PNG, BMP or TIFF of two namesakes.
+2. `images/` (or `photos/`) and `masks/`;
+3. one folder: masks are the files with `_segmentation`, else the PNG, BMP or TIFF of two namesakes.
 
-A mask is called like its photo, with or without `_segmentation`. Except in official folders, there
-may be labels in place of masks, as a labelling tool left them: `labels.json`, `labels.xml`,
-`annotations.json` or `annotations.xml` beside the folders or the photos, else LabelMe's files
-beside the photos or in `labels/`. They are taken even where masks are, as these may be the drafts
-that they correct. Lists of ids, `train.txt`, `val.txt` and `test.txt`, beside the folders decide
-the split where they stand.
+Two folders may also be named by two options. A mask is called like its photo, with or without
+`_segmentation`. Except in official folders, there may be labels in place of masks, as a labelling
+tool left them: `labels.json`, `labels.xml`, `annotations.json` or `annotations.xml` beside the
+folders or the photos, else LabelMe's files beside the photos or in `labels/`. They are taken even
+where masks are, as these may be the drafts that they correct. Lists of ids, `train.txt`, `val.txt`
+and `test.txt`, beside the folders decide the split where they stand.
+
+A new layout is one function in `_LAYOUTS`.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lesionseg import images
-from lesionseg.config import VALIDATION_SHARE
+from lesionseg.data import splits
 from lesionseg.data.catalog import Description, read_description
 from lesionseg.data.filenames import file_id, is_mask_name, list_images
+from lesionseg.data.pairs import Matches, Pair, match_labels, match_masks
+from lesionseg.data.splits import OFFICIAL, SEEDED, SPLITS, Lists
 from lesionseg.errors import LesionsegError, one_line
 from lesionseg.labels import formats
-from lesionseg.labels.formats import Labelled, Labels
+from lesionseg.labels.formats import Labels
 
-SPLITS = ("train", "val", "test")
-
-_OFFICIAL = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
+_OFFICIAL_NAME = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
 _OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
 _LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
-
-
-@dataclass(frozen=True, order=True)
-class Pair:
-    """A photo, its mask, and the id of both: the photo's name without suffix, in its own case.
-
-    Where the mask is told by labels, `mask` is the file that holds them.
-    """
-
-    id: str
-    photo: Path
-    mask: Path
-    labelled: Labelled | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -58,7 +45,7 @@ class Dataset:
         folder: where the search began.
         pairs: all of them, sorted by id, by split.
         problems: one line for each file that is left out, with its name.
-        split_source: "lists", "official folders", or "seeded" for a split drawn here.
+        split_source: "lists", "official folders", or "seeded" for a split made by hash here.
         description: what `dataset.json` says, None where there is none.
     """
 
@@ -66,10 +53,10 @@ class Dataset:
     pairs: dict[str, tuple[Pair, ...]]
     problems: tuple[str, ...]
     split_source: str
-    description: Description | None = field(default=None)
+    description: Description | None = None
 
     def split(self, name: str) -> tuple[Pair, ...]:
-        """The pairs of "train", "val", "test" or "all", sorted by id.
+        """Return the pairs of "train", "val", "test" or "all", sorted by id.
 
         Raises:
             LesionsegError: there are none.
@@ -85,7 +72,7 @@ class Dataset:
 
 
 def find(folder: Path | None, photos: Path | None = None, truth: Path | None = None) -> Dataset:
-    """The pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
+    """Find the pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
 
     `truth` is a folder of masks or of LabelMe's files, or a file of labels. Where it stands alone,
     photos are not looked for: each pair's photo is its mask, or where its label says.
@@ -93,204 +80,176 @@ def find(folder: Path | None, photos: Path | None = None, truth: Path | None = N
     Raises:
         LesionsegError: no such folder or file, no pair in it, or a list that names nothing there.
     """
-    problems: list[str] = []
-    by_split: dict[str, list[Pair]] = {split: [] for split in SPLITS}
     if truth is not None:
         root = folder or truth.parent
-        by_split["train"] = _find_truth(photos, truth, problems)
-        source = "seeded"
+        contents = _whole(_match_truth(photos, truth))
+        expected = "masks called like the photos, or labels that name them"
     elif folder is not None:
         root = folder
-        source = _find_in(folder, by_split, problems)
-    else:
-        raise ValueError("expected a folder, or photos and truth")
-    if not any(by_split.values()):
-        shown = f" ({'; '.join(problems[:3])})" if problems else ""
+        contents = _recognise(_list(folder))
         expected = (
             "the official ISIC folders, images/ and masks/, or photos beside NAME_segmentation.png "
             "or labels"
-            if truth is None
-            else "masks called like the photos, or labels that name them"
         )
+    else:
+        raise ValueError("expected a folder, or photos and truth")
+    if not any(contents.pairs.values()):
+        problems = f" ({'; '.join(contents.problems[:3])})" if contents.problems else ""
         raise LesionsegError(
-            f"{truth or root}: no photo with a mask found{shown}; expected {expected}"
+            f"{truth or root}: no photo with a mask found{problems}; expected {expected}"
         )
-    _name_repeated(by_split, problems)
-    if listed := _apply_lists(root, by_split, problems):
-        source = listed
-    elif not by_split["val"] and by_split["train"]:
-        _split_by_hash(by_split)
-        source = "seeded"
-    pairs = {split: tuple(sorted(found)) for split, found in by_split.items() if found}
-    return Dataset(root, pairs, tuple(problems), source, read_description(root))
+    decision = splits.decide(contents.pairs, contents.source, _read_lists(root))
+    return Dataset(
+        root,
+        decision.pairs,
+        (*contents.problems, *decision.problems),
+        decision.source,
+        read_description(root),
+    )
 
 
-def _find_truth(photos: Path | None, truth: Path, problems: list[str]) -> list[Pair]:
-    """The pairs of photos with the masks or labels that `truth` names."""
-    named = None if photos is None else list_images(photos)
-    is_file = truth.is_file() or (truth.suffix.lower() in formats.SUFFIXES and not truth.exists())
-    found = formats.read(truth) if is_file else None
-    if found is None:
-        masks = list_images(truth)  # says so where the folder is missing
-        found = formats.beside(truth)
-        if found is None and not masks and (broken := formats.read(truth)).unusable:
-            found = broken  # which says why
-        if found is None:
-            return _match(masks if named is None else named, masks, problems)
-        _name_ignored(masks, found, problems)
-    if named is None:
-        named = [each.photo for each in found.photos]
-    return _match_labels([path for path in named if not is_mask_name(path)], found, problems)
+@dataclass(frozen=True)
+class _Folder:
+    """A folder, its image files, and its sub-folders by their names in lower case."""
+
+    path: Path
+    images: list[Path]
+    children: dict[str, Path]
 
 
-def _find_in(folder: Path, by_split: dict[str, list[Pair]], problems: list[str]) -> str:
-    """Fills `by_split` from one folder; returns where the split comes from."""
+@dataclass(frozen=True)
+class _Contents:
+    """The pairs of a folder by split, where the splits come from, and what is left out."""
+
+    pairs: dict[str, tuple[Pair, ...]]
+    source: str
+    problems: tuple[str, ...]
+
+
+def _list(folder: Path) -> _Folder:
     files = list_images(folder)  # says so where the folder is missing
-    children = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    official: dict[tuple[str, bool], list[Path]] = {}
-    for name, path in children.items():
-        if match := _OFFICIAL.search(name):
-            key = (_OFFICIAL_SPLIT[match[1]], match[2] == "groundtruth")
-            official.setdefault(key, []).extend(list_images(path))
-    if any((split, True) in official and (split, False) in official for split in SPLITS):
-        for split in SPLITS:
-            photos, masks = official.get((split, False), []), official.get((split, True), [])
-            by_split[split] = _match(photos, masks, problems)
-        return "official folders"
-    masks_folder, labels_folder = children.get("masks"), children.get("labels")
-    photos_folder = children.get("images") or children.get("photos")
-    places = [each for each in (folder, photos_folder, labels_folder) if each]
-    found = next((each for place in places if (each := formats.beside(place))), None)
-    if photos_folder and (masks_folder or found):
-        photos = [path for path in list_images(photos_folder) if not is_mask_name(path)]
-        masks = list_images(masks_folder) if masks_folder else []
-    else:
-        photos, masks = _told_apart(files)
-    if found:
-        _name_ignored(masks, found, problems)
-        by_split["train"] = _match_labels(photos, found, problems)
-    else:
-        by_split["train"] = _match(photos, masks, problems)
-    return "seeded"
+    children = sorted(path for path in folder.iterdir() if path.is_dir())
+    return _Folder(folder, files, {path.name.lower(): path for path in children})
 
 
-def _name_ignored(masks: list[Path], found: Labels, problems: list[str]) -> None:
-    """A line that says so where masks lie beside labels."""
+def _whole(matches: Matches) -> _Contents:
+    """The contents of a layout that says nothing of splits."""
+    return _Contents({"train": matches.pairs}, SEEDED, matches.problems)
+
+
+# Layouts: each returns what is in a folder, or None where it is laid out in another way.
+
+
+def _official_folders(folder: _Folder) -> _Contents | None:
+    photos: dict[str, list[Path]] = {}
+    masks: dict[str, list[Path]] = {}
+    for name, path in folder.children.items():
+        if match := _OFFICIAL_NAME.search(name):
+            part = masks if match[2] == "groundtruth" else photos
+            part.setdefault(_OFFICIAL_SPLIT[match[1]], []).extend(list_images(path))
+    if not photos.keys() & masks.keys():
+        return None
+    matches = {split: match_masks(photos.get(split, ()), masks.get(split, ())) for split in SPLITS}
+    return _Contents(
+        {split: part.pairs for split, part in matches.items()},
+        OFFICIAL,
+        tuple(sorted(line for part in matches.values() for line in part.problems)),
+    )
+
+
+def _photos_and_masks(folder: _Folder) -> _Contents | None:
+    photos, masks = _photos_folder(folder), folder.children.get("masks")
+    labels = _labels_near(folder)
+    if photos is None or (masks is None and labels is None):
+        return None
+    return _match(
+        [path for path in list_images(photos) if not is_mask_name(path)],
+        list_images(masks) if masks else [],
+        labels,
+    )
+
+
+def _one_folder(folder: _Folder) -> _Contents:
+    return _match(*_split_photos_from_masks(folder.images), _labels_near(folder))
+
+
+_LAYOUTS = (_official_folders, _photos_and_masks, _one_folder)
+
+
+def _recognise(folder: _Folder) -> _Contents:
+    """What the first layout that fits finds; the last one always does."""
+    return next(contents for layout in _LAYOUTS if (contents := layout(folder)) is not None)
+
+
+def _photos_folder(folder: _Folder) -> Path | None:
+    return folder.children.get("images") or folder.children.get("photos")
+
+
+def _labels_near(folder: _Folder) -> Labels | None:
+    """The labels in a folder, beside its photos, or in `labels/`."""
+    places = [folder.path, _photos_folder(folder), folder.children.get("labels")]
+    return next((labels for place in places if place and (labels := formats.beside(place))), None)
+
+
+def _match(photos: list[Path], masks: list[Path], labels: Labels | None) -> _Contents:
+    """The pairs of photos with labels where there are any, else with masks."""
+    if labels is None:
+        return _whole(match_masks(photos, masks))
+    return _whole(_match_labels(photos, masks, labels))
+
+
+def _match_labels(photos: Iterable[Path], masks: Iterable[Path], labels: Labels) -> Matches:
+    """The pairs of photos with labels; a line says so where masks lie beside these."""
+    matches = match_labels(photos, labels)
     ignored = sum(map(is_mask_name, masks))
-    if ignored:
-        problems.append(f"{ignored} masks, in place of which {found.path} is taken")
+    if not ignored:
+        return matches
+    line = f"{ignored} masks, in place of which {labels.path} is taken"
+    return Matches(matches.pairs, (line, *matches.problems))
 
 
-def _told_apart(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Photos and masks of one folder."""
+def _split_photos_from_masks(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """The photos and the masks of one folder."""
     groups: dict[str, list[Path]] = {}
     for path in files:
         groups.setdefault(file_id(path), []).append(path)
     photos: list[Path] = []
     masks: list[Path] = []
     for group in groups.values():
-        named = [path for path in group if is_mask_name(path)]
+        group_masks = [path for path in group if is_mask_name(path)]
         lossy = [path for path in group if path.suffix.lower() in _LOSSY]
-        if not named and len(group) == 2 and len(lossy) == 1:
-            named = [path for path in group if path not in lossy]
-        masks += named
-        photos += [path for path in group if path not in named]
+        if not group_masks and len(group) == 2 and len(lossy) == 1:
+            group_masks = [path for path in group if path not in lossy]
+        masks += group_masks
+        photos += [path for path in group if path not in group_masks]
     return photos, masks
 
 
-def _match(photos: list[Path], masks: list[Path], problems: list[str]) -> list[Pair]:
-    """Pairs of one split; what has no partner, or more than one, becomes a problem."""
-    photo_of, mask_of = _by_id(photos, "photo", problems), _by_id(masks, "mask", problems)
-    problems += [f"{photo_of[key]}: no mask" for key in photo_of.keys() - mask_of.keys()]
-    problems += [f"{mask_of[key]}: no photo" for key in mask_of.keys() - photo_of.keys()]
-    problems.sort()
-    both = photo_of.keys() & mask_of.keys()
-    # the slice drops `_segmentation`, where masks stand for their photos
-    return [Pair(photo_of[key].stem[: len(key)], photo_of[key], mask_of[key]) for key in both]
+def _match_truth(photos: Path | None, truth: Path) -> Matches:
+    """The pairs of photos with the masks or labels that `truth` names."""
+    photo_files = None if photos is None else list_images(photos)
+    is_file = truth.is_file() or (truth.suffix.lower() in formats.SUFFIXES and not truth.exists())
+    masks = [] if is_file else list_images(truth)  # says so where the folder is missing
+    labels = formats.read(truth) if is_file else _labels_of(truth, masks)
+    if labels is None:
+        return match_masks(masks if photo_files is None else photo_files, masks)
+    if photo_files is None:
+        photo_files = [entry.photo for entry in labels.photos]
+    return _match_labels([path for path in photo_files if not is_mask_name(path)], masks, labels)
 
 
-def _match_labels(photos: list[Path], found: Labels, problems: list[str]) -> list[Pair]:
-    """Pairs of photos and their labels; what has no partner, or more than one, is a problem."""
-    photo_of = _by_id(photos, "photo", problems)
-    problems += [each.why for each in found.unusable]
-    told = {formats.stem(each.name).lower() for each in found.unusable}
-    labelled: dict[str, list[Labelled]] = {}
-    for each in found.photos:
-        labelled.setdefault(formats.stem(each.name).lower(), []).append(each)
-    pairs = []
-    for key, (each, *more) in sorted(labelled.items()):
-        where = f"{each.file}: {each.name}"
-        if more:
-            problems.append(f"{where}: {more[0].name} has the same name; both left out")
-        elif key not in photo_of:
-            problems.append(f"{where}: no photo of that name")
-        else:
-            photo = photo_of[key]
-            pairs.append(Pair(photo.stem, photo, each.file, each))
-    unnamed = photo_of.keys() - labelled.keys() - told
-    problems += [f"{photo_of[key]}: not in {found.path}" for key in sorted(unnamed)]
-    return pairs
+def _labels_of(folder: Path, masks: list[Path]) -> Labels | None:
+    """The labels in a folder; where it has neither labels nor masks, those that are broken."""
+    labels = formats.beside(folder)
+    if labels is None and not masks and (broken := formats.read(folder)).unusable:
+        return broken  # which says why
+    return labels
 
 
-def _by_id(files: list[Path], what: str, problems: list[str]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    twice: set[str] = set()
-    for path in files:
-        key = file_id(path)
-        if key in found:
-            problems.append(f"{path}: a second {what} of the name {path.stem!r}; both left out")
-            twice.add(key)
-        found[key] = path
-    return {key: path for key, path in found.items() if key not in twice}
-
-
-def _name_repeated(by_split: dict[str, list[Pair]], problems: list[str]) -> None:
-    """A photo of one name in two splits stays in the first of them alone."""
-    seen: dict[str, Path] = {}
-    for split, pairs in by_split.items():
-        for pair in list(pairs):
-            first = seen.setdefault(pair.id.lower(), pair.photo)
-            if first is not pair.photo:
-                problems.append(f"{pair.photo}: stands in another split already, as {first}")
-                by_split[split].remove(pair)
-
-
-def _apply_lists(root: Path, by_split: dict[str, list[Pair]], problems: list[str]) -> str:
-    """Splits by the lists of ids in `root`; returns where "val" comes from, "" without lists."""
-    lists = {split: _read_list(root / f"{split}.txt") for split in SPLITS}
-    given = {split: ids for split, ids in lists.items() if ids is not None}
-    if not given:
-        return ""
-    pairs = {file_id(pair.photo): pair for found in by_split.values() for pair in found}
-    seen: dict[str, str] = {}
-    for split, ids in given.items():
-        for key in ids:
-            if key in seen and seen[key] != split:
-                raise LesionsegError(
-                    f"{root}: {key} stands in {seen[key]}.txt and in {split}.txt; "
-                    "a photo may be in one split only"
-                )
-            seen[key] = split
-    problems += [
-        f"{root / f'{split}.txt'}: {key} has no photo with a mask"
-        for key, split in seen.items()
-        if key not in pairs
-    ]
-    rest = [pair for key, pair in pairs.items() if key not in seen]
-    for split in SPLITS:
-        by_split[split] = [pairs[key] for key in given.get(split, ()) if key in pairs]
-        if given.get(split) and not by_split[split]:
-            raise LesionsegError(f"{root / f'{split}.txt'}: none of its ids has a photo and a mask")
-    if "train" not in given:
-        by_split["train"] = rest
-    elif "val" not in given:
-        by_split["val"] = rest
-    elif rest:
-        problems.append(f"{root}: {len(rest)} photos stand in no list")
-    if "val" in given or by_split["val"]:
-        return "lists"
-    _split_by_hash(by_split)
-    return "seeded"
+def _read_lists(folder: Path) -> Lists:
+    """The lists of ids in a folder."""
+    lists = {split: _read_list(folder / f"{split}.txt") for split in SPLITS}
+    return Lists(folder, {split: ids for split, ids in lists.items() if ids is not None})
 
 
 def _read_list(path: Path) -> list[str] | None:
@@ -307,50 +266,3 @@ def _read_list(path: Path) -> list[str] | None:
         for line in lines
     )
     return list(dict.fromkeys(keys))
-
-
-def _split_by_hash(by_split: dict[str, list[Pair]]) -> None:
-    """Moves a tenth of "train" to "val", chosen by the hash of the ids alone."""
-    ranked = sorted(by_split["train"], key=lambda pair: _hash(file_id(pair.photo)))
-    held_out = max(1, round(len(ranked) * VALIDATION_SHARE)) if len(ranked) > 1 else 0
-    by_split["val"], by_split["train"] = ranked[:held_out], ranked[held_out:]
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-
-
-def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask]:
-    """The photo (size, size, 3) uint8 and its mask (size, size) bool.
-
-    Raises:
-        LesionsegError: one of them cannot be read, or they differ in size.
-    """
-    photo, own_size = images.read_photo_shrunk(pair.photo, size)
-    mask, _ = read_truth(pair, own_size)
-    return photo, images.shrink_mask(mask, size)
-
-
-def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.Mask, bool]:
-    """The mask as `images.read_mask` gives it, of the (height, width) that its photo has.
-
-    Where no size is given, the mask's own is taken.
-
-    Raises:
-        LesionsegError: it cannot be read, or has another size.
-    """
-    if pair.labelled is not None:
-        drawn = pair.labelled
-        if size is not None and size != (drawn.height, drawn.width):
-            raise LesionsegError(
-                f"{pair.mask}: {drawn.name}: expected labels of {size[1]}x{size[0]} pixels as its "
-                f"photo, got {drawn.width}x{drawn.height}"
-            )
-        return drawn.mask(), False
-    mask, zero_one = images.read_mask(pair.mask)
-    if size is not None and mask.shape != size:
-        raise LesionsegError(
-            f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "
-            f"got {mask.shape[1]}x{mask.shape[0]}"
-        )
-    return mask, zero_one

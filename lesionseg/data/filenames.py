@@ -1,4 +1,4 @@
-"""What the names of files say: which are photos, which masks, and which belong together."""
+"""File names: which are photos, which are masks, and which belong together."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ _NEITHER = ("_superpixels", OVERLAY, PROBABILITIES)  # photo nor mask
 
 
 def file_id(path: Path) -> str:
-    """The id a photo or mask goes by: its name without suffix and `_segmentation`, lower case."""
+    """Return the id of a photo or mask: its name without suffix and `_segmentation`, lower case."""
     return name_of(path).lower().removesuffix(MASK)
 
 
@@ -22,7 +22,7 @@ def name_of(path: Path) -> str:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files right in `folder`, sorted by name.
+    """List the image files directly in `folder`, sorted by name.
 
     DICOM files go by their suffix, or by their content where they have none or a UID as a name.
     Left out are superpixels of ISIC 2017, and overlays, probabilities and reports that `segment`
@@ -52,12 +52,12 @@ def _may_be_dicom(path: Path) -> bool:
 
 
 def is_mask_name(path: Path) -> bool:
-    """Whether a file is called as a mask: `..._segmentation.png`, in any case."""
+    """Tell whether a file has the name of a mask: `..._segmentation.png`, in any case."""
     return path.stem.lower().endswith(MASK)
 
 
 def may_hold_truth(folder: Path, photo: Path) -> bool:
-    """Whether masks in `folder` may be the truth: they lie beside the photo, or in its data set."""
+    """Tell whether masks in `folder` may be truth: beside the photo, or in its data set."""
     folder, beside = Path(os.path.realpath(folder)), Path(os.path.realpath(photo)).parent
     name = folder.name.lower()
     masks = name == "masks" and beside.name.lower() in ("images", "photos")

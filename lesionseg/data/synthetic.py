@@ -1,13 +1,13 @@
-"""The `demo` data set: drawn pictures that look like dermoscopic photos, with their masks.
+"""The synthetic `demo` data set: images that look like dermoscopic photos, with their masks.
 
-A drawing is made as light makes a photo. Skin holds pigments (melanin, blood, and melanin that
+An image is made as light makes a photo. Skin holds pigments (melanin, blood, and melanin that
 lies deep and looks blue-grey), each absorbs some of the red, green and blue, and a lesion is
 more pigment inside an outline. So a lesion's colour follows from the tone of the skin around it.
-Over that lie the things that mislead: gel bubbles, hairs, a ruler, freckles, uneven
+Over that lie the artefacts that mislead: gel bubbles, hairs, a ruler, freckles, uneven
 light, and the black corners of a dermoscope.
 
-The drawings are for trying the tool without a download. They are no substitute for photos: a
-network trained on them has never seen a lesion, and its scores on them say nothing about skin.
+They are for trying the tool without a download, and no substitute for photos: a network trained
+on them has never seen a lesion, and its scores on them say nothing about skin.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ _KINDS = (  # of lesions: how common; the least and the most of each pigment
     (0.10, (0.1, 0.0, 0.4), (0.5, 0.3, 1.0)),  # blue-grey
 )
 _LICENSE = """\
-The pictures in this folder were drawn by the program lesionseg. They are not photos, show no
+The images in this folder were made by the program lesionseg. They are not photos, show no
 person, and are no medical data: they are for trying the program only.
 
 To the extent possible under law, they are released into the public domain under CC0 1.0:
@@ -49,17 +49,17 @@ https://creativecommons.org/publicdomain/zero/1.0/
 """
 
 
-def draw_set(
+def generate_set(
     folder: Path,
     on_progress: Callable[[int, int], None] | None = None,
     *,
     photos: Mapping[str, int] = PHOTOS,
     seed: int = 0,
 ) -> None:
-    """Draw the data set into `folder`, in the layout of the challenge's sets.
+    """Generate the data set in `folder`, in the layout of the challenge's sets.
 
-    `photos` says how many for each split (train, val, test); `on_progress` is called with
-    (done, all) after each. LICENSE.txt is written last: where it stands, the set is whole.
+    `photos` is their number by split (train, val, test); `on_progress` is called with (done, all)
+    after each. LICENSE.txt is written last: where it is, the set is complete.
 
     Raises:
         LesionsegError: a file cannot be written.
@@ -70,7 +70,7 @@ def draw_set(
         truths = folder / f"DEMO_{_FOLDERS[split]}_GroundTruth"
         for _ in range(count):
             done += 1
-            photo, mask = draw(seed, done)
+            photo, mask = generate(seed, done)
             files.write(inputs / f"DEMO_{done:07d}.jpg", photo_jpeg(photo))
             files.write(truths / f"DEMO_{done:07d}_segmentation.png", mask_png(mask))
             if on_progress:
@@ -78,8 +78,8 @@ def draw_set(
     files.write(folder / "LICENSE.txt", _LICENSE)
 
 
-def draw(seed: int, index: int) -> tuple[Photo, Mask]:
-    """One drawing, the same for the same numbers (0 or more): its photo and its mask.
+def generate(seed: int, index: int) -> tuple[Photo, Mask]:
+    """Generate a photo and its mask, the same for the same numbers (0 or more).
 
     Returns (H, W, 3) uint8 of one of `SIZES` and (H, W) bool: one region without holes, of
     `SMALLEST` to `LARGEST` of the frame.
@@ -93,7 +93,7 @@ def draw(seed: int, index: int) -> tuple[Photo, Mask]:
     pigments = skin(rng, shape) + lesion(rng, depth)
     picture: Picture = np.exp(-np.einsum("phw,pc->chw", pigments, _ABSORBED))
     picture *= lamp(rng, shape)
-    for chance, drawn, colour in (
+    for chance, artefact, colour in (
         (0.25, bubbles, (1.0, 1.0, 1.0)),
         (0.30, hairs, (0.08, 0.06, 0.05)),
         (0.25, hairs, (0.27, 0.19, 0.14)),
@@ -101,7 +101,7 @@ def draw(seed: int, index: int) -> tuple[Photo, Mask]:
         (0.25, ruler, (0.08, 0.08, 0.10)),
     ):
         if rng.random() < chance:
-            _paint(picture, drawn(rng, shape), colour)
+            _paint(picture, artefact(rng, shape), colour)
     picture *= seen
     picture += 0.02 + rng.uniform(0.004, 0.015) * rng.standard_normal(shape, np.float32)
     photo = (picture * 255 + 0.5).clip(0, 255).astype(np.uint8)
@@ -109,7 +109,7 @@ def draw(seed: int, index: int) -> tuple[Photo, Mask]:
 
 
 def dark_corners(rng: Rng, shape: Shape) -> Plane:
-    """What the dermoscope's round opening lets through, (H, W) float32: 1 seen, 0 black."""
+    """Draw the dermoscope's round field of view, (H, W) float32: 1 seen, 0 black."""
     if rng.random() < 0.65:
         return np.ones(shape, np.float32)
     radius = rng.uniform(0.38, 0.60) * float(np.hypot(*shape))
@@ -118,7 +118,7 @@ def dark_corners(rng: Rng, shape: Shape) -> Plane:
 
 
 def lesion_outline(rng: Rng, seen: Mask) -> Plane:
-    """How many pixels deep each place lies in a lesion, (H, W) float32: below 0 is outside.
+    """Draw a lesion as the depth of each pixel in it, (H, W) float32: below 0 is outside.
 
     The outline is star-shaped about a point that is seen: a Fourier series in the angle, on a
     turned ellipse. So the part of it inside any convex frame is one region without holes.
@@ -147,7 +147,7 @@ def lesion_outline(rng: Rng, seen: Mask) -> Plane:
 
 
 def skin(rng: Rng, shape: Shape) -> Pigments:
-    """The pigments of bare skin, (3, H, W) float32: tone, furrows, pores, freckles, blotches."""
+    """Draw the pigments of bare skin, (3, H, W) float32: tone, furrows, freckles, blotches."""
     tone = rng.choice([0.06, 0.15, 0.28, 0.50, 0.80, 1.20], p=[0.2, 0.24, 0.2, 0.14, 0.12, 0.1])
     tone = float(tone) * rng.uniform(0.8, 1.25)
     furrows = np.abs(_cloud(rng, shape, rng.uniform(5, 9)))
@@ -191,14 +191,14 @@ def lesion(rng: Rng, depth: Plane) -> Pigments:
 
 
 def network(rng: Rng, shape: Shape) -> Plane:
-    """A pigment network, (H, W) float32 about -1 to 1: dark lines around lighter holes."""
+    """Draw a pigment network, (H, W) float32 about -1 to 1: dark lines around lighter holes."""
     pitch = rng.uniform(3.5, 7)
     one, other = np.abs(_cloud(rng, shape, pitch)), np.abs(_cloud(rng, shape, pitch))
     return (1 - 3 * np.minimum(one, other)).clip(-1, 1)
 
 
 def lamp(rng: Rng, shape: Shape) -> Picture:
-    """The light on the skin, (3, H, W) float32 about 0.5 to 1.2: tinted, weaker to the rim."""
+    """Draw the light on the skin, (3, H, W) float32 about 0.5 to 1.2: tinted, weaker at the rim."""
     y, x = (away / min(shape) for away in _from(np.array(shape) / 2, shape))
     fall = 1 - rng.uniform(0.05, 0.35) * (y * y + x * x)
     fall += rng.uniform(-0.15, 0.15) * y + rng.uniform(-0.15, 0.15) * x
@@ -208,7 +208,7 @@ def lamp(rng: Rng, shape: Shape) -> Picture:
 
 
 def hairs(rng: Rng, shape: Shape) -> Plane:
-    """How much of each pixel hairs cover, (H, W) float32: curved thin lines, mostly one way."""
+    """Draw the share of each pixel that hairs cover, (H, W) float32: thin curves, mostly alike."""
     cover = np.zeros(shape, np.float32)
     comb = rng.uniform(0, 2 * np.pi)
     along = np.linspace(0, 1, 700)[:, None]
@@ -223,7 +223,7 @@ def hairs(rng: Rng, shape: Shape) -> Plane:
 
 
 def ruler(rng: Rng, shape: Shape) -> Plane:
-    """How much of each pixel a ruler's ticks cover, (H, W) float32: a row along an edge."""
+    """Draw the share of each pixel that a ruler's ticks cover, (H, W) float32: along an edge."""
     way = rng.integers(4) * np.pi / 2 + rng.normal(0, 0.12)
     ahead, inward = np.array([np.sin(way), np.cos(way)]), np.array([np.cos(way), -np.sin(way)])
     middle = (0.5 - 0.47 * inward) * shape
@@ -236,7 +236,7 @@ def ruler(rng: Rng, shape: Shape) -> Plane:
 
 
 def bubbles(rng: Rng, shape: Shape) -> Plane:
-    """How white gel bubbles make each pixel, (H, W) float32: rings, brighter to one side."""
+    """Draw how white gel bubbles make each pixel, (H, W) float32: rings, brighter to one side."""
     white = np.zeros(shape, np.float32)
     lit = rng.uniform(0, 2 * np.pi)
     for _ in range(rng.integers(1, 9)):

@@ -1,4 +1,4 @@
-"""One file brought over HTTP: gone on with where it broke off, tried again, tried elsewhere."""
+"""Download one file over HTTP: resume it, try again, try another address."""
 
 import http.client
 import time
@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lesionseg.errors import LesionsegError, amount, one_line
+from lesionseg.errors import DownloadError, amount, one_line
 
 _CHUNK = 1024**2
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds without a byte until a transfer counts as stalled, and before each new try."""
+    """Seconds without a byte until a transfer counts as stalled, and before each retry."""
 
     timeout: float = 30.0
     delays: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -26,9 +26,10 @@ PATIENCE = Patience()
 
 @dataclass(frozen=True)
 class Transfer:
-    """A file at `<base>/<path>`, to be brought to `part`; its `bytes` are a guess or `exact`.
+    """A file at `<base>/<path>`, to be downloaded to `part`; its `bytes` are a guess or `exact`.
 
-    `on_bytes` hears at every chunk of the bytes here and those expected, `note` of failed tries.
+    `on_bytes` is called at every chunk with the bytes here and those expected, `note` at every
+    failed attempt.
     """
 
     path: str
@@ -41,7 +42,7 @@ class Transfer:
 
 
 class _BrokenError(Exception):
-    """A transfer that failed; `final` where the same address will not do better."""
+    """A failed attempt; `final` where the same address will not do better."""
 
     def __init__(self, reason: str, final: bool = False) -> None:
         super().__init__(reason)
@@ -49,17 +50,17 @@ class _BrokenError(Exception):
 
 
 def fetch(wanted: Transfer, bases: Sequence[str]) -> None:
-    """Bring the part to its full length, going on where it stands; the caller verifies it.
+    """Download the part to its full length, resuming it; the caller verifies it.
 
     Raises:
-        LesionsegError: each base failed to the end of patience; what came is kept.
+        DownloadError: each base failed until patience ended; what arrived is kept.
     """
     name, part, reasons = PurePosixPath(wanted.path).name, wanted.part, []
     for base in bases:
         furthest, delays = size(part), iter(wanted.patience.delays)
         while True:
             try:
-                return _go_on(wanted, f"{base.rstrip('/')}/{wanted.path}")
+                return _attempt(wanted, f"{base.rstrip('/')}/{wanted.path}")
             except _BrokenError as error:
                 if size(part) > furthest:  # a long file may break off often and still arrive
                     furthest, delays = size(part), iter(wanted.patience.delays)
@@ -70,20 +71,20 @@ def fetch(wanted: Transfer, bases: Sequence[str]) -> None:
                     break
                 wanted.note(f"{name}: {error}; trying again in {delay:g} s")
                 time.sleep(delay)
-    raise LesionsegError(
+    raise DownloadError(
         f"cannot fetch {name} from {'; '.join(reasons)}; "
-        f"{amount(size(part))} are kept: run the same command again to go on, name a mirror "
+        f"{amount(size(part))} are kept: run the same command again to resume, name a mirror "
         "with --mirror, or a folder with the zip with --archives"
     )
 
 
 def size(path: Path) -> int:
-    """The bytes of the file, 0 where there is none."""
+    """Return the size of the file in bytes, 0 where there is none."""
     return path.stat().st_size if path.exists() else 0
 
 
-def _go_on(wanted: Transfer, url: str) -> None:
-    """One try. No `If-Range`: two bases may tag the same file differently."""
+def _attempt(wanted: Transfer, url: str) -> None:
+    """Try once to download the rest of the part."""
     part, have = wanted.part, size(wanted.part)
     least, most = (wanted.bytes, wanted.bytes) if wanted.exact else (0, 2 * wanted.bytes)
     if have > most:
@@ -91,29 +92,15 @@ def _go_on(wanted: Transfer, url: str) -> None:
         have = 0
     if have == least > 0:
         return
-    headers = {"User-Agent": "lesionseg", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    try:
-        request = urllib.request.Request(url, headers=headers)
-        response = urllib.request.urlopen(request, timeout=wanted.patience.timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:
-            if not least and error.headers["Content-Range"] == f"bytes */{have}":
-                return
-            part.unlink(missing_ok=True)
-            raise _BrokenError("cannot go on where it stopped, starting again") from error
-        final = error.code < 500 and error.code not in (408, 425, 429)
-        raise _BrokenError(f"{error.code} {error.reason}", final) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _BrokenError(one_line(getattr(error, "reason", None) or error)) from error
+    response = _request(wanted, url, have)
+    if response is None:
+        return
     with response:
         if response.headers.get_content_type() == "text/html":
             raise _BrokenError(
                 "sent a web page, not the file; does it ask for a login?", final=True
             )
-        rest = response.status == 206  # else all is sent: what is here already is passed over
+        rest = response.status == 206  # else all is sent: what is here already is skipped
         if rest and f"{response.headers['Content-Range']}".split("-")[0] != f"bytes {have}":
             part.unlink(missing_ok=True)
             raise _BrokenError("sent another part than asked for, starting again")
@@ -130,8 +117,35 @@ def _go_on(wanted: Transfer, url: str) -> None:
         raise _BrokenError(f"broke off after {at} of {offered or least} bytes")
 
 
+def _request(wanted: Transfer, url: str, have: int) -> http.client.HTTPResponse | None:
+    """Ask for the bytes from `have` on; return None where these were all.
+
+    No `If-Range`: two bases may tag the same file differently.
+    """
+    headers = {"User-Agent": "lesionseg", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        response: http.client.HTTPResponse = urllib.request.urlopen(
+            request, timeout=wanted.patience.timeout
+        )
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:
+            if not wanted.exact and error.headers["Content-Range"] == f"bytes */{have}":
+                return None
+            wanted.part.unlink(missing_ok=True)
+            raise _BrokenError("cannot resume, starting again") from error
+        final = error.code < 500 and error.code not in (408, 425, 429)
+        raise _BrokenError(f"{error.code} {error.reason}", final) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _BrokenError(one_line(getattr(error, "reason", None) or error)) from error
+    return response
+
+
 def _next_bytes(response: http.client.HTTPResponse, most: int) -> bytes:
-    """What has arrived, empty at the end."""
+    """Read what has arrived; empty at the end."""
     try:
         return response.read1(min(_CHUNK, most))
     except (OSError, http.client.HTTPException) as error:

@@ -1,6 +1,6 @@
-"""A zip checked and unpacked into a folder: nothing outside it, no link, no bomb, no name twice.
+"""Check a zip and unpack it into one folder: no path outside it, no link, no bomb, no name twice.
 
-The folders inside the zip are left out, and so are superpixels and what a Mac adds.
+Folders inside the zip are flattened; superpixels and what macOS adds are left out.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from lesionseg.errors import LesionsegError, amount, one_line
+from lesionseg.errors import DownloadError, amount, one_line
 from lesionseg.threads import map_ahead
 
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -22,7 +22,7 @@ _SKIPPED = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|\._)|_superpixels\.png$", re
 
 
 def unpacked_bytes(source: Path) -> int:
-    """The bytes that the zip unpacks to. Raises as `unpack`."""
+    """Return the bytes that the zip unpacks to. Raises as `unpack`."""
     with _opened(source) as (_, entries):
         return sum(entry.file_size for entry in entries.values())
 
@@ -38,13 +38,13 @@ def unpack(
     `on_file` is called at every file with those done and all.
 
     Raises:
-        LesionsegError: not a zip, damaged, encrypted or unsafe.
+        DownloadError: not a zip, damaged, encrypted or unsafe.
     """
-    with _opened(source) as (opened, entries):
+    with _opened(source) as (archive, entries):
 
         def read() -> Iterator[tuple[str, bytes]]:
             for name, entry in entries.items():
-                data = opened.read(entry)  # at most the size in the header; compares the CRC
+                data = archive.read(entry)  # at most the size in the header; compares the CRC
                 if len(data) != entry.file_size:
                     raise _refused(source, f"{name!r} is shorter than its header says")
                 yield name, data
@@ -60,35 +60,35 @@ def unpack(
 @contextmanager
 def _opened(source: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
     try:
-        with zipfile.ZipFile(source) as opened:
-            yield opened, _entries(opened, source)
+        with zipfile.ZipFile(source) as archive:
+            yield archive, _entries(archive, source)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise _refused(source, one_line(error)) from error  # Runtime: encrypted, odd methods
 
 
-def _entries(opened: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    """The files worth keeping by name."""
+def _entries(archive: zipfile.ZipFile, source: Path) -> dict[str, zipfile.ZipInfo]:
+    """List the files to unpack, by name."""
     kept: dict[str, zipfile.ZipInfo] = {}
     taken: set[str] = set()
     total = 0
-    for entry in opened.infolist():
-        where = PurePosixPath(entry.filename.replace("\\", "/"))
-        if where.is_absolute() or ".." in where.parts or ":" in entry.filename:
-            raise _refused(path, f"{entry.filename!r} would land outside its folder")
+    for entry in archive.infolist():
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or ":" in entry.filename:
+            raise _refused(source, f"{entry.filename!r} would land outside its folder")
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _refused(path, f"{entry.filename!r} is a link or a device")
-        name = where.name
-        if not name or entry.is_dir() or _SKIPPED.search(where.as_posix()):
+            raise _refused(source, f"{entry.filename!r} is a link or a device")
+        name = path.name
+        if not name or entry.is_dir() or _SKIPPED.search(path.as_posix()):
             continue
         if name.lower() in taken:
-            raise _refused(path, f"{name!r} stands in it twice")
+            raise _refused(source, f"{name!r} is in it twice")
         total += entry.file_size
-        if entry.file_size > _MOST_FILE or total > _MOST_RATIO * path.stat().st_size:
-            raise _refused(path, f"at {name!r} it grows to {amount(total)}: a zip bomb")
+        if entry.file_size > _MOST_FILE or total > _MOST_RATIO * source.stat().st_size:
+            raise _refused(source, f"at {name!r} it grows to {amount(total)}: a zip bomb")
         taken.add(name.lower())
         kept[name] = entry
     return kept
 
 
-def _refused(path: Path, reason: str) -> LesionsegError:
-    return LesionsegError(f"{path} is not unpacked: {reason}; delete it and get it elsewhere")
+def _refused(path: Path, reason: str) -> DownloadError:
+    return DownloadError(f"{path} is not unpacked: {reason}; delete it and get it elsewhere")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lesionseg import distributed, store
-from lesionseg.data.discovery import Dataset, Pair
+from lesionseg.data.discovery import Dataset
+from lesionseg.data.pairs import Pair
 from lesionseg.evaluation import scoring
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
@@ -143,7 +144,7 @@ def build_evaluation(
             folder=str(dataset.folder.absolute()),
             split=split,
             split_source=dataset.split_source,
-            drawn=bool(description and description.drawn),
+            drawn=bool(description and description.synthetic),
             shrunk=description.shrunk if description else None,
         ),
         command=command,
@@ -159,7 +160,7 @@ def _notes(
     result: ScoringResult, segmenter: Segmenter | None, dataset: Dataset, split: str
 ) -> list[str]:
     pairs, description = dataset.split(split), dataset.description
-    synthetic = bool(description and description.drawn)
+    synthetic = bool(description and description.synthetic)
     notes = []
     if result.skipped:
         notes.append(f"{len(result.skipped)} of {len(pairs)} photos could not be scored")
@@ -172,7 +173,7 @@ def _notes(
         )
     if segmenter and (seen := _overlap(pairs, segmenter.checkpoint.data)):
         notes.append(f"the network was trained on {seen} of these {len(pairs)} photos")
-    if segmenter and segmenter.checkpoint.data.drawn and not synthetic:
+    if segmenter and segmenter.checkpoint.data.synthetic and not synthetic:
         notes.append("the network was trained on synthetic pictures only")
     if result.zero_one:
         notes.append(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionseg import files
-from lesionseg.data.discovery import Pair, read_truth
+from lesionseg.data.pairs import Pair, read_truth
 from lesionseg.errors import LesionsegError, printable
 from lesionseg.evaluation import comparison, display_paths, gallery, plots
 from lesionseg.evaluation.comparison import Comparison

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lesionseg import files, images
-from lesionseg.data.discovery import Pair, read_truth
 from lesionseg.data.filenames import MASK, file_id, list_images, may_hold_truth
+from lesionseg.data.pairs import Pair, read_truth
 from lesionseg.errors import LesionsegError, PhotoError, as_result
 from lesionseg.evaluation.thumbnails import outline
 from lesionseg.images import Mask, Probabilities

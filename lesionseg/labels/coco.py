@@ -15,14 +15,14 @@ import numpy as np
 from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
 from lesionseg.labels import runlength
-from lesionseg.labels.labelled import (
+from lesionseg.labels.annotations import (
     LESION,
-    Labelled,
+    LabelledPhoto,
     Shape,
     Unusable,
-    labelled,
-    refuse_others,
-    ring,
+    check_category,
+    parse_photo,
+    parse_polygon,
 )
 from lesionseg.labels.outline import polygon, regions
 from lesionseg.labels.runlength import Box
@@ -35,16 +35,16 @@ _HEAD = {
 
 
 def shapes(mask: Mask, tolerance: float | None) -> list[dict[str, Any]]:
-    """The annotations of a mask (H, W) bool, without ids; run lengths without a tolerance."""
+    """Return the annotations of a mask (H, W) bool without ids; run lengths without a tolerance."""
     height, width = mask.shape
-    found = []
+    annotations = []
     if tolerance is not None:
         for region in regions(mask, tolerance):
             corners = polygon(region)
             left, top = region.outer.min(axis=0)
             right, bottom = region.outer.max(axis=0)
             x, y = corners.T
-            found.append(
+            annotations.append(
                 {
                     "segmentation": [corners.ravel().tolist()],
                     "area": round(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2, 2),
@@ -52,21 +52,21 @@ def shapes(mask: Mask, tolerance: float | None) -> list[dict[str, Any]]:
                 }
             )
     elif mask.any():
-        lengths = runlength.of(mask, by_column=True)
+        lengths = runlength.encode(mask, by_column=True)
         rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
         sides = (columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0])
-        found.append(
+        annotations.append(
             {
-                "segmentation": {"size": [height, width], "counts": runlength.packed(lengths)},
+                "segmentation": {"size": [height, width], "counts": runlength.pack(lengths)},
                 "area": int(lengths[1::2].sum()),
                 "bbox": [int(v) for v in (columns[0], rows[0], *sides)],
             }
         )
-    return found
+    return annotations
 
 
 class Writer:
-    """Writes a COCO file; only the photos' names and sizes are kept in memory."""
+    """Write a COCO file; only the photos' names and sizes are kept in memory."""
 
     def __init__(self, file: AtomicTextFile) -> None:
         self._file = file
@@ -76,8 +76,8 @@ class Writer:
 
     def add(self, name: str, height: int, width: int, shapes: list[dict[str, Any]]) -> None:
         image = len(self._images) + 1
-        about = {"id": image, "file_name": name, "width": width, "height": height}
-        self._images.append(json.dumps(about))
+        entry = {"id": image, "file_name": name, "width": width, "height": height}
+        self._images.append(json.dumps(entry))
         for shape in shapes:
             head = {"id": self._annotations + 1, "image_id": image, "category_id": 1, "iscrowd": 0}
             self._file.write(f"{',' if self._annotations else ''}\n{json.dumps(head | shape)}")
@@ -88,11 +88,11 @@ class Writer:
         self._file.write(f'\n], "images": [\n{images}\n]}}\n')
 
 
-def read(file: Path, content: dict[str, Any]) -> Iterator[Labelled | Unusable]:
-    """The photos of a COCO file, each with its outlines, or why they cannot be used.
+def read(file: Path, content: dict[str, Any]) -> Iterator[LabelledPhoto | Unusable]:
+    """Read the photos of a COCO file, each with its outlines or the reason they cannot be used.
 
     Raises:
-        KeyError, TypeError, AttributeError: it is none.
+        KeyError, TypeError, AttributeError: not a COCO file.
     """
     names = {category["id"]: category["name"] for category in content.get("categories", ())}
     of_image: dict[object, list[dict[str, Any]]] = {}
@@ -101,13 +101,13 @@ def read(file: Path, content: dict[str, Any]) -> Iterator[Labelled | Unusable]:
 
     for image in content["images"]:
 
-        def drawn(height: int, width: int, image: Any = image) -> Iterator[Shape]:
+        def parse_shapes(height: int, width: int, image: Any = image) -> Iterator[Shape]:
             for annotation in of_image.get(image["id"], ()):
-                refuse_others(names.get(annotation["category_id"]))
+                check_category(names.get(annotation["category_id"]))
                 yield from _shapes(annotation["segmentation"], height, width)
 
-        yield labelled(
-            file, image.get("file_name"), (image.get("height"), image.get("width")), drawn
+        yield parse_photo(
+            file, image.get("file_name"), (image.get("height"), image.get("width")), parse_shapes
         )
 
 
@@ -119,13 +119,13 @@ def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape]:
             )
         counts = segmentation["counts"]
         lengths = (
-            runlength.unpacked(counts) if isinstance(counts, str) else np.array(counts, np.int64)
+            runlength.unpack(counts) if isinstance(counts, str) else np.array(counts, np.int64)
         )
-        yield runlength.checked(Box(0, 0, width, height), lengths, by_column=True)
+        yield runlength.check(Box(0, 0, width, height), lengths, by_column=True)
         return
     if not segmentation:
         raise ValueError("an annotation without an outline")
     for flat in segmentation:
         if len(flat) % 2:
             raise ValueError(f"expected an x and a y for each corner, got {len(flat)} numbers")
-        yield ring(list(zip(flat[::2], flat[1::2], strict=True)))
+        yield parse_polygon(list(zip(flat[::2], flat[1::2], strict=True)))

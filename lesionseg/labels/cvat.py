@@ -15,14 +15,14 @@ from lesionseg.errors import LesionsegError
 from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
 from lesionseg.labels import runlength
-from lesionseg.labels.labelled import (
+from lesionseg.labels.annotations import (
     LESION,
-    Labelled,
+    LabelledPhoto,
     Shape,
     Unusable,
-    labelled,
-    refuse_others,
-    ring,
+    check_category,
+    parse_photo,
+    parse_polygon,
 )
 from lesionseg.labels.outline import polygon, regions
 from lesionseg.labels.runlength import Box
@@ -38,29 +38,30 @@ _NOT_OUTLINES = ("box", "ellipse", "polyline", "points", "cuboid", "skeleton")
 
 
 def shapes(mask: Mask, tolerance: float | None) -> list[dict[str, str]]:
-    """The attributes of the shapes of a mask (H, W) bool; run lengths without a tolerance."""
+    """Return the attributes of a mask's (H, W) bool shapes; run lengths without a tolerance."""
     if tolerance is not None:
-        corners = (polygon(region).tolist() for region in regions(mask, tolerance))
-        return [_COMMON | {"points": ";".join(f"{x:g},{y:g}" for x, y in each)} for each in corners]
+        polygons = (polygon(region).tolist() for region in regions(mask, tolerance))
+        points = (";".join(f"{x:g},{y:g}" for x, y in corners) for corners in polygons)
+        return [_COMMON | {"points": text} for text in points]
     if not mask.any():
         return []
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     inside = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    lengths = runlength.of(inside, by_column=False).tolist()
+    lengths = runlength.encode(inside, by_column=False).tolist()
     box = Box(columns[0], rows[0], inside.shape[1], inside.shape[0])
     sides = {name: str(value) for name, value in box._asdict().items()}
     return [_COMMON | sides | {"rle": ", ".join(map(str, lengths))}]
 
 
 def refuse_names(photos: Iterable[Path]) -> None:
-    """Raises LesionsegError where XML cannot hold the name of a photo."""
+    """Raise LesionsegError where XML cannot hold the name of a photo."""
     for photo in photos:
-        if not str(photo).isprintable():  # control characters, and bytes that are no text
-            raise LesionsegError(f"{str(photo)!r}: XML holds no such name; rename the photo")
+        if not str(photo).isprintable():  # control characters, and bytes that are not text
+            raise LesionsegError(f"{str(photo)!r}: XML cannot hold this name; rename the photo")
 
 
 class Writer:
-    """Writes a CVAT file, photo by photo."""
+    """Write a CVAT file, photo by photo."""
 
     def __init__(self, file: AtomicTextFile) -> None:
         self._file = file
@@ -68,8 +69,13 @@ class Writer:
         file.write(_HEAD)
 
     def add(self, name: str, height: int, width: int, shapes: list[dict[str, str]]) -> None:
-        about = {"id": str(self._images), "name": name, "width": str(width), "height": str(height)}
-        image = ET.Element("image", about)
+        attributes = {
+            "id": str(self._images),
+            "name": name,
+            "width": str(width),
+            "height": str(height),
+        }
+        image = ET.Element("image", attributes)
         for shape in shapes:
             ET.SubElement(image, "mask" if "rle" in shape else "polygon", shape)
         self._file.write(ET.tostring(image, encoding="unicode") + "\n")
@@ -79,11 +85,11 @@ class Writer:
         self._file.write("</annotations>\n")
 
 
-def read(file: Path) -> Iterator[Labelled | Unusable]:
-    """The photos of a CVAT file, each with its outlines, or why they cannot be used.
+def read(file: Path) -> Iterator[LabelledPhoto | Unusable]:
+    """Read the photos of a CVAT file, each with its outlines or the reason they cannot be used.
 
     Raises:
-        OSError, ValueError, ElementTree.ParseError: it is none.
+        OSError, ValueError, ElementTree.ParseError: not a CVAT file.
     """
     root = None
     for event, element in ET.iterparse(file, events=("start", "end")):
@@ -95,12 +101,14 @@ def read(file: Path) -> Iterator[Labelled | Unusable]:
             raise ValueError("expected 'CVAT for images 1.1', got 'CVAT for video'")
         elif event == "end" and element.tag == "image":
 
-            def drawn(height: int, width: int, image: ET.Element = element) -> Iterator[Shape]:
+            def parse_shapes(
+                height: int, width: int, image: ET.Element = element
+            ) -> Iterator[Shape]:
                 for shape in image:
                     yield from _shapes(shape, height, width)
 
             size = (_integer(element.get(side)) for side in ("height", "width"))
-            yield labelled(file, element.get("name"), tuple(size), drawn)  # type: ignore[arg-type]
+            yield parse_photo(file, element.get("name"), tuple(size), parse_shapes)  # type: ignore[arg-type]
             root.clear()
 
 
@@ -109,9 +117,9 @@ def _shapes(shape: ET.Element, height: int, width: int) -> Iterator[Shape]:
         raise ValueError(f"expected a polygon or a mask, got a {shape.tag}; draw it as polygon")
     if shape.tag not in ("polygon", "mask"):
         return  # a tag of the whole photo
-    refuse_others(shape.get("label"))
+    check_category(shape.get("label"))
     if shape.tag == "polygon":
-        yield ring([point.split(",") for point in shape.attrib["points"].split(";")])
+        yield parse_polygon([point.split(",") for point in shape.attrib["points"].split(";")])
         return
     box = Box(*(int(shape.attrib[side]) for side in Box._fields))
     if not (
@@ -121,7 +129,7 @@ def _shapes(shape: ET.Element, height: int, width: int) -> Iterator[Shape]:
     ):
         raise ValueError(f"expected a mask within {width}x{height} pixels, got {box}")
     lengths = np.array(shape.attrib["rle"].split(","), np.int64)
-    yield runlength.checked(box, lengths, by_column=False)
+    yield runlength.check(box, lengths, by_column=False)
 
 
 def _integer(text: Any) -> object:

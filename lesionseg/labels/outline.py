@@ -1,4 +1,4 @@
-"""A mask -> polygons along the edges of its pixels, and back.
+"""Masks <-> polygons along the edges of their pixels.
 
 Coordinates are in pixels from the photo's upper left corner: the pixel of row r and column c
 covers x from c to c + 1 and y from r to r + 1, and belongs to a polygon that its centre is in.
@@ -20,8 +20,8 @@ _DICE = 0.9985  # what simplifying leaves at least of a region
 _SMALL = 3000  # pixels of area; below, every pixel counts, and tools differ in how they fill
 _EXACT = 0.25  # a polygon this near to the edges has the same pixels: their centres are 0.35 away
 
-# A corner lies this far inside its pixel, which is none to the eye: tools that cut the decimals
-# off, as LabelMe does, find the lesion's pixel on each side of it.
+# A corner lies this far inside its pixel, too little to be seen: tools that truncate decimals, as
+# LabelMe does, then find the lesion's pixel on each side of it.
 _INSIDE = 0.99
 
 # Steps (x, y) to the east, south, west and north, along the upper, right, lower and left edge of
@@ -38,7 +38,7 @@ class Region(NamedTuple):
 
 
 def regions(mask: Mask, tolerance: float = TOLERANCE) -> tuple[Region, ...]:
-    """The regions of a mask, each with its holes, as polygons with few corners.
+    """Trace the regions of a mask, each with its holes, as polygons with few corners.
 
     Pixels that touch at a corner alone are of two regions. A polygon runs through the middles of
     pixel edges, and along the frame where that cuts the lesion. Corners are dropped as long as the
@@ -67,15 +67,15 @@ def regions(mask: Mask, tolerance: float = TOLERANCE) -> tuple[Region, ...]:
     for pixels, directions in traced:
         name = int(names[pixels[0, 1], pixels[0, 0]]) if len(traced) > 1 else 1
         borders.setdefault(name, []).append(_corners(pixels, directions, frame))
-    found = []
-    for each in borders.values():
-        outer, *holes = ((ring + corner).round(2) for ring in _simplified(each, tolerance))
-        found.append(Region(outer, tuple(holes)))
-    return tuple(found)
+    traced_regions = []
+    for rings in borders.values():
+        outer, *holes = ((ring + corner).round(2) for ring in _simplified(rings, tolerance))
+        traced_regions.append(Region(outer, tuple(holes)))
+    return tuple(traced_regions)
 
 
 def polygon(region: Region) -> Ring:
-    """One polygon for formats that know no holes: each is joined to what lies left of it.
+    """Return one polygon for formats without holes: each is joined to what lies left of it.
 
     The joint is a level line there and back, from the hole's leftmost corner to the nearest border
     of the region; it has no area, and any rule of filling (even-odd, non-zero) leaves the hole out.
@@ -98,7 +98,7 @@ def polygon(region: Region) -> Ring:
 
 
 def fill(mask: Mask, rings: Iterable[Ring]) -> None:
-    """Sets the pixels of a mask (H, W) bool whose centres the rings enclose an odd number of times.
+    """Set the pixels of a mask (H, W) bool whose centres the rings enclose an odd number of times.
 
     Rings may reach over the frame.
     """
@@ -148,9 +148,9 @@ def _traced(mask: Mask) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     outermost = cv2.findNonZero(around - cv2.erode(around, cross)).reshape(-1, 2)
     x, y = outermost.T
     behind = (around[y - 1, x], around[y, x + 1], around[y + 1, x], around[y, x - 1])
-    found = [outermost[beyond == 0] - 1 for beyond in behind]
-    pixels = np.concatenate(found).astype(np.intp)
-    directions = np.repeat(np.arange(4), [len(each) for each in found])
+    edges = [outermost[beyond == 0] - 1 for beyond in behind]
+    pixels = np.concatenate(edges).astype(np.intp)
+    directions = np.repeat(np.arange(4), [len(part) for part in edges])
     begins = pixels + _BEGIN[directions]
     ends = begins + _STEP[directions]
     keys = (begins @ (1, width + 1)) * 4 + directions
@@ -232,6 +232,6 @@ def _dice(rings: Sequence[Ring], others: Sequence[Ring]) -> float:
     right, bottom = np.ceil(rings[0].max(axis=0)).astype(int)
     left, top = np.floor(rings[0].min(axis=0)).astype(int)
     masks = np.zeros((2, bottom - top, right - left), np.bool_)
-    for mask, each in zip(masks, (rings, others), strict=True):
-        fill(mask, [ring - (left, top) for ring in each])
+    for mask, polygons in zip(masks, (rings, others), strict=True):
+        fill(mask, [ring - (left, top) for ring in polygons])
     return 2 * int(masks.all(axis=0).sum()) / int(masks.sum())

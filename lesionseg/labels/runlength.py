@@ -1,4 +1,4 @@
-"""A mask as the lengths of its runs, as COCO and CVAT write it: of background first, then in turn.
+"""Run lengths of masks as COCO and CVAT write them: of background first, then alternating.
 
 COCO runs down the columns of the whole photo and may pack the lengths into text; CVAT runs along
 the rows of a box. Both give every pixel back.
@@ -30,7 +30,7 @@ class Runs(NamedTuple):
     by_column: bool
 
     def fill(self, mask: Mask) -> None:
-        """Sets the lesion's pixels of a mask (H, W) bool that the box lies in."""
+        """Set the lesion's pixels of a mask (H, W) bool that the box lies in."""
         left, top, width, height = self.box
         lesion = np.arange(len(self.lengths)) % 2 == 1
         pixels = np.repeat(lesion, self.lengths)
@@ -38,8 +38,8 @@ class Runs(NamedTuple):
         mask[top : top + height, left : left + width] |= shaped
 
 
-def of(mask: Mask, *, by_column: bool) -> NDArray[np.int64]:
-    """The lengths of the runs of a mask (H, W) bool, of background first, which may be 0."""
+def encode(mask: Mask, *, by_column: bool) -> NDArray[np.int64]:
+    """Return the run lengths of a mask (H, W) bool, of background first, which may be 0."""
     whole = np.ascontiguousarray(mask).view(np.uint8)
     pixels = (cv2.transpose(whole) if by_column else whole).ravel()
     changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
@@ -47,11 +47,11 @@ def of(mask: Mask, *, by_column: bool) -> NDArray[np.int64]:
     return np.insert(lengths, 0, 0) if pixels[:1].any() else lengths
 
 
-def packed(lengths: NDArray[np.int64]) -> str:
-    """Lengths as COCO's text (`rleToString` of its maskApi.c).
+def pack(lengths: NDArray[np.int64]) -> str:
+    """Write lengths as COCO's text (`rleToString` of its maskApi.c).
 
-    From the fourth on, each is told as its difference to the last but one; of a number, five bits
-    a character from the lowest up, a sixth says that more follow, and 48 is added.
+    From the fourth on, a length is its difference to the last but one; a character holds five bits
+    of a number, the lowest first, and a sixth that says whether more follow, plus 48.
     """
     numbers = lengths.copy()
     numbers[3:] -= lengths[1:-2]
@@ -66,18 +66,18 @@ def packed(lengths: NDArray[np.int64]) -> str:
     return text.decode("ascii")
 
 
-def unpacked(text: str) -> NDArray[np.int64]:
-    """The lengths in COCO's text.
+def unpack(text: str) -> NDArray[np.int64]:
+    """Read the lengths in COCO's text.
 
     Raises:
-        ValueError: it is not such a text.
+        ValueError: not such a text.
     """
     lengths: list[int] = []
     number = shift = 0
     for character in text.encode("ascii"):
         bits = character - 48
         if not 0 <= bits < 64 or shift > 60:
-            raise ValueError("no packed run lengths")
+            raise ValueError("not packed run lengths")
         number |= (bits & 31) << shift
         shift += 5
         if not bits & 32:
@@ -90,11 +90,11 @@ def unpacked(text: str) -> NDArray[np.int64]:
     return np.array(lengths, np.int64)
 
 
-def checked(box: Box, lengths: NDArray[np.int64], *, by_column: bool) -> Runs:
-    """Runs that fill their box.
+def check(box: Box, lengths: NDArray[np.int64], *, by_column: bool) -> Runs:
+    """Return the runs of a mask within a box.
 
     Raises:
-        ValueError: they do not.
+        ValueError: they do not fill the box.
     """
     pixels = box.width * box.height
     if (lengths < 0).any() or (lengths > pixels).any() or int(lengths.sum()) != pixels:

@@ -90,7 +90,7 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
     if version != VERSION:
         raise CheckpointError(
             f"{path}: checkpoint format {version}, this lesionseg ({__version__}) reads {VERSION}; "
-            "update lesionseg with 'pip install --upgrade lesionseg'"
+            "update lesionseg: 'git pull', then 'pip install .' in its checkout"
         )
     try:
         fields = {name: value for name, value in content.items() if not name.startswith("format")}

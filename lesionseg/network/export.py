@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lesionseg import files
-from lesionseg.data.synthetic import draw
+from lesionseg.data.synthetic import generate
 from lesionseg.errors import LesionsegError
+from lesionseg.extras import install_hint
 from lesionseg.images import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
@@ -152,7 +153,7 @@ def program(
             )
     except ModuleNotFoundError as error:
         raise LesionsegError(
-            f"export needs the package {error.name!r}; run: pip install 'lesionseg[export]'"
+            f"export needs the package {error.name!r}; run: {install_hint('export')}"
         ) from error
     assert exported is not None
     exported.model.metadata_props[METADATA] = json.dumps(checkpoint.plain())
@@ -177,7 +178,7 @@ def compared(whole: PhotoToMask, path: Path) -> tuple[float, float]:
     between two bytes, the two may round to different ones, and no mask shows it. A pixel whose
     probability is the threshold, as near as they are compared, agrees whatever its two masks say.
     """
-    drawn, _ = draw(0, 0)
+    drawn, _ = generate(0, 0)
     exported = OnnxNetwork(path)
     with torch.inference_mode():
         (mask, own), (_, soft) = (

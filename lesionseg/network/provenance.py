@@ -18,7 +18,7 @@ class TrainingData:
     Attributes:
         name: of the set, or of its folder.
         folder, photos_folder, truth_folder: where it was found; "" where not given.
-        drawn: whether the pictures were drawn by a program.
+        synthetic: whether the photos were made by a program.
         licence: of the photos, "" where unknown.
         train_ids, val_ids: of the photos.
         fingerprint: of both parts' photos and masks.
@@ -28,7 +28,7 @@ class TrainingData:
     folder: str
     photos_folder: str
     truth_folder: str
-    drawn: bool
+    synthetic: bool
     licence: str
     train_ids: tuple[str, ...]
     val_ids: tuple[str, ...]
@@ -77,6 +77,8 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in plain["data"].items()
     }
+    if "drawn" in data:  # as lesionseg 0.1.0 wrote it
+        data["synthetic"] = data.pop("drawn")
     return {
         **plain,
         "model": ModelConfig(**plain["model"]),

@@ -25,7 +25,7 @@ class MaskOutputs:
     """What was derived from a mask; None where it was not asked for."""
 
     measurements: Measurements | None = None
-    outlines: "formats.Drawn | None" = None
+    outlines: "formats.PhotoShapes | None" = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg import files
-from lesionseg.data.cache import Prepared
+from lesionseg.data.cache import CachedPairs
 from lesionseg.errors import one_line, printable
 from lesionseg.images import Mask, Photo
 from lesionseg.metrics import confusion
@@ -49,7 +49,7 @@ class TrainingFigures:
     def __init__(
         self,
         folder: Path,
-        validation: Prepared,
+        validation: CachedPairs,
         epochs: int,
         on_problem: Callable[[str], None],
         events: "TensorBoardWriter | None" = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lesionseg import distributed, store
 from lesionseg.data import discovery
-from lesionseg.data.cache import Prepared, prepare
+from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.discovery import Dataset
 from lesionseg.errors import LesionsegError
 from lesionseg.network.provenance import TrainingData
@@ -44,8 +44,8 @@ class Source:
 class Material:
     """A data set ready for training, and what a checkpoint will say of it."""
 
-    training: Prepared
-    validation: Prepared
+    training: CachedPairs
+    validation: CachedPairs
     problems: tuple[str, ...]
     data: TrainingData
 
@@ -56,15 +56,17 @@ def gather(
     """Finds the pairs, splits them and prepares both parts at `size` x `size` pixels.
 
     Raises:
-        LesionsegError: see `discovery.find` and `cache.prepare`.
+        LesionsegError: see `discovery.find` and `cache.cache_pairs`.
     """
     found = source.find()
     first, second = found.split("train"), found.split("val")
     total = len(first) + len(second)
     if distributed.local_rank() > 0:  # on each host one process prepares, the others only map
         distributed.barrier()
-    training = prepare(first, size, workers, lambda done, _: on_photo(done, total))
-    validation = prepare(second, size, workers, lambda done, _: on_photo(len(first) + done, total))
+    training = cache_pairs(first, size, workers, lambda done, _: on_photo(done, total))
+    validation = cache_pairs(
+        second, size, workers, lambda done, _: on_photo(len(first) + done, total)
+    )
     if distributed.local_rank() == 0:
         distributed.barrier()
     about = found.description
@@ -75,7 +77,7 @@ def gather(
         folder=folder,
         photos_folder=photos,
         truth_folder=truth,
-        drawn=about.drawn if about else False,
+        synthetic=about.synthetic if about else False,
         licence=about.licence if about else "",
         train_ids=training.ids,
         val_ids=validation.ids,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lesionseg.errors import LesionsegError
+from lesionseg.extras import install_hint
 
 if TYPE_CHECKING:
     from lesionseg.training.trainer import History
@@ -29,7 +30,7 @@ class TensorBoardWriter:
     def __init__(self) -> None:
         if importlib.util.find_spec("tensorboardX") is None:
             raise LesionsegError(
-                "TensorBoard files need another package: pip install 'lesionseg[tensorboard]'"
+                f"TensorBoard files need another package: {install_hint('tensorboard')}"
             )
         self._writer: Any = None
 

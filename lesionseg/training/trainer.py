@@ -25,8 +25,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lesionseg import distributed, files, store
 from lesionseg.config import ModelConfig, Recipe
-from lesionseg.data.cache import Prepared
-from lesionseg.data.loader import Loader, side_of
+from lesionseg.data.cache import CachedPairs
+from lesionseg.data.loader import Loader, training_side
 from lesionseg.errors import LesionsegError
 from lesionseg.metrics import confusion
 from lesionseg.network import checkpoint as checkpoints
@@ -106,8 +106,8 @@ def initial_checkpoint(
 
 def train(
     start: Checkpoint,
-    training: Prepared,
-    validation: Prepared,
+    training: CachedPairs,
+    validation: CachedPairs,
     folder: Path,
     device: torch.device,
     *,
@@ -138,8 +138,8 @@ class _Run:
     def __init__(
         self,
         start: Checkpoint,
-        training: Prepared,
-        validation: Prepared,
+        training: CachedPairs,
+        validation: CachedPairs,
         folder: Path,
         device: torch.device,
     ) -> None:
@@ -319,7 +319,7 @@ class _Run:
             if stop := should_stop():
                 break
             rows = ours[first : first + size]
-            photos, masks = self.validation.of(rows)
+            photos, masks = self.validation.batch(rows)
             with torch.inference_mode(), self._autocast():
                 logits = self.network(photos).float()
             losses += loss_of(logits, masks, self.recipe.loss).item() * len(photos)
@@ -345,7 +345,7 @@ class _Run:
         """Probabilities for validation photos, one at a time: a few, to be looked at."""
         self.network.eval()
         with torch.inference_mode(), self._autocast():
-            logits = [self.network(self.validation.of(np.array([row]))[0]) for row in rows]
+            logits = [self.network(self.validation.batch(np.array([row]))[0]) for row in rows]
         soft: NDArray[np.float32] = torch.cat(logits).float().sigmoid().squeeze(1).cpu().numpy()
         return soft
 
@@ -353,7 +353,7 @@ class _Run:
         """Writes best, history and last; all of it again when killed in between and resumed."""
         if not math.isfinite(validated["val_loss"]):
             raise self._diverged("the validation loss")
-        side = side_of(self.recipe, self.start.model.image_size, self.epoch)
+        side = training_side(self.recipe, self.start.model.image_size, self.epoch)
         self.epoch += 1
         self.scores = validated
         self.history.append(

@@ -449,7 +449,7 @@ def test_demo_is_listed_and_said_to_be_drawn(
     from lesionseg.data import catalog, synthetic
 
     few = {"train": 3, "val": 1, "test": 1}
-    monkeypatch.setattr(synthetic.draw_set, "__kwdefaults__", {"photos": few, "seed": 0})
+    monkeypatch.setattr(synthetic.generate_set, "__kwdefaults__", {"photos": few, "seed": 0})
     assert "no" in lesionseg("download", "--list").out
     drawn = lesionseg("download", "demo")
     assert (drawn.status, drawn.out) == (0, f"{store.data_dir('demo')}\n")

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from helpers import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -19,7 +20,7 @@ seeds = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3)
 
 
 def bounds(patch: pytest.MonkeyPatch, *dicts: dict[str, float], **values: float) -> None:
-    """Sets the bounds of the room; later ones win."""
+    """Sets the bounds of the module; later ones win."""
     for name, value in [*(item for each in dicts for item in each.items()), *values.items()]:
         patch.setattr(augmentation, name, value)
 
@@ -58,7 +59,7 @@ def centre(mask: Tensor) -> tuple[float, float]:
     return x.item(), y.item()
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seeds, st.integers(16, 40))
 def test_the_seed_decides(seed: list[int], size: int) -> None:
     photos, masks = noise(2), disc().expand(2, -1, -1, -1)
@@ -71,7 +72,7 @@ def test_the_seed_decides(seed: list[int], size: int) -> None:
     assert torch.equal(torch.get_rng_state(), state)  # the caller's random numbers stay
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(seeds, st.integers(1, 3), st.integers(8, 80), st.sampled_from([(64, 64), (48, 80)]))
 def test_shapes_types_and_ranges(
     seed: list[int], count: int, size: int, shape: tuple[int, int]
@@ -96,7 +97,7 @@ def test_photos_of_a_batch_are_changed_each_in_its_own_way() -> None:
         assert not torch.equal(truth[one], truth[other])
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seeds, st.integers(2, 6), st.integers(1, 3), st.sampled_from([24, SIZE]))
 def test_a_share_of_a_batch_is_changed_as_in_the_whole_batch(
     seed: list[int], count: int, processes: int, size: int
@@ -126,7 +127,7 @@ def test_a_mask_of_bytes_is_as_one_of_floats() -> None:
     assert torch.equal(one, other)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seeds, st.sampled_from([32, 48, 64]), st.floats(-0.4, 0.4), st.floats(-0.4, 0.4))
 def test_the_mask_moves_with_the_photo(seed: list[int], size: int, x: float, y: float) -> None:
     masks = torch.cat([disc(x, y), disc(y, -x)])
@@ -138,7 +139,7 @@ def test_the_mask_moves_with_the_photo(seed: list[int], size: int, x: float, y: 
         assert photo[1:].amax((1, 2)).tolist() == pytest.approx([90, 60], abs=0.01)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seeds)
 def test_a_turn_moves_a_disc_about_the_centre(seed: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -179,7 +180,7 @@ def test_zoom_is_the_share_of_the_side_that_is_seen(
     assert truth.sum().item() == pytest.approx(mask.sum().item() / zoom**2, rel=0.03)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seeds)
 def test_a_stretch_keeps_the_area(seed: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -214,7 +215,7 @@ def recoloured(photos: Tensor, seed: list[int], **values: float) -> tuple[Tensor
     return plain, other
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seeds)
 def test_grey_stays_grey(seed: list[int]) -> None:
     grey = noise()[:, :1].expand(-1, 3, -1, -1)
@@ -228,7 +229,7 @@ def test_colours_change(name: str) -> None:
     assert (other - plain).abs().amax((1, 2, 3)).min() > 1
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seeds)
 def test_contrast_keeps_the_mean(seed: list[int]) -> None:
     plain, other = recoloured(noise(low=80, high=176), seed, CONTRAST=0.25)
@@ -239,7 +240,7 @@ def test_contrast_keeps_the_mean(seed: list[int]) -> None:
     assert factor.abs().max() > 1e-4
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seeds)
 def test_brightness_is_the_same_for_all_channels_and_tint_is_not(seed: list[int]) -> None:
     photos = noise(low=80, high=176)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from lesionseg import images, store
 from lesionseg.data import cache
-from lesionseg.data.cache import Prepared, prepare
-from lesionseg.data.discovery import Pair, read_pair
+from lesionseg.data.cache import CachedPairs, cache_pairs
+from lesionseg.data.pairs import Pair, read_pair
 from lesionseg.errors import LesionsegError
 
 SIZE = 32
@@ -39,7 +39,7 @@ def pairs(tmp_path: Path) -> list[Pair]:
     return [save_pair(tmp_path / "set", name, seed) for seed, name in enumerate("abcde")]
 
 
-def assert_holds(got: Prepared, pairs: Sequence[Pair]) -> None:
+def assert_holds(got: CachedPairs, pairs: Sequence[Pair]) -> None:
     """The arrays are those of the pairs, in their order."""
     assert got.ids == tuple(pair.id for pair in pairs)
     assert len(got) == len(pairs)
@@ -54,14 +54,14 @@ def assert_holds(got: Prepared, pairs: Sequence[Pair]) -> None:
 
 def kept() -> list[str]:
     """What stands in the folder of prepared arrays; unfinished ones begin with a dot."""
-    folder = store.prepared_dir()
+    folder = store.pair_cache_dir()
     return [path.name for path in folder.iterdir()] if folder.exists() else []
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_the_arrays_are_those_of_the_pairs(pairs: list[Pair], workers: int) -> None:
     seen: list[tuple[int, int]] = []
-    got = prepare(pairs, SIZE, workers, lambda done, total: seen.append((done, total)))
+    got = cache_pairs(pairs, SIZE, workers, lambda done, total: seen.append((done, total)))
     assert_holds(got, pairs)
     assert got.problems == ()
     assert got.masks.max() == 1
@@ -71,9 +71,9 @@ def test_the_arrays_are_those_of_the_pairs(pairs: list[Pair], workers: int) -> N
 
 
 def test_photos_are_read_once(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
-    first = prepare(pairs, SIZE)
+    first = cache_pairs(pairs, SIZE)
     monkeypatch.setattr(cache, "read_pair", lambda *_: pytest.fail("read again"))
-    again = prepare(pairs, SIZE)
+    again = cache_pairs(pairs, SIZE)
     assert_holds(again, pairs)
     assert again.fingerprint == first.fingerprint
     assert len(kept()) == 1
@@ -81,11 +81,11 @@ def test_photos_are_read_once(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("which", ["photo", "mask"])
 def test_a_changed_file_is_read_again(pairs: list[Pair], which: str) -> None:
-    first = prepare(pairs, SIZE)
+    first = cache_pairs(pairs, SIZE)
     held = first.photos.copy()
     other = save_pair(pairs[0].photo.parent.parent / "other", "a", seed=99)
     getattr(other, which).replace(getattr(pairs[0], which))
-    second = prepare(pairs, SIZE)
+    second = cache_pairs(pairs, SIZE)
     assert_holds(second, pairs)
     assert second.fingerprint != first.fingerprint
     assert len(kept()) == 1
@@ -93,54 +93,54 @@ def test_a_changed_file_is_read_again(pairs: list[Pair], which: str) -> None:
 
 
 def test_a_file_touched_is_read_again_and_found_the_same(pairs: list[Pair]) -> None:
-    first = prepare(pairs, SIZE)
+    first = cache_pairs(pairs, SIZE)
     os.utime(pairs[0].photo, (1, 1))
     seen: list[int] = []
-    second = prepare(pairs, SIZE, on_photo=lambda done, _: seen.append(done))
+    second = cache_pairs(pairs, SIZE, on_photo=lambda done, _: seen.append(done))
     assert seen
     assert second.fingerprint == first.fingerprint
 
 
 def test_other_pairs_and_sizes_are_kept_beside(pairs: list[Pair]) -> None:
-    prints = {prepare(part, SIZE).fingerprint for part in (pairs, pairs[1:], pairs[::-1])}
-    prints.add(prepare(pairs, 2 * SIZE).fingerprint)
+    prints = {cache_pairs(part, SIZE).fingerprint for part in (pairs, pairs[1:], pairs[::-1])}
+    prints.add(cache_pairs(pairs, 2 * SIZE).fingerprint)
     assert len(prints) == len(kept()) == 4
 
 
 def test_equal_content_has_an_equal_fingerprint(tmp_path: Path, pairs: list[Pair]) -> None:
-    first = prepare(pairs, SIZE).fingerprint
+    first = cache_pairs(pairs, SIZE).fingerprint
     copies = [save_pair(tmp_path / "copy", name, seed) for seed, name in enumerate("abcde")]
-    assert prepare(copies, SIZE).fingerprint == first
+    assert cache_pairs(copies, SIZE).fingerprint == first
     renamed = [save_pair(tmp_path / "names", name, seed) for seed, name in enumerate("abcdx")]
-    assert prepare(renamed, SIZE).fingerprint != first
+    assert cache_pairs(renamed, SIZE).fingerprint != first
 
 
 def test_what_cannot_be_used_is_left_out_and_named(pairs: list[Pair]) -> None:
     pairs[0].photo.write_text("no photo")
     pairs[2].mask.unlink()
     Image.new("L", (40, 61)).save(pairs[4].mask)
-    got = prepare(pairs, SIZE, workers=2)
+    got = cache_pairs(pairs, SIZE, workers=2)
     assert_holds(got, [pairs[1], pairs[3]])
     assert [problem.split(": ")[0] for problem in got.problems] == [
         str(path) for path in (pairs[0].photo, pairs[2].mask, pairs[4].mask)
     ]
-    assert prepare(pairs, SIZE).problems == got.problems
+    assert cache_pairs(pairs, SIZE).problems == got.problems
 
 
 def test_nothing_that_can_be_used(pairs: list[Pair]) -> None:
     for pair in pairs:
         pair.photo.write_text("no photo")
     with pytest.raises(LesionsegError, match=r"^none of the 5 pairs can be used; first: .*a\.png"):
-        prepare(pairs, SIZE)
+        cache_pairs(pairs, SIZE)
     assert kept() == []
 
 
 def test_several_at_once_all_get_the_arrays(pairs: list[Pair]) -> None:
     start = threading.Barrier(4)
 
-    def one() -> Prepared:
+    def one() -> CachedPairs:
         start.wait()
-        return prepare(pairs, SIZE)
+        return cache_pairs(pairs, SIZE)
 
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(one) for _ in range(4)]:
@@ -156,14 +156,14 @@ def test_another_process_may_be_first(pairs: list[Pair], monkeypatch: pytest.Mon
         return rename(source, target)  # refused, since the target is not empty
 
     monkeypatch.setattr(Path, "rename", beaten)
-    assert_holds(prepare(pairs, SIZE), pairs)
+    assert_holds(cache_pairs(pairs, SIZE), pairs)
     assert len(kept()) == 1
 
 
 @pytest.mark.parametrize("before", [False, True])
 def test_an_interruption_leaves_nothing_unfinished(pairs: list[Pair], before: bool) -> None:
     if before:  # arrays that are out of date
-        prepare(pairs, SIZE)
+        cache_pairs(pairs, SIZE)
         os.utime(pairs[0].photo, (1, 1))
 
     def interrupt(done: int, total: int) -> None:
@@ -171,21 +171,21 @@ def test_an_interruption_leaves_nothing_unfinished(pairs: list[Pair], before: bo
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare(pairs, SIZE, on_photo=interrupt)
+        cache_pairs(pairs, SIZE, on_photo=interrupt)
     assert len(kept()) == before
-    assert_holds(prepare(pairs, SIZE), pairs)
+    assert_holds(cache_pairs(pairs, SIZE), pairs)
 
 
 @pytest.mark.parametrize("damage", ["index.json", "photos", "masks"])
 @pytest.mark.parametrize("cut", [True, False])
 def test_damaged_arrays_are_made_again(pairs: list[Pair], damage: str, cut: bool) -> None:
-    prepare(pairs, SIZE)
-    (file,) = store.prepared_dir().glob(f"*/{damage}")
+    cache_pairs(pairs, SIZE)
+    (file,) = store.pair_cache_dir().glob(f"*/{damage}")
     if cut:
         os.truncate(file, file.stat().st_size // 2)
     else:
         file.unlink()
-    assert_holds(prepare(pairs, SIZE), pairs)
+    assert_holds(cache_pairs(pairs, SIZE), pairs)
 
 
 def test_a_full_disk(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,5 +194,5 @@ def test_a_full_disk(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(LesionsegError, match=r": No space left on device; free some space there"):
-        prepare(pairs, SIZE)
+        cache_pairs(pairs, SIZE)
     assert kept() == []

@@ -20,7 +20,7 @@ from lesionseg.data.catalog import (
 )
 from lesionseg.errors import LesionsegError
 
-ISIC = [dataset for dataset in DATASETS.values() if not dataset.drawn]
+ISIC = [dataset for dataset in DATASETS.values() if not dataset.synthetic]
 
 
 def test_the_sets_by_name() -> None:
@@ -100,6 +100,12 @@ def test_no_description(tmp_path: Path) -> None:
 GOOD = {"format": "lesionseg-dataset", "version": 1, "name": "a", "title": "b", "licence": "c"}
 
 
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_a_description_of_version_0_1_0(tmp_path: Path, synthetic: bool) -> None:
+    (tmp_path / DESCRIPTION).write_text(json.dumps({**GOOD, "drawn": synthetic}))
+    assert read_description(tmp_path) == Description("a", "b", "c", synthetic=synthetic)
+
+
 def test_the_least_description(tmp_path: Path) -> None:
     (tmp_path / DESCRIPTION).write_text(json.dumps(GOOD))
     assert read_description(tmp_path) == Description("a", "b", "c")
@@ -130,7 +136,7 @@ def test_a_file_of_another_program_is_none_of_ours(tmp_path: Path, content: byte
     [
         json.dumps({**GOOD, "more": 1}),
         json.dumps({**GOOD, "name": 1}),
-        json.dumps({**GOOD, "drawn": 1}),
+        json.dumps({**GOOD, "synthetic": 1}),
         json.dumps({**GOOD, "shrunk": "512"}),
         json.dumps({**GOOD, "shrunk": True}),
         json.dumps({**GOOD, "shrunk": 0}),

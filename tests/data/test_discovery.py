@@ -1,14 +1,12 @@
-"""Photos find their masks in every layout, and splits stay the same."""
+"""Data sets are recognised in every layout, and split the same way every time."""
 
 import random
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from lesionseg.data.discovery import Dataset, find, read_pair
+from lesionseg.data.discovery import Dataset, find
 from lesionseg.errors import LesionsegError
 
 
@@ -332,29 +330,3 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     found = find(pairs_in(tmp_path, 3))
     with pytest.raises(LesionsegError, match=r"in split 'test'; there are: train 2, val 1$"):
         found.split("test")
-
-
-# Reading
-
-
-@pytest.fixture
-def pair_folder(tmp_path: Path) -> Path:
-    mask = np.zeros((40, 60), np.uint8)
-    mask[:20] = 255
-    Image.new("RGB", (60, 40), (250, 100, 50)).save(tmp_path / "a.jpg")
-    Image.fromarray(mask).save(tmp_path / "a.png")
-    return tmp_path
-
-
-def test_a_pair_is_read_at_the_size_of_the_network(pair_folder: Path) -> None:
-    photo, mask = read_pair(find(pair_folder).split("all")[0], 16)
-    assert photo.shape == (16, 16, 3)
-    assert (np.abs(photo.astype(int) - (250, 100, 50)) < 4).all()
-    assert (mask == (np.arange(16) < 8)[:, np.newaxis]).all()
-
-
-def test_a_mask_of_another_size_is_refused(pair_folder: Path) -> None:
-    Image.new("L", (40, 60)).save(pair_folder / "a.png")
-    message = f"^{pair_folder}/a.png: expected a mask of 60x40 pixels as its photo, got 40x60$"
-    with pytest.raises(LesionsegError, match=message):
-        read_pair(find(pair_folder).split("all")[0], 16)

@@ -234,7 +234,7 @@ def test_md5_and_a_size_known_about(server: Server, tmp_path: Path) -> None:
         ({"splits": ["test"]}, "toy: split 'test'; its splits are train, val"),
         ({"splits": []}, "toy: no split; its splits are train, val"),
         ({"shrink": 0}, "at least 1 pixel, got 0"),
-        ({"archives": Path("/nowhere")}, "no folder /nowhere"),
+        ({"archives": Path("/nowhere")}, "/nowhere is not a folder"),
         ({"bases": ["ftp://host"]}, r"http://... or https://..., got 'ftp://host'"),
         ({"bases": ["file:///etc"]}, "got 'file:///etc'"),
     ],
@@ -405,7 +405,7 @@ def test_waits_longer_each_time(
 def test_gives_up_and_keeps_what_it_has(server: Server, tmp_path: Path) -> None:
     server.acts[URL] = [Act(cut=half())] + [Act(status=503)] * 3
     message = fails("503", server, tmp_path)
-    assert "run the same command again to go on" in message
+    assert "run the same command again to resume" in message
     assert (tmp_path / f"{PHOTOS}.zip.part").stat().st_size == half()
     fetch(server, tmp_path)
     assert server.ranges(URL)[-1] == f"bytes={half()}-"
@@ -742,7 +742,7 @@ def test_a_name_twice(tmp_path: Path, other: str) -> None:
     with zipfile.ZipFile(buffer, "w") as made:
         made.writestr("a/ISIC_0000000.jpg", JPEG)
         made.writestr(other, JPEG)
-    unsafe(tmp_path, buffer.getvalue(), "stands in it twice", photos=2)
+    unsafe(tmp_path, buffer.getvalue(), "is in it twice", photos=2)
 
 
 def test_a_bomb(tmp_path: Path) -> None:
@@ -821,7 +821,7 @@ def test_another_size_is_refused(server: Server, tmp_path: Path) -> None:
     fetch(server, tmp_path, splits=["val"], shrink=50)
     asked = len(server.requests)
     fails("use --shrink 50 again, or delete the folder", server, tmp_path, shrink=60)
-    fails("now full size is asked for", server, tmp_path)
+    fails("this command asks for full size", server, tmp_path)
     assert len(server.requests) == asked
     fetch(server, tmp_path, shrink=50)
 
@@ -850,8 +850,11 @@ def test_photo_and_mask_end_at_the_same_size(width: int, height: int, side: int)
     small_mask, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask, side)))
     assert small_photo.shape[:2] == small_mask.shape
     assert min(small_mask.shape) == min(width, height, side)
-    longer = max(width, height) * min(1, side / min(width, height))
-    assert abs(max(small_mask.shape) - longer) <= 0.5
+    # The longer side is within half a pixel of its exact length, told in whole numbers, as a
+    # length of so many and a half is right either way.
+    shorter = min(width, height)
+    exact = max(width, height) * min(side, shorter)  # over `shorter`
+    assert 2 * abs(max(small_mask.shape) * shorter - exact) <= shorter
 
 
 def test_a_small_photo_is_left_as_it_is() -> None:
@@ -890,17 +893,17 @@ def test_the_demo_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (folder / "DEMO_Training_Input" / "a.jpg").write_bytes(JPEG)
         on_progress(1, 1)
 
-    monkeypatch.setattr(synthetic, "draw_set", draw)
+    monkeypatch.setattr(synthetic, "generate_set", draw)
     folder, demo = tmp_path / "data" / "demo", DATASETS["demo"]
     seen: list[Progress] = []
     described = download(demo, folder, on_progress=seen.append)
-    assert described.drawn
+    assert described.synthetic
     assert described == read_description(folder)
     assert described.splits == dict(demo.photos)
-    assert seen == [Progress("draw", "demo", 1, 1)]
+    assert seen == [Progress("generate", "demo", 1, 1)]
     assert [path.name for path in folder.parent.iterdir()] == ["demo"]
 
-    monkeypatch.setattr(synthetic, "draw_set", None)
+    monkeypatch.setattr(synthetic, "generate_set", None)
     assert download(demo, folder) == described
 
 
@@ -916,11 +919,11 @@ def test_the_demo_broken_off_is_drawn_again(
     def draw(folder: Path, on_progress: Callable[[int, int], None]) -> None:
         (folder / "whole.jpg").write_bytes(b"whole")
 
-    monkeypatch.setattr(synthetic, "draw_set", stop)
+    monkeypatch.setattr(synthetic, "generate_set", stop)
     with pytest.raises(KeyboardInterrupt):
         download(DATASETS["demo"], tmp_path / "demo")
     assert read_description(tmp_path / "demo") is None
-    monkeypatch.setattr(synthetic, "draw_set", draw)
+    monkeypatch.setattr(synthetic, "generate_set", draw)
     download(DATASETS["demo"], tmp_path / "demo")
     assert set(tree(tmp_path)) == {"demo/dataset.json", "demo/whole.jpg"}
 
@@ -953,7 +956,7 @@ def draw_three(folder: Path, on_progress: Callable[[int, int], None]) -> None:
 def test_the_demo_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lesionseg.data import synthetic
 
-    monkeypatch.setattr(synthetic, "draw_set", draw_three)
+    monkeypatch.setattr(synthetic, "generate_set", draw_three)
     monkeypatch.chdir(tmp_path)
     described = download(DATASETS["demo"], Path())
     assert described == read_description(tmp_path)
@@ -981,7 +984,7 @@ def test_the_demo_killed_anywhere_is_drawn_again(
 
         return changed
 
-    monkeypatch.setattr(synthetic, "draw_set", draw_three)
+    monkeypatch.setattr(synthetic, "generate_set", draw_three)
     for stale in (".demo.part", "DEMO_Training_Input"):
         (folder / stale).mkdir(parents=True)
         (folder / stale / "stale.jpg").write_bytes(b"stale")
@@ -991,7 +994,7 @@ def test_the_demo_killed_anywhere_is_drawn_again(
         download(DATASETS["demo"], folder)
     assert len(left) == 2 * (1 + 1 + 3 + 1 + 1)  # hidden, stale, three moved, hidden, described
     for each in [folder, *left]:
-        assert download(DATASETS["demo"], each).drawn
+        assert download(DATASETS["demo"], each).synthetic
         for leftover in each.glob(".dataset.json.*.part"):
             leftover.unlink()
         found = tree(each)
@@ -1041,7 +1044,7 @@ def test_the_list_tells_what_is_begun(
         app.main()
     assert not ended.value.code
     rows = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if "G" in line}
-    assert "begun" in rows["isic2018"]
+    assert "unfinished" in rows["isic2018"]
     assert "begun" not in rows["isic2017"]
 
 

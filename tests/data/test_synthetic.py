@@ -12,7 +12,7 @@ from lesionseg.images import Mask, Photo, read_mask, read_photo
 
 @pytest.fixture(scope="module")
 def drawings() -> list[tuple[Photo, Mask]]:
-    return [synthetic.draw(0, index) for index in range(40)]
+    return [synthetic.generate(0, index) for index in range(40)]
 
 
 def regions(plane: Mask) -> int:
@@ -40,14 +40,14 @@ def regions(plane: Mask) -> int:
 
 def test_a_drawing_is_the_same_in_any_order(drawings: list[tuple[Photo, Mask]]) -> None:
     for index in (7, 3):
-        photo, mask = synthetic.draw(0, index)
+        photo, mask = synthetic.generate(0, index)
         assert (photo == drawings[index][0]).all()
         assert (mask == drawings[index][1]).all()
 
 
 def test_drawings_differ_by_index_and_by_seed(drawings: list[tuple[Photo, Mask]]) -> None:
     assert len({photo.tobytes() for photo, _ in drawings}) == len(drawings)
-    assert synthetic.draw(1, 3)[0].tobytes() != drawings[3][0].tobytes()
+    assert synthetic.generate(1, 3)[0].tobytes() != drawings[3][0].tobytes()
 
 
 def test_layouts_and_sizes(drawings: list[tuple[Photo, Mask]]) -> None:
@@ -123,7 +123,7 @@ def otsu(grey: np.ndarray) -> int:
 
 def test_the_set_is_laid_out_as_the_real_ones(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    synthetic.draw_set(
+    synthetic.generate_set(
         tmp_path,
         lambda done, total: calls.append((done, total)),
         photos={"train": 2, "val": 1, "test": 1},
@@ -145,8 +145,8 @@ def test_the_set_is_laid_out_as_the_real_ones(tmp_path: Path) -> None:
 
 
 def test_the_files_read_back_as_they_were_drawn(tmp_path: Path) -> None:
-    synthetic.draw_set(tmp_path, photos={"val": 1}, seed=5)
-    photo, mask = synthetic.draw(5, 1)
+    synthetic.generate_set(tmp_path, photos={"val": 1}, seed=5)
+    photo, mask = synthetic.generate(5, 1)
     file = tmp_path / "DEMO_Validation_Input" / "DEMO_0000001.jpg"
     truth = tmp_path / "DEMO_Validation_GroundTruth" / "DEMO_0000001_segmentation.png"
     assert read_photo(file).shape[:2] == mask.shape
@@ -159,4 +159,4 @@ def test_the_files_read_back_as_they_were_drawn(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LesionsegError, match="cannot write"):
-        synthetic.draw_set(tmp_path / "file", photos={"test": 1})
+        synthetic.generate_set(tmp_path / "file", photos={"test": 1})

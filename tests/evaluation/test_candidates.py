@@ -8,7 +8,8 @@ import pytest
 from helpers import DATA, begun, torch_network
 
 from lesionseg.data.catalog import Description
-from lesionseg.data.discovery import Dataset, Pair
+from lesionseg.data.discovery import Dataset
+from lesionseg.data.pairs import Pair
 from lesionseg.evaluation.candidates import Candidate, build_evaluation, default_split
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
@@ -29,7 +30,7 @@ def dataset(source: str = "lists", **about: Any) -> Dataset:
 
 
 def trained_on(*ids: str, drawn: bool = False) -> TrainingData:
-    return dataclasses.replace(DATA, train_ids=ids, drawn=drawn)
+    return dataclasses.replace(DATA, train_ids=ids, synthetic=drawn)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +84,8 @@ ZERO_ONE = "masks of 0/1, read as 0/255: 2; the challenge's own scorer reads suc
     [
         (dataset(), None, 0, []),
         (dataset(), network("q"), 0, []),
-        (dataset(drawn=True), network("q", drawn=True), 0, [SYNTHETIC]),
-        (dataset(drawn=False), network("q", drawn=True), 0, [SYNTHETIC_ONLY]),
+        (dataset(synthetic=True), network("q", drawn=True), 0, [SYNTHETIC]),
+        (dataset(synthetic=False), network("q", drawn=True), 0, [SYNTHETIC_ONLY]),
         (dataset(), network("q", drawn=True), 0, [SYNTHETIC_ONLY]),
         (dataset(shrunk=64), None, 0, [SHRUNK]),
         (dataset(), network("a", "y"), 0, ["the network was trained on 2 of these 4 photos"]),

@@ -25,8 +25,8 @@ from reports import (
 
 from lesionseg import images
 from lesionseg.data import synthetic
-from lesionseg.data.discovery import Pair
 from lesionseg.data.filenames import file_id
+from lesionseg.data.pairs import Pair
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import page
 from lesionseg.evaluation.report import Evaluation
@@ -300,7 +300,7 @@ def test_a_thousand_photos_are_a_few_megabytes(tmp_path: Path) -> None:
         (tmp_path / f"{count}").mkdir()
         masks = tmp_path / f"{count} masks"
         for index in range(count):
-            photo, mask = synthetic.draw(0, index)
+            photo, mask = synthetic.generate(0, index)
             path = tmp_path / f"{count}" / f"{index:04}.jpg"
             path.write_bytes(images.photo_jpeg(photo))
             truth = write_mask(masks / f"{index:04}.png", mask)

@@ -11,7 +11,7 @@ from helpers import begun, drawing, torch_network, write_mask, write_pairs, writ
 from PIL import Image
 
 from lesionseg.data import discovery
-from lesionseg.data.discovery import Pair
+from lesionseg.data.pairs import Pair
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import scoring
 from lesionseg.evaluation.scoring import ScoringResult

@@ -20,6 +20,7 @@ from helpers import DATA, SIZE, begun, drawing, saved, torch_network, write_pair
 
 from lesionseg import images, store
 from lesionseg.data import discovery
+from lesionseg.data.pairs import read_pair
 from lesionseg.evaluation import scoring
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
@@ -117,7 +118,7 @@ def test_it_says_how_it_was_made() -> None:
     assert 0 < made.scores["jaccard"] < made.scores["dice"] < 1
     assert made.scores["val_photos"] == len(made.data.val_ids) > 0
     assert not {*made.data.train_ids} & {*made.data.val_ids}
-    assert not made.data.drawn
+    assert not made.data.synthetic
 
 
 def test_it_tells_nothing_of_another_machine() -> None:
@@ -190,7 +191,7 @@ def test_how_it_is_made(
     )
     seen: list[torch.Tensor] = []
     first.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
-    shrunk = discovery.read_pair(discovery.find(data).split("train")[0], SIZE)[0]
+    shrunk = read_pair(discovery.find(data).split("train")[0], SIZE)[0]
     with torch.inference_mode():
         network(torch.from_numpy(shrunk.copy()).permute(2, 0, 1)[None])
     assert torch.allclose(made.weights[f"{name}.running_mean"], seen[0].mean((0, 2, 3)), atol=1e-4)

@@ -125,7 +125,7 @@ def test_a_later_format(tmp_path: Path, version: int | None) -> None:
     path = changed(tmp_path / "a.pt", lambda content: content | {"format_version": version})
     text = refused(path)
     assert f"format {version}" in text
-    assert "pip install --upgrade lesionseg" in text
+    assert "update lesionseg: 'git pull', then 'pip install .' in its checkout" in text
 
 
 @pytest.mark.parametrize("name", ["model", "recipe", "data", "weights", "epoch", "scores"])
@@ -153,6 +153,15 @@ def test_a_checkpoint_from_when_recipes_had_more_parts(tmp_path: Path) -> None:
 
     path = changed(tmp_path / "a.pt", older)
     assert checkpoints.load(path).recipe == begun().recipe
+
+
+def test_a_checkpoint_from_when_synthetic_data_were_called_drawn(tmp_path: Path) -> None:
+    def older(content: Content) -> Content:
+        data = dict(content["data"])
+        data["drawn"] = data.pop("synthetic")
+        return content | {"data": data}
+
+    assert checkpoints.load(changed(tmp_path / "a.pt", older)).data == begun().data
 
 
 def test_kernels_in_half_precision_make_a_network_in_full(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def run(path: Path, photos: Bytes) -> tuple[Bytes, NDArray[np.float32]]:
 
 
 def photo_of(height: int, width: int, index: int = 0) -> Photo:
-    photo, _ = synthetic.draw(0, index)
+    photo, _ = synthetic.generate(0, index)
     return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
@@ -225,7 +225,8 @@ def test_without_the_packages_for_it(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "error: export needs the package 'onnxscript'; run: pip install 'lesionseg[export]'\n"
+        "error: export needs the package 'onnxscript'; run: pip install onnx onnxscript "
+        "(in a checkout of lesionseg: pip install '.[export]')\n"
     )
     assert list(tmp_path.iterdir()) == [checkpoint]
 

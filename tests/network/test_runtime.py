@@ -200,7 +200,7 @@ def disagreement(one: Segmentation, other: Segmentation) -> float:
 @pytest.mark.parametrize("all_regions", [False, True])
 @pytest.mark.parametrize("index", range(3))
 def test_the_bundled_weights_draw_the_same_in_torch_and_onnx(index: int, all_regions: bool) -> None:
-    photo, _ = synthetic.draw(0, index)
+    photo, _ = synthetic.generate(0, index)
     in_onnx, in_torch = (
         Segmenter(network, all_regions=all_regions)(photo) for network in (bundled(), reference())
     )
@@ -225,7 +225,7 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def shrunk(index: int, size: int) -> Photo:
-    return images.shrink(synthetic.draw(0, index)[0], size)
+    return images.shrink(synthetic.generate(0, index)[0], size)
 
 
 def test_a_fast_start_gives_the_same_probabilities() -> None:

@@ -253,7 +253,7 @@ def test_a_photo_from_standard_input_can_be_measured(lesionseg: Command) -> None
         ("--measurements m.csv --mm-per-pixel nan", 2, "expected more than 0, got nan"),
         ("--measurements photos/b.png", 1, "measurements are a CSV file; name it b.csv"),
         ("--labels photos/b.png", 1, "expected a .json, a .xml or a folder"),
-        ("--labels folder --run-lengths", 1, "LabelMe knows no run lengths"),
+        ("--labels folder --run-lengths", 1, "LabelMe has no run lengths"),
         ("- --labels l.json", 2, "one from standard input has none"),
     ],
 )

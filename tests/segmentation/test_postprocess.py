@@ -110,13 +110,17 @@ BAY = np.array([[0.9, 0.9, 0.9], [0.9, 0, 0.9], [0.9, 0.4, 0.9], [0.9, 0.4, 0.9]
 
 @example(probabilities=BRIDGE, size=(6, 8), threshold=0.5)  # breaks when it is enlarged
 @example(probabilities=BAY, size=(8, 6), threshold=0.5)  # closes when it is enlarged
+@example(probabilities=np.array([[0.9]], np.float32), size=(7, 1), threshold=0.9)  # rounded up
 @given(maps, st.tuples(st.integers(1, 20), st.integers(1, 20)), st.sampled_from(THRESHOLDS))
 def test_so_it_is_at_the_photos_size(
     probabilities: Probabilities, size: tuple[int, int], threshold: float
 ) -> None:
     result = network(threshold).at_size(probabilities, *size)
-    above = images.enlarge(probabilities, *size) > threshold
+    above = images.enlarged_above(probabilities, *size, threshold)
     assert (result.probabilities == images.enlarge(probabilities, *size)).all()
+    # A probability at the threshold may be rounded to either side of it.
+    certain = np.abs(result.probabilities - threshold) > 1e-6
+    assert (above == (result.probabilities > threshold))[certain].all()
     assert len(regions(result.mask)) == above.any()
     assert holes(result.mask) == []
     if above.any():

@@ -14,13 +14,14 @@ import pytest
 from helpers import saved, write_photo
 
 from lesionseg import images
+from lesionseg.extras import install_hint
 from lesionseg.segmentation import jobs
 from lesionseg.segmentation.jobs import JobOptions
 from lesionseg.segmentation.plan import OutputPaths, plan_jobs
 from lesionseg.segmentation.segmenter import load
 
 pytestmark = pytest.mark.skipif(
-    find_spec("ray") is None, reason="needs Ray: pip install 'lesionseg[ray]'"
+    find_spec("ray") is None, reason=f"needs Ray: {install_hint('ray')}"
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"

@@ -25,7 +25,12 @@ def test_what_a_checkpoint_will_say_of_its_data(tmp_path: Path) -> None:
     material, told = gather(Source(folder))
     data = material.data
     assert (data.name, data.folder) == ("mine", str(folder))
-    assert (data.photos_folder, data.truth_folder, data.drawn, data.licence) == ("", "", False, "")
+    assert (data.photos_folder, data.truth_folder, data.synthetic, data.licence) == (
+        "",
+        "",
+        False,
+        "",
+    )
     assert (len(data.train_ids), len(data.val_ids)) == (9, 1)
     assert {*data.train_ids, *data.val_ids} == {f"ISIC_{index:07d}" for index in range(10)}
     assert data.train_ids == material.training.ids

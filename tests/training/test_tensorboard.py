@@ -97,5 +97,5 @@ def test_a_full_disk_is_told_and_got_over(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_without_the_extra_it_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(LesionsegError, match=r"pip install 'lesionseg\[tensorboard\]'$"):
+    with pytest.raises(LesionsegError, match=r"pip install '\.\[tensorboard\]'\)$"):
         TensorBoardWriter()

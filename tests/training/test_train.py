@@ -85,5 +85,5 @@ def test_tensorboard_without_its_package(train: Command, monkeypatch: pytest.Mon
     )
     status, said = train("--epochs", 1, "--tensorboard")
     assert (status, said.count("\n")) == (1, 1)
-    assert "pip install 'lesionseg[tensorboard]'" in said
+    assert "pip install '.[tensorboard]'" in said
     assert not (store.runs_dir() / "mine").exists()

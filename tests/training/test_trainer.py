@@ -397,13 +397,13 @@ def test_mixed_precision(tmp_path: Path, whole: TrainingResult, precision: str) 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     """From this batch on, of training and validation together, photos are not numbers."""
-    sound, batches = Loader._placed, itertools.count(1)
+    sound, batches = Loader._to_device, itertools.count(1)
 
     def poison(self: Any, *loaded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         photos, masks = sound(self, *loaded)
         return (photos * math.nan if next(batches) >= batch else photos), masks
 
-    monkeypatch.setattr(Loader, "_placed", poison)
+    monkeypatch.setattr(Loader, "_to_device", poison)
 
 
 @pytest.mark.parametrize(

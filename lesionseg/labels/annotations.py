@@ -1,4 +1,4 @@
-"""A photo as a file of labels tells of it: its name, its size, and the lesion's outlines."""
+"""A photo in a label file: its name, its size, and the outlines of its lesion."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ _FARTHEST = 1e6  # pixels; no corner lies farther off
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
-    """A photo and the outlines that a file has for it.
+class LabelledPhoto:
+    """A photo and the outlines that a label file has for it.
 
     Attributes:
-        file: with the labels.
-        name: of the photo, as the file has it; folders may stand before it.
-        height, width: of the photo, upright, in pixels.
+        file: the label file.
+        name: the photo's name in that file, with or without folders.
+        height, width: the photo's size, upright, in pixels.
         shapes: one or more; what any of them encloses is lesion.
     """
 
@@ -39,11 +39,11 @@ class Labelled:
 
     @property
     def photo(self) -> Path:
-        """Where the photo lies if its name is told from the file's folder."""
+        """Where the photo is if its name is relative to the label file's folder."""
         return self.file.parent / _path(self.name).as_posix()
 
     def mask(self) -> Mask:
-        """(H, W) bool."""
+        """Draw the mask, (H, W) bool."""
         mask = np.zeros((self.height, self.width), np.bool_)
         for shape in self.shapes:
             if isinstance(shape, Runs):
@@ -54,25 +54,25 @@ class Labelled:
 
 
 class Unusable(NamedTuple):
-    """Why the labels of a photo cannot be used, in one line, and the photo's name."""
+    """A photo whose labels cannot be used: its name, and the reason in one line."""
 
     name: str
-    why: str
+    reason: str
 
 
-def labelled(
+def parse_photo(
     file: Path,
     name: object,
     size: tuple[object, object],
     shapes: Callable[[int, int], Iterable[Shape]],
-) -> Labelled | Unusable:
-    """The photo, or why its labels cannot be used.
+) -> LabelledPhoto | Unusable:
+    """Check what a label file says of a photo and collect its outlines.
 
     Args:
-        file, name: as of `Labelled`.
+        file, name: as in `LabelledPhoto`.
         size: (height, width), integers.
-        shapes: called with both; what it raises (ValueError, TypeError, KeyError, IndexError,
-            OverflowError and AttributeError) is told in the line.
+        shapes: called with height and width; what it raises (ValueError, TypeError, KeyError,
+            IndexError, OverflowError and AttributeError) becomes the reason.
     """
     if not isinstance(name, str) or not stem(name):
         return Unusable("", f"{file}: expected the name of a photo, got {name!r}")
@@ -80,38 +80,38 @@ def labelled(
         height, width = (_pixels(side) for side in size)
         if height * width > _MOST_PIXELS:
             raise ValueError(f"expected a photo, got {width}x{height} pixels")
-        found = tuple(shapes(height, width))
+        outlines = tuple(shapes(height, width))
     except KeyError as error:
         return Unusable(name, f"{file}: {name}: expected {error}, found none")
     except (ValueError, TypeError, IndexError, OverflowError, AttributeError) as error:
         return Unusable(name, f"{file}: {name}: {one_line(error)}")
-    if not found:
+    if not outlines:
         return Unusable(name, f"{file}: {name}: no outline")
-    return Labelled(file, name, height, width, found)
+    return LabelledPhoto(file, name, height, width, outlines)
 
 
 def stem(name: str) -> str:
-    """The name of a photo without folders, as any system writes them, and suffix."""
+    """Return the name of a photo without its folders, as any system writes them, and suffix."""
     return _path(name).stem
 
 
-def refuse_others(category: object) -> None:
-    """Raises ValueError for any category but `LESION`."""
+def check_category(category: object) -> None:
+    """Raise ValueError for any category but `LESION`."""
     if not isinstance(category, str) or category.strip().casefold() != LESION:
         raise ValueError(f"expected the category {LESION!r}, got {category!r}; rename or delete it")
 
 
-def ring(points: Sequence[Sequence[Any]]) -> Ring:
-    """A polygon of (x, y) points.
+def parse_polygon(points: Sequence[Sequence[Any]]) -> Ring:
+    """Parse a polygon of (x, y) points.
 
     Raises:
-        ValueError, TypeError: they are fewer than three, or no points.
+        ValueError, TypeError: fewer than three points, or something else than points.
     """
     corners = np.array([[float(value) for value in point] for point in points])
     if len(corners) < 3 or corners.shape[1:] != (2,):
         raise ValueError(f"expected a polygon of three or more points, got {len(corners)}")
-    if not (np.abs(corners) < _FARTHEST).all():  # nor is it, where one is no number
-        raise ValueError("a corner lies nowhere near the photo")
+    if not (np.abs(corners) < _FARTHEST).all():  # NaN fails this, too
+        raise ValueError("a corner lies far outside the photo")
     return corners
 
 

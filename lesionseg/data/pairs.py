@@ -1,0 +1,183 @@
+"""Photos paired with their masks or labels, and the two read as arrays."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lesionseg import dicom, images
+from lesionseg.data.filenames import file_id, name_of
+from lesionseg.errors import PhotoError
+from lesionseg.labels import formats, segmentations
+from lesionseg.labels.annotations import Unusable
+from lesionseg.labels.formats import LabelledPhoto, Labels
+
+
+@dataclass(frozen=True, order=True)
+class Pair:
+    """A photo, its mask, and the id of both: the photo's name without suffix, in its own case.
+
+    Where the mask comes from labels, `mask` is the label file.
+    """
+
+    id: str
+    photo: Path
+    mask: Path
+    labels: LabelledPhoto | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The pairs of some photos, sorted by id, and one line for each file that is left out."""
+
+    pairs: tuple[Pair, ...]
+    problems: tuple[str, ...]
+
+
+def match_masks(photos: Iterable[Path], masks: Iterable[Path]) -> Matches:
+    """Pair photos with masks by their ids; what has no partner, or more than one, is left out.
+
+    DICOM segmentations go by the UID of the photo that they refer to, not by their names.
+    """
+    photos, masks = list(photos), list(masks)
+    if photos != masks and any(map(_is_dicom, masks)):
+        return _match_both_kinds(photos, masks)
+    photo_of, photo_problems = _by_id(photos, "photo")
+    mask_of, mask_problems = _by_id(masks, "mask")
+    alone = [f"{photo_of[key]}: no mask" for key in photo_of.keys() - mask_of.keys()]
+    alone += [f"{mask_of[key]}: no photo" for key in mask_of.keys() - photo_of.keys()]
+    # the slice drops `_segmentation`, where masks stand for their photos
+    pairs = [
+        Pair(name_of(photo_of[key])[: len(key)], photo_of[key], mask_of[key])
+        for key in photo_of.keys() & mask_of.keys()
+    ]
+    return Matches(tuple(sorted(pairs)), tuple(sorted([*photo_problems, *mask_problems, *alone])))
+
+
+def _is_dicom(path: Path) -> bool:
+    return path.suffix.lower() not in images.SUFFIXES
+
+
+def _match_both_kinds(photos: list[Path], masks: list[Path]) -> Matches:
+    """Pair DICOM segmentations by UID, the other masks by name with the photos that are left."""
+    by_uid = match_segmentations(filter(_is_dicom, photos), filter(_is_dicom, masks))
+    paired = {pair.photo for pair in by_uid.pairs}
+    others = [path for path in masks if not _is_dicom(path)]
+    if not others:
+        alone = [f"{path}: not DICOM" for path in photos if not _is_dicom(path)]
+        return Matches(by_uid.pairs, tuple(sorted([*by_uid.problems, *alone])))
+    by_name = match_masks([path for path in photos if path not in paired], others)
+    done = {str(pair.photo) for pair in (*by_uid.pairs, *by_name.pairs)}
+    lines = {*by_uid.problems, *by_name.problems}
+    problems = [line for line in lines if line.split(": ")[0] not in done]
+    return Matches(tuple(sorted([*by_uid.pairs, *by_name.pairs])), tuple(sorted(problems)))
+
+
+def match_segmentations(photos: Iterable[Path], files: Iterable[Path]) -> Matches:
+    """Pair DICOM photos with DICOM segmentations by the UID that these refer to.
+
+    What has no partner, or more than one, is left out.
+    """
+    problems = []
+    photo_of: dict[str, list[Path]] = {}
+    for photo in photos:
+        try:
+            photo_of.setdefault(str(dicom.read_header(photo).get("SOPInstanceUID")), []).append(
+                photo
+            )
+        except PhotoError as error:
+            problems.append(str(error))
+    entries: dict[str, list[LabelledPhoto]] = {}
+    for file in files:
+        for entry in segmentations.read(file):
+            if isinstance(entry, Unusable):
+                problems.append(entry.reason)
+            else:
+                entries.setdefault(entry.name, []).append(entry)
+    pairs = []
+    for uid, (entry, *others) in entries.items():
+        candidates = photo_of.get(uid, [])
+        if others:
+            problems += [
+                f"{other.file}: a second segmentation of {uid}; both left out" for other in others
+            ]
+        elif len(candidates) > 1:
+            problems.append(f"{candidates[1]}: the same photo as {candidates[0]}; both left out")
+        elif not candidates:
+            problems.append(f"{entry.file}: no photo with UID {uid}")
+        else:
+            pairs.append(Pair(name_of(candidates[0]), candidates[0], entry.file, entry))
+    for uid in photo_of.keys() - entries.keys():
+        problems += [f"{photo}: no segmentation" for photo in photo_of[uid]]
+    return Matches(tuple(sorted(pairs)), tuple(sorted(problems)))
+
+
+def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
+    """Pair photos with their labels; what has no partner, or more than one, is left out."""
+    photo_of, repeated = _by_id(photos, "photo")
+    problems = [*repeated, *(entry.reason for entry in labels.unusable)]
+    entries: dict[str, list[LabelledPhoto]] = {}
+    for entry in labels.photos:
+        entries.setdefault(formats.stem(entry.name).lower(), []).append(entry)
+    pairs = []
+    for key, (entry, *others) in sorted(entries.items()):
+        place = f"{entry.file}: {entry.name}"
+        if others:
+            problems.append(f"{place}: {others[0].name} has the same name; both left out")
+        elif key not in photo_of:
+            problems.append(f"{place}: no photo of that name")
+        else:
+            photo = photo_of[key]
+            pairs.append(Pair(photo.stem, photo, entry.file, entry))
+    unusable = {formats.stem(entry.name).lower() for entry in labels.unusable}
+    missing = sorted(photo_of.keys() - entries.keys() - unusable)
+    problems += [f"{photo_of[key]}: not in {labels.path}" for key in missing]
+    return Matches(tuple(sorted(pairs)), tuple(problems))
+
+
+def _by_id(paths: Iterable[Path], kind: str) -> tuple[dict[str, Path], list[str]]:
+    """The paths by their ids without those that share one, and a line for each that does."""
+    path_of: dict[str, Path] = {}
+    repeated: set[str] = set()
+    problems = []
+    for path in paths:
+        key = file_id(path)
+        if key in path_of:
+            problems.append(f"{path}: a second {kind} of the name {path.stem!r}; both left out")
+            repeated.add(key)
+        path_of[key] = path
+    return {key: path for key, path in path_of.items() if key not in repeated}, problems
+
+
+def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask]:
+    """Read a photo as (size, size, 3) uint8 and its mask as (size, size) bool.
+
+    Raises:
+        PhotoError: one of them cannot be read, or they differ in size.
+    """
+    photo, own_size = images.read_photo_shrunk(pair.photo, size)
+    mask, _ = read_truth(pair, own_size)
+    return photo, images.shrink_mask(mask, size)
+
+
+def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.Mask, bool]:
+    """Read a mask as `images.read_mask` does, and check that it has its photo's (height, width).
+
+    Without a size, any is accepted.
+
+    Raises:
+        PhotoError: it cannot be read, or has another size.
+    """
+    if (labels := pair.labels) is not None:
+        if size is not None and size != (labels.height, labels.width):
+            raise PhotoError(
+                f"{pair.mask}: {labels.name}: expected labels of {size[1]}x{size[0]} pixels as its "
+                f"photo, got {labels.width}x{labels.height}"
+            )
+        return labels.mask(), False
+    mask, zero_one = images.read_mask(pair.mask)
+    if size is not None and mask.shape != size:
+        raise PhotoError(
+            f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "
+            f"got {mask.shape[1]}x{mask.shape[0]}"
+        )
+    return mask, zero_one
