@@ -5,6 +5,7 @@ import shlex
 PACKAGES = {
     "dicom": ("pydicom", "highdicom"),
     "export": ("onnx", "onnxscript"),
+    "figures": ("matplotlib",),
     "ray": ("ray[data]",),
     "tensorboard": ("tensorboardX",),
 }

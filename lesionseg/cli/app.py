@@ -20,6 +20,10 @@ COMMANDS = {  # name: its module, and the function in it
     "download": ("download", "download"),
     "export": ("export", "export"),
 }
+_NO_TORCH = (
+    "this needs torch, which is not installed: pip install torch; without it 'segment' and 'eval' "
+    "run exported networks on the CPU, such as --checkpoint bundled"
+)
 _EVERY = (*COMMANDS, "help")
 
 
@@ -107,6 +111,11 @@ def main() -> NoReturn:
         status = error.exit_code
     except LesionsegError as error:
         console.error(str(error))
+        status = 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "torch":
+            raise
+        console.error(_NO_TORCH)
         status = 1
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
         where = f"{error.filename}: " if error.filename else ""
