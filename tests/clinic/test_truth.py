@@ -136,8 +136,8 @@ def test_a_photo_in_dicom_gives_a_segmentation_and_a_report(
     assert mask.any()
     np.testing.assert_array_equal(mask, images.read_mask(tmp_path / "outline.dcm")[0])
     (tmp_path / "photo.jpg").write_bytes(jpeg(1))
-    words = ("segment", tmp_path / "photo.jpg", "-o", tmp_path / "bare.png", "-c", "bundled")
-    assert lesionseg(*words).status == 0
+    bare = tmp_path / "photo.jpg"
+    assert lesionseg("segment", bare, "-o", tmp_path / "bare.png", "-c", "bundled").status == 0
     assert (tmp_path / "bare.png").read_bytes() == (tmp_path / "mask.png").read_bytes()
 
 
