@@ -128,6 +128,12 @@ def read_photo_shrunk(source: Source, size: int) -> tuple[Photo, tuple[int, int]
         return np.asarray(_shrunk(_to_rgb(image), size)), own_size
 
 
+def photo_size(source: Source) -> tuple[int, int]:
+    """Return the (height, width) of a photo, upright, without decoding it. Raises PhotoError."""
+    with _opened(source, "photo") as image:
+        return _upright_size(image)
+
+
 def from_pillow(image: Image.Image) -> Photo:
     """Convert an open image of Pillow as `read_photo` does a file: (H, W, 3) uint8, upright.
 

@@ -186,9 +186,16 @@ def _photos_folder(folder: _Folder) -> Path | None:
 
 
 def _labels_near(folder: _Folder) -> Labels | None:
-    """The labels in a folder, beside its photos, or in `labels/`."""
-    places = [folder.path, _photos_folder(folder), folder.children.get("labels")]
-    return next((labels for place in places if place and (labels := formats.beside(place))), None)
+    """The labels in a folder, beside its photos, or in `labels/` or `annotations/`."""
+    children = (folder.children.get(name) for name in ("labels", "annotations"))
+    places = [folder.path, _photos_folder(folder), *children]
+    found = [labels for place in places if place and (labels := formats.beside(place))]
+    if len(found) > 1:
+        raise LesionsegError(
+            f"{found[0].path} and {found[1].path}: two sets of labels; name one by --truth, with "
+            "--photos, or move it away"
+        )
+    return found[0] if found else None
 
 
 def _match(photos: list[Path], masks: list[Path], labels: Labels | None) -> _Contents:

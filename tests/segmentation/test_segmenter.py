@@ -79,7 +79,13 @@ def test_photos_of_other_kinds_are_refused_by_name(tmp_path: Path) -> None:
 
 def test_map_gives_results_and_errors_in_order(tmp_path: Path) -> None:
     path = write_photo(tmp_path / "a.png", 1)
-    photos = [path, tmp_path / "none.png", drawing(2)[0], np.zeros((4, 4)), path.read_bytes()]
+    photos: list[Any] = [
+        path,
+        tmp_path / "none.png",
+        drawing(2)[0],
+        np.zeros((4, 4)),
+        path.read_bytes(),
+    ]
     first, missing, second, floats, third = segmenter().map(photos)
     for result, photo in ((first, photos[0]), (second, photos[2]), (third, photos[4])):
         assert not isinstance(result, LesionsegError)
