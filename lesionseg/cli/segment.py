@@ -4,6 +4,8 @@ import json
 import math
 import os
 import sys
+from dataclasses import replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from lesionseg.segmentation.outputs import OutputOptions
 
 
+Order = StrEnum("Order", ["doubtful"])
 _STDIO = Path("-")  # `plan.STDIO`, which is not imported for --help
 
 
@@ -158,6 +161,27 @@ def segment(
             rich_help_panel=LABELS,
         ),
     ] = None,
+    order: Annotated[
+        Order | None,
+        field(
+            "Order of --labels and --measurements: 'doubtful' puts the photos of lowest quality "
+            "first.",
+            "as the photos come",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    control: Annotated[
+        float | None,
+        field(
+            "With --order doubtful: the share of photos, drawn at random, that come before all "
+            "others and are marked as control, so that not only hard photos are labelled.",
+            "0",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
     doubtful_below: Annotated[
         float | None,
         option(
@@ -193,6 +217,13 @@ def segment(
     paths = OutputPaths(_mask_path(inputs, output, as_json), overlay, probabilities)
     output_options = _output_options(
         labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json
+    )
+    _check_order(order, control, labels, measurements)
+    output_options = replace(
+        output_options,
+        doubtful_first=order is not None,
+        control=control or 0.0,
+        doubtful_below=doubtful_below,
     )
     if labels is not None and _STDIO in inputs:
         raise typer.BadParameter("--labels lists photos by name; one from standard input has none")
@@ -279,6 +310,24 @@ def _output_options(
         as_json,
         mm_per_pixel,
     )
+
+
+def _check_order(
+    order: Order | None, control: float | None, labels: Path | None, measurements: Path | None
+) -> None:
+    """Refuse an order of nothing, or one that the labels cannot hold."""
+    if control is not None and order is None:
+        raise typer.BadParameter("--control is for --order doubtful")
+    if order is None:
+        return
+    suffix = None if labels is None else labels.suffix.lower()
+    if measurements is None and suffix not in (".json", ".xml"):
+        raise typer.BadParameter(
+            "--order is for --labels FILE.json or .xml and for --measurements; LabelMe sorts its "
+            "files by name"
+        )
+    if control and suffix == ".xml":
+        raise typer.BadParameter("a CVAT file cannot mark --control; name a .json, or leave it out")
 
 
 def _stdout_is_terminal() -> bool:

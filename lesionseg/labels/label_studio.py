@@ -78,7 +78,7 @@ class Writer:
         quality: float | None = None,
         control: bool = False,
     ) -> None:
-        prediction = {"model_version": f"lesionseg {__version__}", "result": shapes}
+        prediction: dict[str, Any] = {"model_version": f"lesionseg {__version__}", "result": shapes}
         if quality is not None:
             prediction["score"] = quality
         data = {"image": _LOCAL + quote(name)} | ({"control": True} if control else {})
