@@ -119,9 +119,9 @@ def segment(
     labels: Annotated[
         Path | None,
         option(
-            "Also write outlines for a labelling tool: .json is one COCO file for all photos, .xml "
-            "one CVAT file, a folder gets a LabelMe .json per photo. Existing labels are never "
-            "replaced.",
+            "Also write outlines for a labelling tool: .json is one COCO file for all photos, "
+            ".label-studio.json one of Label Studio, .xml one of CVAT, a folder gets a LabelMe "
+            ".json per photo. Existing labels are never replaced.",
             metavar="FILE|DIR",
             rich_help_panel=LABELS,
         ),

@@ -9,10 +9,10 @@ A folder may be laid out in ways that are tried in this order; names match in an
 
 Two folders may also be named by two options. A mask is called like its photo, with or without
 `_segmentation`. Except in official folders, there may be labels in place of masks, as a labelling
-tool left them: `labels.json`, `labels.xml`, `annotations.json` or `annotations.xml` beside the
-folders or the photos, else LabelMe's files beside the photos or in `labels/`. They are taken even
-where masks are, as these may be the drafts that they correct. Lists of ids, `train.txt`, `val.txt`
-and `test.txt`, beside the folders decide the split where they stand.
+tool left them: one file (`formats.beside` has the names) beside the folders or the photos, in
+`labels/` or in `annotations/`, or LabelMe's files; two sets of labels are refused. They are taken
+even where masks are, as these may be the drafts that they correct. Lists of ids, `train.txt`,
+`val.txt` and `test.txt`, beside the folders decide the split where they stand.
 
 A new layout is one function in `_LAYOUTS`.
 """
