@@ -7,7 +7,7 @@
     result.mask                               # (H, W) bool
     result.quality                            # 0 to 1, how sure the network is of the mask
     result.probabilities                      # (H, W) float32, 0 to 1
-    for result in segmenter.map(paths): ...   # many photos; a PhotoError in place of a bad one
+    results = segmenter.map(["photo.jpg"])    # an iterator; a PhotoError in place of a bad photo
 
 Research use only; not a medical device.
 """
