@@ -3,10 +3,11 @@
     import lesionseg
 
     segmenter = lesionseg.load("bundled")     # or load("best.pt"); load(): the latest run
-    result = segmenter("photo.jpg")           # a path, or an (H, W, 3) uint8 array
+    result = segmenter("photo.jpg")           # or bytes, a file, a PIL image, an (H, W, 3) array
     result.mask                               # (H, W) bool
     result.quality                            # 0 to 1, how sure the network is of the mask
     result.probabilities                      # (H, W) float32, 0 to 1
+    results = segmenter.map(["photo.jpg"])    # an iterator; a PhotoError in place of a bad photo
 
 Research use only; not a medical device.
 """

@@ -80,8 +80,8 @@ Photos = Annotated[
 Truth = Annotated[
     Path | None,
     option(
-        "Truth masks, or labels from a labelling tool (a COCO .json, a CVAT .xml, a folder of "
-        "LabelMe .json files); with --photos.",
+        "Truth masks, or labels from a labelling tool (a COCO or Label Studio .json, a CVAT "
+        ".xml, a folder of LabelMe .json files); with --photos.",
         metavar="DIR|FILE",
         **_INPUT,
     ),

@@ -4,6 +4,8 @@ import json
 import math
 import os
 import sys
+from dataclasses import replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from lesionseg.segmentation.plan import Job
 
 
+Order = StrEnum("Order", ["doubtful"])
 _STDIO = Path("-")  # `plan.STDIO`, which is not imported for --help
 
 
@@ -146,9 +149,9 @@ def segment(
     labels: Annotated[
         Path | None,
         option(
-            "Also write outlines for a labelling tool: .json is one COCO file for all photos, .xml "
-            "one CVAT file, a folder gets a LabelMe .json per photo. Existing labels are never "
-            "replaced.",
+            "Also write outlines for a labelling tool: .json is one COCO file for all photos, "
+            ".label-studio.json one of Label Studio, .xml one of CVAT, a folder gets a LabelMe "
+            ".json per photo. Existing labels are never replaced.",
             metavar="FILE|DIR",
             rich_help_panel=LABELS,
         ),
@@ -186,6 +189,27 @@ def segment(
             "Scale of photos that do not say their own, as DICOM may, for measurements in "
             "millimetres.",
             metavar="MM",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    order: Annotated[
+        Order | None,
+        field(
+            "Order of --labels and --measurements: 'doubtful' puts the photos of lowest quality "
+            "first.",
+            "as the photos come",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    control: Annotated[
+        float | None,
+        field(
+            "With --order doubtful: the share of photos, drawn at random, that come before all "
+            "others and are marked as control, so that not only hard photos are labelled.",
+            "0",
+            min=0,
+            max=1,
+            metavar="SHARE",
             rich_help_panel=LABELS,
         ),
     ] = None,
@@ -230,6 +254,13 @@ def segment(
         )
     output_options = _output_options(
         labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json
+    )
+    _check_order(order, control, labels, measurements)
+    output_options = replace(
+        output_options,
+        doubtful_first=order is not None,
+        control=control or 0.0,
+        doubtful_below=doubtful_below,
     )
     if labels is not None and _STDIO in inputs:
         raise typer.BadParameter("--labels lists photos by name; one from standard input has none")
@@ -328,6 +359,24 @@ def _note_other_photos(jobs: "list[Job]") -> None:
     if others:
         photos = "1 photo is" if others == 1 else f"{others} photos are"
         console.warn(f"{photos} not DICOM: no DICOM files for {'it' if others == 1 else 'them'}")
+
+
+def _check_order(
+    order: Order | None, control: float | None, labels: Path | None, measurements: Path | None
+) -> None:
+    """Refuse an order of nothing, or one that the labels cannot hold."""
+    if control is not None and order is None:
+        raise typer.BadParameter("--control is for --order doubtful")
+    if order is None:
+        return
+    suffix = None if labels is None else labels.suffix.lower()
+    if measurements is None and suffix not in (".json", ".xml"):
+        raise typer.BadParameter(
+            "--order is for --labels FILE.json or .xml and for --measurements; LabelMe sorts its "
+            "files by name"
+        )
+    if control and suffix == ".xml":
+        raise typer.BadParameter("a CVAT file cannot mark --control; name a .json, or leave it out")
 
 
 def _stdout_is_terminal() -> bool:

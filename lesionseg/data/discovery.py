@@ -9,10 +9,10 @@ A folder may be laid out in ways that are tried in this order; names match in an
 
 Two folders may also be named by two options. A mask is called like its photo, with or without
 `_segmentation`. Except in official folders, there may be labels in place of masks, as a labelling
-tool left them: `labels.json`, `labels.xml`, `annotations.json` or `annotations.xml` beside the
-folders or the photos, else LabelMe's files beside the photos or in `labels/`. They are taken even
-where masks are, as these may be the drafts that they correct. Lists of ids, `train.txt`, `val.txt`
-and `test.txt`, beside the folders decide the split where they stand.
+tool left them: one file (`formats.beside` has the names) beside the folders or the photos, in
+`labels/` or in `annotations/`, or LabelMe's files; two sets of labels are refused. They are taken
+even where masks are, as these may be the drafts that they correct. Lists of ids, `train.txt`,
+`val.txt` and `test.txt`, beside the folders decide the split where they stand.
 
 A new layout is one function in `_LAYOUTS`.
 """
@@ -186,9 +186,16 @@ def _photos_folder(folder: _Folder) -> Path | None:
 
 
 def _labels_near(folder: _Folder) -> Labels | None:
-    """The labels in a folder, beside its photos, or in `labels/`."""
-    places = [folder.path, _photos_folder(folder), folder.children.get("labels")]
-    return next((labels for place in places if place and (labels := formats.beside(place))), None)
+    """The labels in a folder, beside its photos, or in `labels/` or `annotations/`."""
+    children = (folder.children.get(name) for name in ("labels", "annotations"))
+    places = [folder.path, _photos_folder(folder), *children]
+    found = [labels for place in places if place and (labels := formats.beside(place))]
+    if len(found) > 1:
+        raise LesionsegError(
+            f"{found[0].path} and {found[1].path}: two sets of labels; name one by --truth, with "
+            "--photos, or move it away"
+        )
+    return found[0] if found else None
 
 
 def _match(photos: list[Path], masks: list[Path], labels: Labels | None) -> _Contents:

@@ -117,7 +117,8 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
     problems = [*repeated, *(entry.reason for entry in labels.unusable)]
     entries: dict[str, list[LabelledPhoto]] = {}
     for entry in labels.photos:
-        entries.setdefault(formats.stem(entry.name).lower(), []).append(entry)
+        entries.setdefault(_photo_key(entry.name, photo_of), []).append(entry)
+        problems += entry.notes
     pairs = []
     for key, (entry, *others) in sorted(entries.items()):
         place = f"{entry.file}: {entry.name}"
@@ -128,10 +129,18 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
         else:
             photo = photo_of[key]
             pairs.append(Pair(photo.stem, photo, entry.file, entry))
-    unusable = {formats.stem(entry.name).lower() for entry in labels.unusable}
+    unusable = {_photo_key(entry.name, photo_of) for entry in labels.unusable}
     missing = sorted(photo_of.keys() - entries.keys() - unusable)
     problems += [f"{photo_of[key]}: not in {labels.path}" for key in missing]
     return Matches(tuple(sorted(pairs)), tuple(problems))
+
+
+def _photo_key(name: str, photo_of: dict[str, Path]) -> str:
+    """The key of the photo that a label names, by a tool's name for it where only that fits."""
+    key = formats.stem(name).lower()
+    originals = [stem.lower() for stem in formats.original_stems(name)]
+    known = [original for original in originals if original in photo_of]
+    return known[0] if key not in photo_of and len(known) == 1 else key
 
 
 def _by_id(paths: Iterable[Path], kind: str) -> tuple[dict[str, Path], list[str]]:

@@ -17,6 +17,7 @@ from lesionseg.images import Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,
+    Dropped,
     LabelledPhoto,
     Shape,
     Unusable,
@@ -74,13 +75,25 @@ class Writer:
         self._annotations = 0
         file.write(json.dumps(_HEAD)[:-1] + ', "annotations": [')
 
-    def add(self, name: str, height: int, width: int, shapes: list[dict[str, Any]]) -> None:
+    def add(
+        self,
+        name: str,
+        height: int,
+        width: int,
+        shapes: list[dict[str, Any]],
+        quality: float | None = None,
+        control: bool = False,
+    ) -> None:
         image = len(self._images) + 1
         entry = {"id": image, "file_name": name, "width": width, "height": height}
+        entry |= {"control": True} if control else {}
+        score = {} if quality is None else {"score": quality}
         self._images.append(json.dumps(entry))
         for shape in shapes:
             head = {"id": self._annotations + 1, "image_id": image, "category_id": 1, "iscrowd": 0}
-            self._file.write(f"{',' if self._annotations else ''}\n{json.dumps(head | shape)}")
+            self._file.write(
+                f"{',' if self._annotations else ''}\n{json.dumps(head | shape | score)}"
+            )
             self._annotations += 1
 
     def close(self) -> None:
@@ -94,16 +107,16 @@ def read(file: Path, content: dict[str, Any]) -> Iterator[LabelledPhoto | Unusab
     Raises:
         KeyError, TypeError, AttributeError: not a COCO file.
     """
-    names = {category["id"]: category["name"] for category in content.get("categories", ())}
-    of_image: dict[object, list[dict[str, Any]]] = {}
+    names = {str(category["id"]): category["name"] for category in content.get("categories", ())}
+    of_image: dict[str, list[dict[str, Any]]] = {}
     for annotation in content["annotations"]:
-        of_image.setdefault(annotation["image_id"], []).append(annotation)
+        of_image.setdefault(str(annotation["image_id"]), []).append(annotation)
 
     for image in content["images"]:
 
-        def parse_shapes(height: int, width: int, image: Any = image) -> Iterator[Shape]:
-            for annotation in of_image.get(image["id"], ()):
-                check_category(names.get(annotation["category_id"]))
+        def parse_shapes(height: int, width: int, image: Any = image) -> Iterator[Shape | Dropped]:
+            for annotation in of_image.get(str(image["id"]), ()):
+                check_category(names.get(str(annotation["category_id"])))
                 yield from _shapes(annotation["segmentation"], height, width)
 
         yield parse_photo(
@@ -111,7 +124,7 @@ def read(file: Path, content: dict[str, Any]) -> Iterator[LabelledPhoto | Unusab
         )
 
 
-def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape]:
+def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape | Dropped]:
     if isinstance(segmentation, dict):
         if segmentation["size"] != [height, width]:
             raise ValueError(
@@ -125,7 +138,6 @@ def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape]:
         return
     if not segmentation:
         raise ValueError("an annotation without an outline")
-    for flat in segmentation:
-        if len(flat) % 2:
-            raise ValueError(f"expected an x and a y for each corner, got {len(flat)} numbers")
-        yield parse_polygon(list(zip(flat[::2], flat[1::2], strict=True)))
+    flat = all(isinstance(value, int | float) for value in segmentation)
+    for corners in [segmentation] if flat else segmentation:
+        yield parse_polygon(corners)

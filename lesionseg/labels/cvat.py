@@ -17,6 +17,7 @@ from lesionseg.images import Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,
+    Dropped,
     LabelledPhoto,
     Shape,
     Unusable,
@@ -61,14 +62,22 @@ def refuse_names(photos: Iterable[Path]) -> None:
 
 
 class Writer:
-    """Write a CVAT file, photo by photo."""
+    """Write a CVAT file, photo by photo; it has no place for quality and control."""
 
     def __init__(self, file: AtomicTextFile) -> None:
         self._file = file
         self._images = 0
         file.write(_HEAD)
 
-    def add(self, name: str, height: int, width: int, shapes: list[dict[str, str]]) -> None:
+    def add(
+        self,
+        name: str,
+        height: int,
+        width: int,
+        shapes: list[dict[str, str]],
+        quality: float | None = None,
+        control: bool = False,
+    ) -> None:
         attributes = {
             "id": str(self._images),
             "name": name,
@@ -103,7 +112,7 @@ def read(file: Path) -> Iterator[LabelledPhoto | Unusable]:
 
             def parse_shapes(
                 height: int, width: int, image: ET.Element = element
-            ) -> Iterator[Shape]:
+            ) -> Iterator[Shape | Dropped]:
                 for shape in image:
                     yield from _shapes(shape, height, width)
 
@@ -112,7 +121,7 @@ def read(file: Path) -> Iterator[LabelledPhoto | Unusable]:
             root.clear()
 
 
-def _shapes(shape: ET.Element, height: int, width: int) -> Iterator[Shape]:
+def _shapes(shape: ET.Element, height: int, width: int) -> Iterator[Shape | Dropped]:
     if shape.tag in _NOT_OUTLINES:
         raise ValueError(f"expected a polygon or a mask, got a {shape.tag}; draw it as polygon")
     if shape.tag not in ("polygon", "mask"):
