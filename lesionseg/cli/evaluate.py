@@ -36,7 +36,7 @@ from lesionseg.data.catalog import find_data
 if TYPE_CHECKING:
     from lesionseg.data.pairs import Pair
     from lesionseg.evaluation.report import Evaluation
-    from lesionseg.network.provenance import TrainingData
+    from lesionseg.network.provenance import Provenance
     from lesionseg.training.runs import Source
 
 _BATCH_SIZE = CLASSIC.validation_batch_size
@@ -124,9 +124,9 @@ def evaluate(
     source = data_source(data, photos, truth, masks_alone=bool(folders) and not checkpoints)
     names: Sequence[str | None] = checkpoints or ([] if folders else [None])
     segmenters = [named_segmenter(name, device, threshold, all_regions, workers) for name in names]
-    training = [segmenter.checkpoint.data for segmenter in segmenters]
-    dataset = (source or _default_source(training)).find()
-    chosen = split or candidates.default_split(dataset, *training)
+    networks = [segmenter.checkpoint for segmenter in segmenters]
+    dataset = (source or _default_source(networks)).find()
+    chosen = split or candidates.default_split(dataset, *networks)
     pairs = {pair.id: pair for pair in dataset.split(chosen)}
     note_problems(dataset.problems, "left out")
     evaluate_one = partial(
@@ -172,11 +172,11 @@ def _check_usage(
         raise typer.BadParameter(f"--report: {report} is not a folder")
 
 
-def _default_source(training: "Sequence[TrainingData]") -> "Source":
+def _default_source(networks: "Sequence[Provenance]") -> "Source":
     """Where the first network's data were, else the downloaded data set."""
     from lesionseg.training.runs import Source
 
-    return (Source.of(training[0]) if training else None) or Source(find_data())
+    return (Source.of(networks[0].data) if networks else None) or Source(find_data())
 
 
 def _show(

@@ -60,9 +60,9 @@ def train(
     recipe: Annotated[
         RecipeName | None,
         field(
-            "classic: short and plain; accurate: made the bundled weights, hours without a GPU. "
-            "The defaults below are those of classic.",
-            CLASSIC.name,
+            "classic: short and plain; accurate: made the bundled weights, hours without a GPU; "
+            "finetune: for --from. The defaults below are those of classic.",
+            f"{CLASSIC.name}, or finetune with --from",
             **_TRAINING,
         ),
     ] = None,
@@ -78,6 +78,14 @@ def train(
         float | None,
         field("Adam learning rate.", CLASSIC.learning_rate, "--learning-rate", "--lr", **_TRAINING),
     ] = None,
+    patience: Annotated[
+        int | None,
+        field(
+            "End when the validation Dice has not risen for so many epochs.",
+            "all epochs are trained",
+            **_TRAINING,
+        ),
+    ] = None,
     precision: Annotated[
         Precision | None,
         field(
@@ -87,6 +95,16 @@ def train(
     seed: Annotated[
         int | None,
         field("Seed of initial weights, order and augmentation.", CLASSIC.seed, **_TRAINING),
+    ] = None,
+    initial: Annotated[
+        str | None,
+        option(
+            f"Start from these trained weights: a checkpoint file, a run, or '{store.BUNDLED}'. "
+            "The network's shape is theirs, the recipe finetune.",
+            "--from",
+            metavar="FILE|RUN",
+            **_TRAINING,
+        ),
     ] = None,
     resume: Annotated[
         bool,
@@ -131,6 +149,7 @@ def train(
     Examples:
         lesionseg train --epochs 5
         lesionseg train --data my-photos --recipe accurate
+        lesionseg train --data my-photos --from bundled
         lesionseg train --resume
 
     Without --data it trains on the downloaded data set. Ctrl-C stops with a checkpoint, from which
@@ -138,7 +157,7 @@ def train(
     progress.
     """
     from lesionseg.network.device import find_device
-    from lesionseg.training.runs import Run, gather
+    from lesionseg.training.runs import InitialWeights, Run, gather
     from lesionseg.training.tensorboard import TensorBoardWriter
 
     values = {
@@ -152,12 +171,15 @@ def train(
         "normalisation": normalisation,
         "precision": precision,
         "seed": seed,
+        "patience": patience,
     }
     options = {name: value for name, value in values.items() if value is not None}
     if run and output:
         raise typer.BadParameter(
             "--run names a run in the cache folder, --output a folder: give one"
         )
+    if resume and initial:
+        raise typer.BadParameter("--from is for a new run; a resumed one has its own weights")
     source = data_source(data, photos, truth)
     writer = TensorBoardWriter() if tensorboard else nullcontext()
     torch_device = find_device(device)
@@ -165,7 +187,8 @@ def train(
         if resume:
             training = Run.resume(options, source, output or run)
         else:
-            training = Run.new(*_configure(options), source, output, run)
+            shape, weights = InitialWeights.load(initial) if initial else (None, None)
+            training = Run.new(*_configure(options, shape), source, output, run, weights)
         with console.bar("preparing") as bar:
             material = gather(training.source, training.model.image_size, workers, bar)
         note_problems(material.problems, "left out")
@@ -174,9 +197,9 @@ def train(
     _conclude(result, training.folder, material)
 
 
-def _configure(options: dict[str, Any]) -> tuple[ModelConfig, Recipe]:
+def _configure(options: dict[str, Any], trained: ModelConfig | None) -> tuple[ModelConfig, Recipe]:
     try:
-        return configure(options)
+        return configure(options, trained)
     except LesionsegError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -191,7 +214,13 @@ def _train(
     """Train with a progress bar, a line for each epoch, and figures."""
     from lesionseg.training import trainer
     from lesionseg.training.figures import TrainingFigures
+    from lesionseg.training.runs import seen_before
 
+    if seen := seen_before(start):
+        console.log(
+            f"the weights to start from were trained on {seen} of the {len(material.validation)} "
+            "validation photos: the scores on these will be too high"
+        )
     if material.data.synthetic:
         console.log("these images are synthetic: the network will be useless on real photos")
     processes = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
@@ -201,6 +230,7 @@ def _train(
         f"{len(material.training)} photos, {len(material.validation)} for validation, "
         f"recipe {start.recipe.name}, width {start.model.width}, "
         f"normalisation {start.model.normalisation}"
+        + (f", from {start.parent.file}" if start.parent else "")
     )
     epochs = start.recipe.epochs
     with (
@@ -287,7 +317,12 @@ def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> N
         sys.exit(130)
     if distributed.rank() > 0:
         return
-    best = best_epoch(result.history)
+    recipe, best = result.last.recipe, best_epoch(result.history)
+    if result.last.epoch < recipe.epochs:
+        console.log(
+            f"ended after epoch {result.last.epoch}: "
+            f"the Dice has not risen for {recipe.patience} epochs"
+        )
     split = ""
     if material.split_source == "seeded":
         split = (

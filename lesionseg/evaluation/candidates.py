@@ -1,6 +1,6 @@
 """Candidates: the networks and the folders of finished masks that are scored on the same photos."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -10,7 +10,7 @@ from lesionseg.data.pairs import Pair
 from lesionseg.evaluation import scoring
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
-from lesionseg.network.provenance import TrainingData
+from lesionseg.network.provenance import Provenance
 from lesionseg.segmentation.segmenter import Segmenter
 from lesionseg.version import __version__
 
@@ -60,7 +60,7 @@ def short_names(paths: Sequence[PurePath]) -> list[str]:
     return names
 
 
-def default_split(dataset: Dataset, *training: TrainingData | None) -> str:
+def default_split(dataset: Dataset, *networks: Provenance | None) -> str:
     """Return the split to score by default: "val" where one is set apart, else "all".
 
     A split made here, by hash, counts only where a network was trained on the rest of it.
@@ -68,18 +68,18 @@ def default_split(dataset: Dataset, *training: TrainingData | None) -> str:
     if "val" not in dataset.pairs:
         return "all"
 
-    def is_set_apart(data: TrainingData) -> bool:
-        known, seen = (_overlap(dataset.split(split), data) for split in ("all", "val"))
+    def is_set_apart(network: Provenance) -> bool:
+        ids = network.trained_ids()
+        known, seen = (_overlap(dataset.split(split), ids) for split in ("all", "val"))
         return known > 0 and seen == 0
 
-    if dataset.split_source != "seeded" or any(is_set_apart(data) for data in training if data):
+    if dataset.split_source != "seeded" or any(is_set_apart(item) for item in networks if item):
         return "val"
     return "all"
 
 
-def _overlap(pairs: Sequence[Pair], training: TrainingData) -> int:
-    """Count the photos that a network was trained on, by id."""
-    ids = {photo.lower() for photo in training.train_ids}
+def _overlap(pairs: Sequence[Pair], ids: Collection[str]) -> int:
+    """Count the photos whose id, in lower case, is among these."""
     return sum(pair.id.lower() in ids for pair in pairs)
 
 
@@ -171,8 +171,9 @@ def _notes(
             f"photos and truth masks were shrunk to a shorter side of {description.shrunk} pixels: "
             "not comparable with scores at full size"
         )
-    if segmenter and (seen := _overlap(pairs, segmenter.checkpoint.data)):
-        notes.append(f"the network was trained on {seen} of these {len(pairs)} photos")
+    if segmenter and (seen := _overlap(pairs, segmenter.checkpoint.trained_ids())):
+        ancestor = ", or started from one that was," if segmenter.checkpoint.parent else ""
+        notes.append(f"the network was{ancestor} trained on {seen} of these {len(pairs)} photos")
     if segmenter and segmenter.checkpoint.data.synthetic and not synthetic:
         notes.append("the network was trained on synthetic pictures only")
     if result.zero_one:

@@ -14,7 +14,7 @@ from lesionseg.evaluation.candidates import Candidate, build_evaluation, default
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
 from lesionseg.metrics import Confusion, PhotoScore
-from lesionseg.network.provenance import TrainingData
+from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.segmentation.segmenter import Segmenter
 
 
@@ -48,7 +48,8 @@ def trained_on(*ids: str, drawn: bool = False) -> TrainingData:
 def test_what_is_scored_where_no_split_is_named(
     source: str, trained: TrainingData | None, split: str
 ) -> None:
-    assert default_split(dataset(source), trained) == split
+    known = dataclasses.replace(begun(), data=trained) if trained else None
+    assert default_split(dataset(source), known) == split
 
 
 def test_all_is_scored_where_nothing_is_set_apart() -> None:
@@ -97,6 +98,16 @@ def test_what_a_reader_is_told(
 ) -> None:
     scored = ScoringResult(zero_one=zero_one)
     assert build(scored, data, "all", scored_by).notes == notes
+
+
+def test_photos_count_that_an_ancestor_was_trained_on() -> None:
+    grandparent = Parent("bundled", "12", trained_on("Z"))
+    parent = Parent("a.pt", "34", trained_on("a"), grandparent)
+    start = dataclasses.replace(begun(), data=trained_on("x"), parent=parent)
+    segmenter = Segmenter(torch_network(start))
+    note = "the network was, or started from one that was, trained on 3 of these 4 photos"
+    assert build(ScoringResult(), dataset(), "all", segmenter).notes == [note]
+    assert default_split(dataset("seeded"), start) == "all"  # the parent saw z
 
 
 def test_only_the_photos_of_the_split_count_as_trained_on() -> None:
