@@ -3,6 +3,7 @@
 import shlex
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from lesionseg import distributed, store
 from lesionseg.cli import console
-from lesionseg.cli.help import NETWORK, OUTPUT, TRAINING
+from lesionseg.cli.help import INPUT, NETWORK, OUTPUT, TRAINING
 from lesionseg.cli.options import (
     CLASSIC,
     SHAPE,
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
 
     from lesionseg.network.checkpoint import Checkpoint
     from lesionseg.training.history import History
-    from lesionseg.training.runs import Material, Run
+    from lesionseg.training.runs import Material, Run, Source
     from lesionseg.training.tensorboard import TensorBoardWriter
     from lesionseg.training.trainer import Predict, Progress, TrainingResult
 
 
+_INPUT: dict[str, Any] = {"rich_help_panel": INPUT}
 _TRAINING: dict[str, Any] = {"rich_help_panel": TRAINING}
 _NETWORK: dict[str, Any] = {"rich_help_panel": NETWORK}
 _OUTPUT: dict[str, Any] = {"rich_help_panel": OUTPUT}
@@ -95,6 +97,25 @@ def train(
     seed: Annotated[
         int | None,
         field("Seed of initial weights, order and augmentation.", CLASSIC.seed, **_TRAINING),
+    ] = None,
+    fold: Annotated[
+        str | None,
+        option(
+            "Hold out part K of N for validation and train on the rest, whatever split the set "
+            "has; its test photos stay out. For eval --out-of-fold.",
+            metavar="K/N",
+            **_INPUT,
+        ),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        field(
+            "CSV file with the columns id and lesion, patient or group: photos of one group stay "
+            "on one side of the split.",
+            "groups.csv in the data set, if there is one",
+            metavar="FILE",
+            **_INPUT,
+        ),
     ] = None,
     initial: Annotated[
         str | None,
@@ -150,6 +171,7 @@ def train(
         lesionseg train --epochs 5
         lesionseg train --data my-photos --recipe accurate
         lesionseg train --data my-photos --from bundled
+        lesionseg train --data my-photos --fold 1/5 --run fold1
         lesionseg train --resume
 
     Without --data it trains on the downloaded data set. Ctrl-C stops with a checkpoint, from which
@@ -178,9 +200,13 @@ def train(
         raise typer.BadParameter(
             "--run names a run in the cache folder, --output a folder: give one"
         )
-    if resume and initial:
-        raise typer.BadParameter("--from is for a new run; a resumed one has its own weights")
+    if resume and (initial or fold or groups):
+        raise typer.BadParameter(
+            "--from, --fold and --groups are for a new run; a resumed one has its own"
+        )
     source = data_source(data, photos, truth)
+    if fold or groups:
+        source = _split_source(source, fold, groups)
     writer = TensorBoardWriter() if tensorboard else nullcontext()
     torch_device = find_device(device)
     with distributed.joined(distributed.A_STEP, cuda=torch_device.type == "cuda"):
@@ -192,9 +218,25 @@ def train(
         with console.bar("preparing") as bar:
             material = gather(training.source, training.model.image_size, workers, bar)
         note_problems(material.problems, "left out")
+        if distributed.rank() == 0:
+            for note in material.notes:
+                console.log(note)
         start = training.start(material, command_line())
         result = _train(training, start, material, torch_device, writer)
     _conclude(result, training.folder, material)
+
+
+def _split_source(source: "Source | None", fold: str | None, groups: Path | None) -> "Source":
+    """Say how the photos are split, the downloaded ones where no others are named."""
+    from lesionseg.data.catalog import find_data
+    from lesionseg.data.splits import Fold
+    from lesionseg.training.runs import Source
+
+    try:
+        part = Fold.parse(fold) if fold else None
+    except LesionsegError as error:
+        raise typer.BadParameter(str(error)) from error
+    return replace(source or Source(find_data()), groups_file=groups, fold=part)
 
 
 def _configure(options: dict[str, Any], trained: ModelConfig | None) -> tuple[ModelConfig, Recipe]:

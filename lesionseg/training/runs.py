@@ -13,6 +13,7 @@ from lesionseg.data import discovery
 from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.catalog import find_data
 from lesionseg.data.discovery import Dataset
+from lesionseg.data.splits import Fold
 from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.network.runtime import checksum
@@ -28,15 +29,21 @@ _CHANGEABLE = {"epochs", "validation_batch_size", "patience"}
 
 @dataclass(frozen=True)
 class Source:
-    """Where photos and masks are: one folder, or one of each."""
+    """Where photos and masks are: one folder, or one of each; and how they are split.
+
+    Attributes:
+        folder, photos, truth, groups_file, fold: as of `discovery.find`.
+    """
 
     folder: Path | None
     photos: Path | None = None
     truth: Path | None = None
+    groups_file: Path | None = None
+    fold: Fold | None = None
 
     def find(self) -> Dataset:
         """Find the pairs there; see `discovery.find`."""
-        return discovery.find(self.folder, self.photos, self.truth)
+        return discovery.find(self.folder, self.photos, self.truth, self.groups_file, self.fold)
 
     @classmethod
     def of(cls, data: TrainingData) -> "Source | None":
@@ -44,7 +51,11 @@ class Source:
         folders = (data.folder, data.photos_folder, data.truth_folder)
         if not any(folders):
             return None
-        return cls(*(Path(folder) if folder else None for folder in folders))
+        folder, photos, truth, groups_file = (
+            Path(path) if path else None for path in (*folders, data.groups_file)
+        )
+        fold = Fold.parse(data.fold) if data.fold else None
+        return cls(folder, photos, truth, groups_file, fold)
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ class Material:
         problems: one line for each file that was left out.
         data: what a checkpoint will say of it.
         split_source: where the split comes from, see `discovery.Dataset`.
+        notes: what a reader must know of the split.
     """
 
     training: CachedPairs
@@ -63,6 +75,7 @@ class Material:
     problems: tuple[str, ...]
     data: TrainingData
     split_source: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def gather(
@@ -85,8 +98,8 @@ def gather(
     if distributed.local_rank() == 0:
         distributed.barrier()
     about = dataset.description
-    folders = (source.folder, source.photos, source.truth)
-    folder, photos, truth = (str(path.absolute()) if path else "" for path in folders)
+    folders = (source.folder, source.photos, source.truth, source.groups_file)
+    folder, photos, truth, groups_file = (str(path.absolute()) if path else "" for path in folders)
     data = TrainingData(
         name=about.name if about else dataset.folder.absolute().name,
         folder=folder,
@@ -97,9 +110,11 @@ def gather(
         train_ids=training.ids,
         val_ids=validation.ids,
         fingerprint=f"{training.fingerprint}-{validation.fingerprint}",
+        groups_file=groups_file,
+        fold=str(source.fold or ""),
     )
     problems = (*dataset.problems, *training.problems, *validation.problems)
-    return Material(training, validation, problems, data, dataset.split_source)
+    return Material(training, validation, problems, data, dataset.split_source, notes=dataset.notes)
 
 
 class InitialWeights(NamedTuple):
