@@ -9,7 +9,7 @@ from lesionseg.errors import LesionsegError
 Normalisation = Literal["batch", "none"]
 Stem = Literal["strided", "quarter", "none"]
 Precision = Literal["float32", "bfloat16", "float16"]
-RecipeName = Literal["classic", "accurate"]
+RecipeName = Literal["classic", "accurate", "finetune"]
 Loss = Literal["bce", "bce+dice"]
 Schedule = Literal["constant", "cosine"]
 Augmentation = Literal["none", "full"]
@@ -89,6 +89,8 @@ class Recipe:
         augmentation: of photos and masks in training; see the module `augmentation`.
         low_res_fraction: of the epochs, 0 to 1; the first ones, trained at half the side.
         initialisation: of the weights: He's, or a tenth of it; see `unet.shrink_weights`.
+        patience: epochs at full size without a higher validation Dice after which training ends;
+            0: all epochs are trained.
 
     Raises:
         LesionsegError: a value out of range.
@@ -106,6 +108,7 @@ class Recipe:
     augmentation: Augmentation = "none"
     low_res_fraction: float = 0.0
     initialisation: Initialisation = "he"
+    patience: int = 0
 
     def __post_init__(self) -> None:
         _check("epochs", self.epochs, 1, 100_000)
@@ -119,6 +122,7 @@ class Recipe:
         _choose("augmentation", self.augmentation, get_args(Augmentation))
         _check("low res fraction", self.low_res_fraction, 0, 1)
         _choose("initialisation", self.initialisation, get_args(Initialisation))
+        _check("patience", self.patience, 0, 100_000)
 
 
 # What each part of them gave: docs/measurements.md.
@@ -136,25 +140,56 @@ RECIPES: dict[RecipeName, tuple[ModelConfig, Recipe]] = {
             low_res_fraction=0.5,
         ),
     ),
+    # For trained weights, whose shape it takes; why these values: docs/measurements.md.
+    "finetune": (
+        ModelConfig(),
+        Recipe(
+            name="finetune",
+            epochs=10,
+            learning_rate=1e-4,
+            loss="bce+dice",
+            schedule="cosine",
+            augmentation="full",
+        ),
+    ),
 }
 
 
-def configure(options: Mapping[str, Any]) -> tuple[ModelConfig, Recipe]:
+def configure(
+    options: Mapping[str, Any], trained: ModelConfig | None = None
+) -> tuple[ModelConfig, Recipe]:
     """Make network and recipe, with the fields in `options` in place of the recipe's own.
 
-    `options["name"]` is the recipe's name, `classic` if left out. Where the stem of `classic` does
-    not fit the image size, and without normalisation, which its initial weights rely on, `classic`
-    is the network of version 0.1.0.
+    `options["name"]` is the recipe's name; if left out, `finetune` for a network that is trained
+    already, else `classic`. Where the stem of `classic` does not fit the image size, and without
+    normalisation, which its initial weights rely on, `classic` is the network of version 0.1.0.
+
+    Args:
+        options: fields of `ModelConfig` and `Recipe`.
+        trained: the shape of the network whose weights training starts from. It stays as it is, and
+            the learning rate is that of `finetune` where `options` has none.
 
     Raises:
-        LesionsegError: a value out of range, or no recipe of that name.
+        LesionsegError: a value out of range, no recipe of that name, another shape than that of the
+            weights, or `finetune` without any.
     """
-    name = options.get("name", "classic")
+    name = options.get("name", "finetune" if trained else "classic")
     _choose("recipe", name, get_args(RecipeName))
     model, recipe = RECIPES[name]
     shape = {field.name for field in fields(ModelConfig)}
     if name == "classic" and "stem" not in options and not _fits(model, options):
         model, recipe = ModelConfig(), Recipe()
+    if trained:
+        for key, value in options.items():
+            if key in shape and value != getattr(trained, key):
+                raise LesionsegError(
+                    f"{key.replace('_', ' ')}: the weights to start from have "
+                    f"{getattr(trained, key)}, got {value}; leave it out"
+                )
+        model = trained
+        recipe = replace(recipe, learning_rate=RECIPES["finetune"][1].learning_rate)
+    elif name == "finetune":
+        raise LesionsegError("recipe finetune starts from trained weights: add --from CHECKPOINT")
     model = replace(model, **{key: value for key, value in options.items() if key in shape})
     changes = {key: value for key, value in options.items() if key not in shape}
     recipe = replace(recipe, **changes)

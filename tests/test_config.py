@@ -66,6 +66,7 @@ def test_fields_that_a_file_of_0_1_0_lacks_mean_what_it_did() -> None:
         "augmentation": "none",
         "low_res_fraction": 0,
         "initialisation": "he",
+        "patience": 0,
     }
 
 
@@ -83,13 +84,31 @@ def test_the_accurate_recipe() -> None:
     assert (recipe.low_res_fraction, recipe.batch_size) == (0.5, Recipe().batch_size)
 
 
+def test_trained_weights_keep_their_shape_and_get_a_rate_for_fine_tuning() -> None:
+    shape, _ = RECIPES["accurate"]
+    assert configure({}, shape) == (shape, RECIPES["finetune"][1])
+    assert configure({"width": 32}, shape) == configure({}, shape)
+    _, accurate = configure({"name": "accurate"}, shape)
+    rate = RECIPES["finetune"][1].learning_rate
+    assert accurate == dataclasses.replace(RECIPES["accurate"][1], learning_rate=rate)
+    assert configure({"learning_rate": 0.1}, shape)[1].learning_rate == 0.1
+    with pytest.raises(LesionsegError, match="width: the weights to start from have 32, got 16"):
+        configure({"width": 16}, shape)
+
+
+def test_the_recipe_finetune_is_for_trained_weights() -> None:
+    with pytest.raises(LesionsegError, match="add --from CHECKPOINT"):
+        configure({"name": "finetune"})
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_stands_under_its_own_name(name: RecipeName) -> None:
-    assert configure({"name": name})[1].name == name
+    trained = ModelConfig() if name == "finetune" else None
+    assert configure({"name": name}, trained)[1].name == name
     assert set(RECIPES) == set(get_args(RecipeName))
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "finetune"])
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -102,6 +121,7 @@ def test_every_recipe_stands_under_its_own_name(name: RecipeName) -> None:
         ("seed", 7),
         ("precision", "bfloat16"),
         ("low_res_fraction", 0.75),
+        ("patience", 3),
     ],
 )
 def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
@@ -179,6 +199,8 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
         ({"image_size": 160, "stem": "quarter"}, "image size: expected a multiple of 64, got 160"),
         ({"stem": "x"}, "stem: expected one of strided, quarter, none, got 'x'"),
         ({"initialisation": "x"}, "initialisation: expected one of he, small, got 'x'"),
+        ({"name": "x"}, "recipe: expected one of classic, accurate, finetune, got 'x'"),
+        ({"stem": "x"}, "stem: expected one of strided, none, got 'x'"),
         ({"loss": "x"}, r"loss: expected one of bce, bce\+dice, got 'x'"),
         ({"schedule": "x"}, "schedule: expected one of constant, cosine, got 'x'"),
         ({"augmentation": "x"}, "augmentation: expected one of none, full, got 'x'"),

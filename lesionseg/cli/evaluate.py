@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -37,7 +36,7 @@ from lesionseg.data.catalog import find_data
 if TYPE_CHECKING:
     from lesionseg.data.pairs import Pair
     from lesionseg.evaluation.report import Evaluation
-    from lesionseg.network.provenance import TrainingData
+    from lesionseg.network.provenance import Provenance
     from lesionseg.training.runs import Source
 
 _BATCH_SIZE = CLASSIC.validation_batch_size
@@ -63,6 +62,15 @@ def evaluate(
             rich_help_panel=NETWORK,
         ),
     ] = None,
+    out_of_fold: Annotated[
+        bool,
+        option(
+            "Score each photo by the checkpoint that held it out, as one score; name one run of "
+            "each train --fold by --checkpoint.",
+            "--out-of-fold",
+            rich_help_panel=NETWORK,
+        ),
+    ] = False,
     threshold: Threshold = 0.5,
     all_regions: AllRegions = False,
     predictions: Annotated[
@@ -111,6 +119,7 @@ def evaluate(
         lesionseg eval --data my-photos --split test --report report
         lesionseg eval --truth truth-masks --predictions my-masks
         lesionseg eval --data my-photos -c bundled -c my-run
+        lesionseg eval --data my-photos -c fold1 -c fold2 --out-of-fold
 
     Each photo is scored on its own, at the resolution of its truth mask; the score of the set is
     the mean over photos. Without --data, a checkpoint is scored on the data set that it was trained
@@ -121,32 +130,40 @@ def evaluate(
 
     folders, checkpoints = predictions or [], checkpoint or []
     changed = masks or all_regions or device or (threshold, batch_size) != (0.5, _BATCH_SIZE)
-    _check_usage(checkpoints, folders, masks, report, bool(changed))
+    if out_of_fold and (split or folders):
+        raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
+    alone = len(checkpoints) + len(folders) < 2 or out_of_fold
+    _check_usage(checkpoints, folders, masks if not alone else None, report, bool(changed))
     source = data_source(data, photos, truth, masks_alone=bool(folders) and not checkpoints)
     names: Sequence[str | None] = checkpoints or ([] if folders else [None])
     segmenters = [named_segmenter(name, device, threshold, all_regions, workers) for name in names]
-    training = [segmenter.checkpoint.data for segmenter in segmenters]
-    dataset = (source or _default_source(training)).find()
-    chosen = split or candidates.default_split(dataset, *training)
+    networks = [segmenter.checkpoint for segmenter in segmenters]
+    dataset = (source or _default_source(networks)).find()
+    chosen = "all" if out_of_fold else split or candidates.default_split(dataset, *networks)
     pairs = {pair.id: pair for pair in dataset.split(chosen)}
     note_problems(dataset.problems, "left out")
-    evaluate_one = partial(
-        candidates.evaluate,
-        dataset=dataset,
-        split=chosen,
-        command=command_line(),
-        batch_size=batch_size,
-        workers=workers,
-        masks=masks,
-        outlines=report is not None,
-    )
+    shared: dict[str, Any] = {
+        "dataset": dataset,
+        "command": command_line(),
+        "batch_size": batch_size,
+        "workers": workers,
+        "masks": masks,
+        "outlines": report is not None,
+    }
     evaluations = []
     signals.interrupt()
     with distributed.joined(distributed.TO_THE_SLOWEST):
-        for candidate in candidates.list_candidates(segmenters, folders):
+        if out_of_fold:
             with console.bar("scoring") as bar:
-                evaluations.append(evaluate_one(candidate, on_photo=bar))
-            alone = len(segmenters) + len(folders) == 1
+                scored = candidates.evaluate_out_of_fold(segmenters, **shared, on_photo=bar)
+            evaluations.append(scored)
+            note_problems(scored.left_out[len(dataset.problems) :], "left out")
+            note_problems(scored.skipped, "error")
+        for candidate in [] if out_of_fold else candidates.list_candidates(segmenters, folders):
+            with console.bar("scoring") as bar:
+                evaluations.append(
+                    candidates.evaluate(candidate, split=chosen, **shared, on_photo=bar)
+                )
             what = "error" if alone else f"error: {candidate.name}"
             note_problems(evaluations[-1].skipped, what)
         if distributed.rank() == 0:
@@ -174,11 +191,11 @@ def _check_usage(
         raise typer.BadParameter(f"--report: {report} is not a folder")
 
 
-def _default_source(training: "Sequence[TrainingData]") -> "Source":
+def _default_source(networks: "Sequence[Provenance]") -> "Source":
     """Where the first network's data were, else the downloaded data set."""
     from lesionseg.training.runs import Source
 
-    return (Source.of(training[0]) if training else None) or Source(find_data())
+    return (Source.of(networks[0].data) if networks else None) or Source(find_data())
 
 
 def _show(

@@ -26,8 +26,9 @@ from lesionseg import images
 from lesionseg.data import splits
 from lesionseg.data.catalog import Description, read_description
 from lesionseg.data.filenames import file_id, is_mask_name, list_images
+from lesionseg.data.groups import FILE, Groups, read_groups
 from lesionseg.data.pairs import Matches, Pair, match_labels, match_masks
-from lesionseg.data.splits import OFFICIAL, SEEDED, SPLITS, Lists
+from lesionseg.data.splits import OFFICIAL, SEEDED, SPLITS, Fold, Lists
 from lesionseg.errors import LesionsegError, one_line
 from lesionseg.labels import formats
 from lesionseg.labels.formats import Labels
@@ -45,8 +46,9 @@ class Dataset:
         folder: where the search began.
         pairs: all of them, sorted by id, by split.
         problems: one line for each file that is left out, with its name.
-        split_source: "lists", "official folders", or "seeded" for a split made by hash here.
+        split_source: "lists", "official folders", "folds", or "seeded" for a split made by hash.
         description: what `dataset.json` says, None where there is none.
+        notes: what a reader must know of the split.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Dataset:
     problems: tuple[str, ...]
     split_source: str
     description: Description | None = None
+    notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Pair, ...]:
         """Return the pairs of "train", "val", "test" or "all", sorted by id.
@@ -71,11 +74,18 @@ class Dataset:
         return chosen
 
 
-def find(folder: Path | None, photos: Path | None = None, truth: Path | None = None) -> Dataset:
+def find(
+    folder: Path | None,
+    photos: Path | None = None,
+    truth: Path | None = None,
+    groups_file: Path | None = None,
+    fold: Fold | None = None,
+) -> Dataset:
     """Find the pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
 
     `truth` is a folder of masks or of LabelMe's files, or a file of labels. Where it stands alone,
-    photos are not looked for: each pair's photo is its mask, or where its label says.
+    photos are not looked for: each pair's photo is its mask, or where its label says. `groups_file`
+    says which photos belong together, by default `groups.csv` where it is; `fold` is held out.
 
     Raises:
         LesionsegError: no such folder or file, no pair in it, or a list that names nothing there.
@@ -98,13 +108,19 @@ def find(folder: Path | None, photos: Path | None = None, truth: Path | None = N
         raise LesionsegError(
             f"{truth or root}: no photo with a mask found{problems}; expected {expected}"
         )
-    decision = splits.decide(contents.pairs, contents.source, _read_lists(root))
+    groups, notes = _read_groups(root, groups_file)
+    decision = splits.decide(contents.pairs, contents.source, _read_lists(root), groups, fold)
+    if groups_file and not any(
+        file_id(pair.photo) in groups for part in decision.pairs.values() for pair in part
+    ):
+        raise LesionsegError(f"{groups_file}: none of its ids has a photo and a mask")
     return Dataset(
         root,
         decision.pairs,
         (*contents.problems, *decision.problems),
         decision.source,
         read_description(root),
+        (*notes, *decision.notes),
     )
 
 
@@ -251,6 +267,16 @@ def _labels_of(folder: Path, masks: list[Path]) -> Labels | None:
     if labels is None and not masks and (broken := formats.read(folder)).unusable:
         return broken  # which says why
     return labels
+
+
+def _read_groups(root: Path, path: Path | None) -> tuple[Groups, tuple[str, ...]]:
+    """The groups in a file, else in `groups.csv` in a folder; a line where that is of no use."""
+    if path is not None:
+        return read_groups(path), ()
+    try:
+        return (read_groups(root / FILE) if (root / FILE).is_file() else {}), ()
+    except LesionsegError as error:
+        return {}, (f"no groups are kept together: {error}",)
 
 
 def _read_lists(folder: Path) -> Lists:
