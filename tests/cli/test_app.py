@@ -217,6 +217,20 @@ def test_masks_of_one_bit(lesionseg: Command, photo: Path, tmp_path: Path) -> No
     assert one.read_bytes() == images.mask_png(images.read_mask(eight)[0], one_bit=True)
 
 
+@pytest.mark.parametrize(
+    ("words", "stem"), [((), "quarter"), (("--normalisation", "none"), "none")]
+)
+def test_the_stem_of_the_classic_recipe(
+    lesionseg: Command, data: Path, words: tuple[str, ...], stem: str
+) -> None:
+    small = ("--width", 1, "--image-size", 128, "--run", "mine")
+    ended = lesionseg("train", "--data", data, "--epochs", 1, *small, *words)
+    assert (ended.status, f", stem {stem}\n" in ended.err) == (0, True)
+    assert lesionseg("train", "--resume", "--run", "mine", "--epochs", 2).status == 0
+    last = checkpoints.load(store.runs_dir() / "mine" / store.LAST)
+    assert (last.model.stem, last.epoch) == (stem, 2)
+
+
 def test_the_accurate_recipe(lesionseg: Command, data: Path) -> None:
     words = ("--width", 1, "--image-size", 128, "--epochs", 2, "--batch-size", 4)
     ended = lesionseg("train", "--data", data, "--recipe", "accurate", *words, "--run", "mine")
