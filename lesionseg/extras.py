@@ -3,7 +3,9 @@
 import shlex
 
 PACKAGES = {
+    "dicom": ("pydicom", "highdicom"),
     "export": ("onnx", "onnxscript"),
+    "figures": ("matplotlib",),
     "ray": ("ray[data]",),
     "tensorboard": ("tensorboardX",),
 }

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from lesionseg import dicom
 from lesionseg.errors import PhotoError, one_line
 
 Photo = NDArray[np.uint8]
@@ -25,6 +26,7 @@ Source = Path | BinaryIO
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 LESION_ABOVE = 128  # the challenge's scorer: a pixel is lesion where the mask value is > 128
 
+_EXPECTED = "expected JPEG, PNG, BMP, TIFF, WebP or DICOM"
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _STRIP = 32  # rows; of a wide photo they stay in a processor's cache
 _MASK_PNG = (
@@ -52,7 +54,7 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
         # Given a file's name, Pillow maps some TIFFs and then mixes up the rows of a turned one.
         with (
             source.open("rb") if isinstance(source, Path) else nullcontext(source) as file,
-            Image.open(file, formats=_FORMATS) as image,
+            _open(file, what) as image,
         ):
             yield image
     except PhotoError as error:
@@ -63,12 +65,40 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
             f"{name}: too large to decode safely, over {limit:.0f} megapixels; shrink it first"
         ) from error
     except UnidentifiedImageError as error:
-        raise PhotoError(f"{name}: not a {what}: expected JPEG, PNG, BMP, TIFF or WebP") from error
+        is_named_dicom = isinstance(source, Path) and source.suffix.lower() in dicom.SUFFIXES
+        reason = "a DICOM file has DICM after 128 bytes" if is_named_dicom else _EXPECTED
+        raise PhotoError(f"{name}: not a {what}: {reason}") from error
     except FileNotFoundError as error:
         raise PhotoError(f"{name}: no such file") from error
     except Exception as error:  # Pillow names no closed list of what a damaged file may raise
         reason = getattr(error, "strerror", None) or one_line(error)
         raise PhotoError(f"{name}: cannot read this {what}: {reason}") from error
+
+
+def _open(file: BinaryIO, what: str) -> Image.Image:
+    if not dicom.is_dicom(file):
+        return Image.open(file, formats=_FORMATS)
+    dataset = dicom.read_dataset(file)
+    if what == "mask" and dicom.is_segmentation(dataset):
+        masks = list(dicom.segmentation_masks(dataset).values())
+        if len(masks) > 1:
+            raise PhotoError(f"expected the mask of one photo, got those of {len(masks)}")
+        return Image.fromarray(masks[0].view(np.uint8) * 255)
+    return _of_frame(dicom.frame(dataset))
+
+
+def _of_frame(frame: dicom.Frame) -> Image.Image:
+    """A picture of a DICOM file, as viewers show it: no EXIF tag turns it."""
+    if not isinstance(frame.content, bytes):
+        return Image.fromarray(frame.content)
+    image = Image.open(io.BytesIO(frame.content), formats=("JPEG",))
+    if image.size != (frame.width, frame.height):
+        raise PhotoError(
+            f"expected {frame.width}x{frame.height} pixels as the DICOM header says, "
+            f"got {image.width}x{image.height}"
+        )
+    image.getexif()[_ORIENTATION] = 1
+    return image
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
@@ -106,7 +136,7 @@ def read_photo(source: Source) -> Photo:
     """Read a photo at its own size, upright: (H, W, 3) uint8.
 
     EXIF orientation is applied; grey, palette, CMYK, 16-bit and transparent photos become RGB.
-    Of a file with several images, the first is read.
+    Of a file with several images, the first is read. A photo in DICOM is as viewers show it.
 
     Raises:
         PhotoError: not a photo, damaged, or a decompression bomb.
@@ -125,6 +155,26 @@ def read_photo_shrunk(source: Source, size: int) -> tuple[Photo, tuple[int, int]
         own_size = _upright_size(image)
         image.draft(None, (2 * size, 2 * size))
         return np.asarray(_shrunk(_to_rgb(image), size)), own_size
+
+
+def read_later_frames(source: Source, size: int) -> Iterator[Photo]:
+    """Read the pictures of a DICOM photo after the first, each squeezed to `size` x `size`.
+
+    Yields (size, size, 3) uint8 each.
+
+    Raises:
+        PhotoError: one of them cannot be decoded.
+    """
+    name = source if isinstance(source, Path) else "standard input"
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        dataset = dicom.read_dataset(file)
+    for index in range(1, dicom.frame_count(dataset)):
+        try:
+            image = _of_frame(dicom.frame(dataset, index))
+            image.draft(None, (2 * size, 2 * size))
+            yield np.asarray(_shrunk(_to_rgb(image), size))
+        except Exception as error:  # as of `_opened`
+            raise PhotoError(f"{name}: frame {index + 1}: {one_line(error)}") from error
 
 
 def shrink(photo: Photo, size: int) -> Photo:
@@ -190,7 +240,8 @@ def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
     """Read a mask, (H, W) bool, upright, and tell whether its file holds 0/1 rather than 0/255.
 
     A pixel is lesion where the value is > 128, the rule of the challenge's scorer
-    (isic-challenge-scoring); in a file without a value above 1, where it is 1.
+    (isic-challenge-scoring); in a file without a value above 1, where it is 1. In a DICOM
+    segmentation it is lesion as `dicom.read_segmentation` says.
 
     Raises:
         PhotoError: unreadable; neither one channel nor three equal ones; transparent; or

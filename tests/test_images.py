@@ -192,9 +192,9 @@ BOMB = png((b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)), (b
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a line of text\n" * 20, "not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"),
-        (b"", "not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"),
-        (gif(), "not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"),
+        (b"a line of text\n" * 20, "not a {what}: expected JPEG, PNG, BMP, TIFF, WebP or DICOM"),
+        (b"", "not a {what}: expected JPEG, PNG, BMP, TIFF, WebP or DICOM"),
+        (gif(), "not a {what}: expected JPEG, PNG, BMP, TIFF, WebP or DICOM"),
         (BOMB, "too large to decode safely, over [0-9]+ megapixels; shrink it first"),
         ("folder", "cannot read this {what}: Is a directory"),
         ("missing", "no such file"),

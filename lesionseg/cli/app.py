@@ -20,7 +20,12 @@ COMMANDS = {  # name: its module, and the function in it
     "download": ("download", "download"),
     "check": ("check", "check"),
     "export": ("export", "export"),
+    "page": ("page", "page"),
 }
+_NO_TORCH = (
+    "this needs torch, which is not installed: pip install torch; without it 'segment' and 'eval' "
+    "run exported networks on the CPU, such as --checkpoint bundled"
+)
 _EVERY = (*COMMANDS, "help")
 
 
@@ -90,7 +95,8 @@ def main() -> NoReturn:
     """Runs the command line; one line on standard error for whatever a user can put right."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8
-    warnings.filterwarnings("ignore", module="PIL")  # a damaged photo is told of by its error
+    for module in ("PIL", "pydicom", "highdicom"):  # a damaged photo is reported by its error
+        warnings.filterwarnings("ignore", module=module)
     try:
         first = sys.argv[1:2]
         names = first if first and first[0] in COMMANDS else _EVERY
@@ -107,6 +113,11 @@ def main() -> NoReturn:
         status = error.exit_code
     except LesionsegError as error:
         console.error(str(error))
+        status = 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "torch":
+            raise
+        console.error(_NO_TORCH)
         status = 1
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
         console.error(describe(error))

@@ -34,6 +34,7 @@ from lesionseg.errors import LesionsegError
 if TYPE_CHECKING:
     from lesionseg.segmentation.outcome import Outcome
     from lesionseg.segmentation.outputs import OutputOptions
+    from lesionseg.segmentation.plan import Job
 
 
 _STDIO = Path("-")  # `plan.STDIO`, which is not imported for --help
@@ -58,6 +59,15 @@ def segment(
             rich_help_panel=INPUT,
         ),
     ] = None,
+    recursive: Annotated[
+        bool,
+        option(
+            "Also take photos from folders below the named ones; results go to folders of the same "
+            "names.",
+            "--recursive",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
     skip_existing: Annotated[
         bool,
         option(
@@ -70,7 +80,8 @@ def segment(
     output: Annotated[
         Path | None,
         field(
-            "Mask PNG, or - for standard output; a folder for several photos.",
+            "Mask PNG, or .dcm for that of a DICOM photo, or - for standard output; a folder for "
+            "several photos.",
             "standard output for a photo from standard input",
             "--output",
             "-o",
@@ -91,6 +102,24 @@ def segment(
         option(
             "Also write the probabilities, as PNG, 0 to 255.",
             metavar="FILE|DIR",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    segmentation: Annotated[
+        Path | None,
+        option(
+            "Also write the masks of DICOM photos as DICOM Segmentations.",
+            "--dicom-seg",
+            metavar="FILE.dcm|DIR",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        option(
+            "Also write the measurements of DICOM photos as DICOM structured reports (TID 1500).",
+            "--report",
+            metavar="FILE.dcm|DIR",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -154,7 +183,8 @@ def segment(
     mm_per_pixel: Annotated[
         float | None,
         option(
-            "Scale of the photos, for measurements in millimetres.",
+            "Scale of photos that do not say their own, as DICOM may, for measurements in "
+            "millimetres.",
             metavar="MM",
             rich_help_panel=LABELS,
         ),
@@ -182,6 +212,7 @@ def segment(
         lesionseg segment photo.jpg -o mask.png
         lesionseg segment photo.jpg -o mask.png --overlay overlay.png
         lesionseg segment photos/ -o masks --json --measurements table.csv
+        lesionseg segment photo.dcm -o outline.dcm --report report.dcm
         cat photo.jpg | lesionseg segment - > mask.png
 
     A photo that cannot be read is reported and the others are still segmented; the exit status is
@@ -191,7 +222,12 @@ def segment(
     from lesionseg.segmentation.plan import OutputPaths, plan_jobs
 
     inputs = _inputs(photos or [], files_from)
-    paths = OutputPaths(_mask_path(inputs, output, as_json), overlay, probabilities)
+    mask = _mask_path(inputs, output, as_json)
+    paths = OutputPaths(mask, overlay, probabilities, segmentation, report)
+    if mm_per_pixel is not None and not (measurements or as_json or paths.has_dicom):
+        raise typer.BadParameter(
+            "--mm-per-pixel is for --measurements, --json, --report and DICOM masks"
+        )
     output_options = _output_options(
         labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json
     )
@@ -199,7 +235,9 @@ def segment(
         raise typer.BadParameter("--labels lists photos by name; one from standard input has none")
     if measurements and files_from and measurements.resolve() == files_from.resolve():
         raise typer.BadParameter(f"{measurements} is the list of photos; name another table")
-    jobs = plan_jobs(inputs, paths, skip_existing=skip_existing)
+    jobs = plan_jobs(inputs, paths, skip_existing=skip_existing, recursive=recursive)
+    if segmentation or report:
+        _note_other_photos(jobs)
     signals.interrupt()
     with console.bar("segmenting", hidden=as_json and _stdout_is_terminal()) as bar:
         tally = run_shared(
@@ -272,11 +310,8 @@ def _output_options(
         raise typer.BadParameter("--tolerance and --run-lengths are for --labels")
     if tolerance is not None and run_lengths:
         raise typer.BadParameter("--tolerance is for polygons: it goes without --run-lengths")
-    if mm_per_pixel is not None:
-        if not 0 < mm_per_pixel < math.inf:
-            raise typer.BadParameter(f"--mm-per-pixel: expected more than 0, got {mm_per_pixel:g}")
-        if measurements is None and not as_json:
-            raise typer.BadParameter("--mm-per-pixel is for --measurements and --json")
+    if mm_per_pixel is not None and not 0 < mm_per_pixel < math.inf:
+        raise typer.BadParameter(f"--mm-per-pixel: expected more than 0, got {mm_per_pixel:g}")
     return OutputOptions(
         labels,
         TOLERANCE if tolerance is None else tolerance,
@@ -285,6 +320,14 @@ def _output_options(
         as_json,
         mm_per_pixel,
     )
+
+
+def _note_other_photos(jobs: "list[Job]") -> None:
+    """Say how many photos are not DICOM, so that no DICOM result refers to them."""
+    others = sum(not job.paths.has_dicom for job in jobs)
+    if others:
+        photos = "1 photo is" if others == 1 else f"{others} photos are"
+        console.warn(f"{photos} not DICOM: no DICOM files for {'it' if others == 1 else 'them'}")
 
 
 def _stdout_is_terminal() -> bool:

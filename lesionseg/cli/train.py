@@ -201,7 +201,7 @@ def _train(
         f"{start.data.name}, "
         f"{len(material.training)} photos, {len(material.validation)} for validation, "
         f"recipe {start.recipe.name}, width {start.model.width}, "
-        f"normalisation {start.model.normalisation}"
+        f"normalisation {start.model.normalisation}, stem {start.model.stem}"
     )
     epochs = start.recipe.epochs
     with (

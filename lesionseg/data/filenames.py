@@ -3,22 +3,30 @@
 import os
 from pathlib import Path
 
-from lesionseg import images
+from lesionseg import dicom, images
 from lesionseg.errors import LesionsegError
 
 MASK, OVERLAY, PROBABILITIES = "_segmentation", "_overlay", "_probabilities"  # ends of names
+REPORT = "_report"  # of a DICOM structured report
 _NEITHER = ("_superpixels", OVERLAY, PROBABILITIES)  # photo nor mask
 
 
 def file_id(path: Path) -> str:
     """Return the id of a photo or mask: its name without suffix and `_segmentation`, lower case."""
-    return path.stem.lower().removesuffix(MASK)
+    return name_of(path).lower().removesuffix(MASK)
+
+
+def name_of(path: Path) -> str:
+    """Return a file's name without its suffix; a UID as a name, `1.2.840.5`, has none."""
+    return path.name if path.suffix[1:].isdigit() else path.stem
 
 
 def list_images(folder: Path) -> list[Path]:
     """List the image files directly in `folder`, sorted by name.
 
-    Left out are superpixels of ISIC 2017, and overlays and probabilities that `segment` wrote.
+    DICOM files go by their suffix, or by their content where they have none or a UID as a name.
+    Left out are superpixels of ISIC 2017, and overlays, probabilities and reports that `segment`
+    wrote.
 
     Raises:
         LesionsegError: no such folder.
@@ -27,13 +35,20 @@ def list_images(folder: Path) -> list[Path]:
         return sorted(
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in images.SUFFIXES
-            and not path.name.startswith(".")
+            if not path.name.startswith(".")
             and not path.stem.lower().endswith(_NEITHER)
+            and (path.suffix.lower() in images.SUFFIXES or _may_be_dicom(path))
             and path.is_file()
         )
     except OSError as error:
         raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
+
+
+def _may_be_dicom(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix in dicom.SUFFIXES:
+        return not path.stem.lower().endswith(REPORT)
+    return (not suffix or suffix[1:].isdigit()) and path.is_file() and dicom.is_dicom_file(path)
 
 
 def is_mask_name(path: Path) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lesionseg.network.unet import UNet
 
 EXPORTED = ".onnx"
+INT8 = ".int8.onnx"  # with kernels in int8, see `kernels`
 # Unless this is set before it is imported, ONNX Runtime sends Microsoft what runs where, and keeps
 # an id for it in the user's cache folder (its Privacy.md; 1.32 does).
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lesionseg import dicom
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError
 from lesionseg.files import AtomicTextFile, spreadsheet_text
@@ -14,6 +15,8 @@ from lesionseg.images import Mask
 from lesionseg.segmentation.measurements import Measurements, measure
 
 if TYPE_CHECKING:
+    from pydicom import Dataset
+
     from lesionseg.labels import formats
 
 
@@ -33,7 +36,7 @@ class OutputOptions:
         labels: a file or folder; `tolerance` and `run_lengths` are those of `formats.writing`.
         table: a CSV file of measurements.
         measure: measure even without a table.
-        mm_per_pixel: the scale of all photos, where it is known.
+        mm_per_pixel: the scale of all photos that do not say their own, where it is known.
     """
 
     labels: Path | None = None
@@ -58,23 +61,34 @@ class OutputWriter:
         self._has_header = False
 
     @property
+    def mm_per_pixel(self) -> float | None:
+        """Return the scale of photos that do not say their own."""
+        return self._options.mm_per_pixel
+
+    @property
     def writes_files(self) -> bool:
         """Tell whether labels or a table are written, so that every mask is needed."""
         return self._labels is not None or self._table is not None
 
-    def analyse(self, mask: Mask, quality: float | None = None) -> MaskOutputs:
+    def analyse(
+        self, mask: Mask, quality: float | None = None, header: "Dataset | None" = None
+    ) -> MaskOutputs:
         """Derive the outputs that were asked for from a mask; safe to call from several threads.
 
         Args:
             mask: (H, W) bool.
             quality: 0 to 1, where it is known; stands among the measurements.
+            header: of a DICOM photo, whose scale comes before that of the options.
 
         Raises:
             LesionsegError: a scale that is not a positive number.
         """
         wants_measurements = self._table or self._options.measure
+        scale = self._options.mm_per_pixel
+        if wants_measurements and header is not None:
+            scale = dicom.scale(header, scale)
         return MaskOutputs(
-            measure(mask, quality, self._options.mm_per_pixel) if wants_measurements else None,
+            measure(mask, quality, scale) if wants_measurements else None,
             self._labels.draw(mask) if self._labels else None,
         )
 

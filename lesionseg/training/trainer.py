@@ -33,7 +33,7 @@ from lesionseg.network.device import keep_freed_memory, memory_format, out_of_me
 from lesionseg.network.losses import loss_of
 from lesionseg.network.provenance import TrainingData
 from lesionseg.network.sync_batchnorm import convert_sync_batchnorm
-from lesionseg.network.unet import UNet
+from lesionseg.network.unet import UNet, shrink_weights
 from lesionseg.training.history import History, json_lines
 from lesionseg.training.state import TrainingState
 from lesionseg.training.validation import ValidationScores, validate
@@ -92,12 +92,14 @@ def initial_checkpoint(
     """Make a checkpoint before the first epoch, its weights drawn from the recipe's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        weights = UNet(model).state_dict()
+        network = UNet(model)
+        if recipe.initialisation == "small":
+            shrink_weights(network)
     return Checkpoint(
         model=model,
         recipe=recipe,
         data=data,
-        weights=weights,
+        weights=network.state_dict(),
         epoch=0,
         scores={},
         command=command,

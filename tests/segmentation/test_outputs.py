@@ -244,7 +244,11 @@ def test_a_photo_from_standard_input_can_be_measured(lesionseg: Command) -> None
         ("--labels l.json --run-lengths --tolerance 1", 2, "it goes without --run-lengths"),
         ("--labels l.json --tolerance -1", 2, "--tolerance"),
         ("--labels l.json --tolerance inf", 1, "expected 0 or more pixels, got inf"),
-        ("--mm-per-pixel 1", 2, "--mm-per-pixel is for --measurements and --json"),
+        (
+            "--mm-per-pixel 1",
+            2,
+            "--mm-per-pixel is for --measurements, --json, --report and DICOM masks",
+        ),
         ("--json --mm-per-pixel 0", 2, "expected more than 0, got 0"),
         ("--measurements m.csv --mm-per-pixel nan", 2, "expected more than 0, got nan"),
         ("--measurements photos/b.png", 1, "measurements are a CSV file; name it b.csv"),
