@@ -130,7 +130,8 @@ def spreadsheet_text(text: str) -> str:
     Text that begins with =, +, -, @, a tab or a carriage return gets a ' in front, as OWASP advises
     (https://owasp.org/www-community/attacks/CSV_Injection).
     """
-    return f"'{text}" if text.startswith(_SPREADSHEET_FORMULA) else text
+    is_formula = len(text) > 1 and text.startswith(_SPREADSHEET_FORMULA)  # "-" is standard input
+    return f"'{text}" if is_formula else text
 
 
 def write(path: Path, content: bytes | str) -> None:

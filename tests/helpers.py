@@ -28,7 +28,7 @@ from lesionseg.training import trainer
 torch.set_num_threads(1)  # the networks here are too small to share out
 
 SIZE = 32  # the smallest side that a network takes
-DATA = TrainingData("pairs", "", "", "", False, "CC0-1.0", ("a", "b"), ("c",), "0-1")
+DATA = TrainingData("drawings", "", "", "", False, "CC0-1.0", ("a", "b"), ("c",), "0-1")
 
 
 def examples(count: int) -> settings:

@@ -203,5 +203,5 @@ def test_a_full_disk_is_a_kind_of_error_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["=1+1.png", "+a", "-a", "@a", "\ta", "\ra"])
 def test_no_spreadsheet_runs_a_name(name: str) -> None:
     assert files.spreadsheet_text(name) == f"'{name}"
-    for harmless in (f"a{name}", f"./{name}", ""):
+    for harmless in (f"a{name}", f"./{name}", "", "-"):
         assert files.spreadsheet_text(harmless) == harmless
