@@ -1,8 +1,8 @@
-"""The accurate recipe with one part changed at a time: what each part is worth.
+"""The accurate recipe with one part changed at a time: ablations.
 
-The recipe was once more: a moving average of the weights, weight decay, a warm-up, batches of 16.
-Most rows were run around that one, "base"; those around the recipe as it is
-begin with "now".
+The recipe once had more parts: a moving average of the weights, weight decay, a warm-up, batches
+of 16. Most rows were run around that one, "base"; those around the recipe as it is begin with
+"now".
 
     python benchmarks/ablation.py --data DIR --output FILE [--rows NAME ...] [--seeds 0 1 2]
     python benchmarks/ablation.py --output FILE --table
@@ -43,27 +43,29 @@ from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.losses import loss_of, soft_dice_loss
 from lesionseg.network.unet import Convolutions, UNet
 from lesionseg.training import runs, trainer
+from lesionseg.training.validation import ValidationScores
 
 BASE: dict[str, Any] = {
     "name": "accurate",
     "width": 16,
     "image_size": 128,
     "epochs": 8,
-    "small_share": 0.0,
+    "low_res_fraction": 0.0,
 }
 
 
 def tversky(logits: Tensor, truth: Tensor, name: str) -> Tensor:
-    """Binary cross-entropy plus focal Tversky (Abraham & Khan 2018, arXiv:1810.07842)."""
-    soft, pixels = logits.sigmoid(), (1, 2, 3)
-    hit = (soft * truth).sum(pixels)
-    missed, extra = ((1 - soft) * truth).sum(pixels), (soft * (1 - truth)).sum(pixels)
+    """Compute binary cross-entropy plus focal Tversky (Abraham & Khan 2018, arXiv:1810.07842)."""
+    probabilities, pixels = logits.sigmoid(), (1, 2, 3)
+    hit = (probabilities * truth).sum(pixels)
+    missed = ((1 - probabilities) * truth).sum(pixels)
+    extra = (probabilities * (1 - truth)).sum(pixels)
     index = (hit + 1) / (hit + 0.7 * missed + 0.3 * extra + 1)
     return binary_cross_entropy_with_logits(logits, truth) + ((1 - index) ** 0.75).mean()
 
 
 def lovasz(logits: Tensor, truth: Tensor, name: str) -> Tensor:
-    """Binary cross-entropy plus the Lovasz hinge of each photo (Berman et al. 2018,
+    """Compute binary cross-entropy plus the Lovasz hinge of each photo (Berman et al. 2018,
     arXiv:1705.08790)."""
     lesion = (truth > 0.5).flatten(1).float()
     errors, order = (1 - logits.flatten(1) * (2 * lesion - 1)).sort(dim=1, descending=True)
@@ -77,12 +79,12 @@ def lovasz(logits: Tensor, truth: Tensor, name: str) -> Tensor:
 
 
 def dice_alone(logits: Tensor, truth: Tensor, name: str) -> Tensor:
-    """The soft Dice loss without cross-entropy."""
+    """Compute the soft Dice loss without cross-entropy."""
     return soft_dice_loss(logits, truth)
 
 
 def bounds(**values: Any) -> Callable[[], Any]:
-    """Augmentation with other bounds."""
+    """Augment with other bounds."""
     return lambda: patch.multiple(augmentation, **values)
 
 
@@ -95,7 +97,7 @@ WIDE = {
 
 
 def hair() -> Any:
-    """Also draws dark hairs (thin parabolas) over half of the photos, and dark corners."""
+    """Also draw dark hairs (thin parabolas) over half of the photos, and dark corners."""
     plain = augmentation.augment
 
     def augment(
@@ -123,7 +125,7 @@ def hair() -> Any:
 
 
 def dropout() -> Any:
-    """Drops a third of the bottleneck's channels in training."""
+    """Drop a third of the bottleneck's channels in training."""
     plain = UNet.__init__
 
     def start(self: UNet, config: Any) -> None:
@@ -134,11 +136,11 @@ def dropout() -> Any:
 
 
 def residual() -> Any:
-    """Adds to each block's output its input, as far as the channels go (He et al. 2016,
+    """Add to each block's output its input, as far as the channels go (He et al. 2016,
     arXiv:1512.03385, the shortcut without weights)."""
 
     def forward(self: Convolutions, x: Tensor) -> Tensor:
-        result: Tensor = nn.Sequential.forward(self, x)
+        result: Tensor = nn.Sequential.forward(self, x)  # type: ignore[no-untyped-call]
         if result.shape[2:] != x.shape[2:]:  # the stem
             return result
         shared = min(x.shape[1], result.shape[1])
@@ -148,10 +150,10 @@ def residual() -> Any:
 
 
 def deep_supervision() -> Any:
-    """The loss, at half its weight, also of logits told from two coarser decoder blocks (Lee et al.
+    """Add the loss, at half its weight, of logits of two coarser decoder blocks (Lee et al.
     2015, arXiv:1409.5185)."""
     plain = UNet.__init__
-    told: list[Tensor] = []  # of the step at hand
+    coarse_logits: list[Tensor] = []  # of the step at hand
 
     def start(self: UNet, config: Any) -> None:
         plain(self, config)
@@ -164,18 +166,18 @@ def deep_supervision() -> Any:
                     if layer is not head:
                         x = layer(x)
                 if block.training:
-                    told.append(head(x))
+                    coarse_logits.append(head(x))
                 return x
 
-            block.forward = forward  # type: ignore[method-assign]
+            block.forward = forward
 
     def deep(logits: Tensor, truth: Tensor, name: Any) -> Tensor:
         whole = loss_of(logits, truth, name)
-        for coarse in told:
+        for coarse in coarse_logits:
             whole = whole + 0.5 * loss_of(
-                coarse.float(), adaptive_avg_pool2d(truth, coarse.shape[2:]), name
+                coarse.float(), adaptive_avg_pool2d(truth, (coarse.shape[2], coarse.shape[3])), name
             )
-        told.clear()
+        coarse_logits.clear()
         return whole
 
     stack = ExitStack()
@@ -185,63 +187,66 @@ def deep_supervision() -> Any:
 
 
 def soft_borders(logits: Tensor, truth: Tensor, name: Any) -> Tensor:
-    """The same loss, the truth's border spread over five pixels."""
+    """Compute the same loss, the truth's border spread over five pixels."""
     return loss_of(logits, avg_pool2d(truth, 5, 1, 2, count_include_pad=False), name)
 
 
 def averaged() -> Any:
-    """Validates the moving average of the weights, with a decay of 0.995, less at first."""
+    """Validate the moving average of the weights, with a decay of 0.995, less at first."""
 
-    class Run(trainer._Run):
+    class Averaged(trainer._Trainer):
         kept: dict[str, Tensor]
 
-        def _step(self, *given: Any) -> tuple[float, bool]:
-            now = self.network.state_dict()
-            if not self.epoch + self.photos:
+        def _step(self, batch: int, photos: Tensor, masks: Tensor) -> float:
+            state = self.state
+            now = state.network.state_dict()
+            if not state.epoch + state.photos:
                 self.kept = {name: value.clone() for name, value in now.items()}
-            told = super()._step(*given)
-            steps = (self.epoch * len(self.training) + self.photos) // self.recipe.batch_size
+            loss = super()._step(batch, photos, masks)
+            steps = (state.epoch * len(self.training) + state.photos) // self.recipe.batch_size
             decay = min(0.995, (1 + steps) / (10 + steps))
             for name, value in self.kept.items():
                 if value.is_floating_point():
                     value.lerp_(now[name], 1 - decay)
-            return told
+            return loss
 
-        def _validate(self, *given: Any) -> dict[str, float] | None:
-            trained = {name: each.clone() for name, each in self.network.state_dict().items()}
-            self.network.load_state_dict(self.kept)
-            scores = super()._validate(*given)
-            self.network.load_state_dict(trained)
+        def _validate(self) -> dict[int, ValidationScores] | None:
+            network = self.state.network
+            trained = {name: value.clone() for name, value in network.state_dict().items()}
+            network.load_state_dict(self.kept)
+            scores = super()._validate()
+            network.load_state_dict(trained)
             return scores
 
-        def _checkpoint(self, **given: Any) -> Checkpoint:
-            return dataclasses.replace(super()._checkpoint(**given), weights=self.kept)
+        def _checkpoint(self, *, resumable: bool) -> Checkpoint:
+            checkpoint = super()._checkpoint(resumable=resumable)
+            return dataclasses.replace(checkpoint, weights=self.kept)
 
-    return patch.object(trainer, "_Run", Run)
+    return patch.object(trainer, "_Trainer", Averaged)
 
 
 def decayed() -> Any:
-    """Decay, decoupled (AdamW), of 0.01 for the weights of convolutions."""
+    """Decay the weights of convolutions by 0.01, decoupled (AdamW)."""
 
     class Decayed(torch.optim.AdamW):
         def __init__(self, weights: Any) -> None:
             weights = list(weights)
             groups = [
-                {"params": [each for each in weights if each.ndim > 1], "weight_decay": 1e-2},
-                {"params": [each for each in weights if each.ndim <= 1], "weight_decay": 0.0},
+                {"params": [value for value in weights if value.ndim > 1], "weight_decay": 1e-2},
+                {"params": [value for value in weights if value.ndim <= 1], "weight_decay": 0.0},
             ]
             super().__init__(groups)
 
-        def step(self, *given: Any, **named: Any) -> Any:
+        def step(self, *arguments: Any, **keywords: Any) -> Any:
             self.param_groups[1]["lr"] = self.param_groups[0]["lr"]
-            return super().step(*given, **named)
+            return super().step(*arguments, **keywords)
 
     return patch.object(torch.optim, "Adam", Decayed)
 
 
 def warmed_up() -> Any:
-    """The cosine after a rate that rises in a straight line through a tenth of the training; in the
-    runs on record a step's rate was that of its end."""
+    """Start the cosine after a rate that rises in a straight line through a tenth of the training;
+    in the runs on record a step's rate was that of its end."""
     plain, share = trainer.learning_rate, 0.1
 
     def rate(recipe: Any, done: float) -> float:
@@ -251,11 +256,11 @@ def warmed_up() -> Any:
             return recipe.learning_rate * done / share  # type: ignore[no-any-return]
         return plain(recipe, (done - share) / (1 - share))
 
-    return patch.object(trainer, "rate", rate)
+    return patch.object(trainer, "learning_rate", rate)
 
 
 def loss(function: Callable[..., Tensor]) -> Callable[[], Any]:
-    """Another loss."""
+    """Train with another loss."""
     return lambda: patch.object(trainer, "loss_of", function)
 
 
@@ -264,8 +269,8 @@ Row = tuple[dict[str, Any], Sequence[Part]]  # what differs from BASE, what is p
 
 
 def base(*parts: Part, without: Sequence[Part] = (), **changes: Any) -> Row:
-    """A row around the recipe as it once was."""
-    once = [each for each in (averaged, decayed, warmed_up) if each not in without]
+    """Make a row around the recipe as it once was."""
+    once = [part for part in (averaged, decayed, warmed_up) if part not in without]
     return {"batch_size": 16, **changes}, (*once, *parts)
 
 
@@ -307,7 +312,9 @@ ROWS: dict[str, Row] = {
     "40 epochs, no weight decay": base(without=[decayed], epochs=40),
     "40 epochs, constant rate 1e-3": base(epochs=40, **CONSTANT),
     "256 pixels, 6 epochs": base(image_size=256, epochs=6),
-    "256 pixels, first half of 10 epochs at 128": base(image_size=256, epochs=10, small_share=0.5),
+    "256 pixels, first half of 10 epochs at 128": base(
+        image_size=256, epochs=10, low_res_fraction=0.5
+    ),
     "now": ({}, ()),
     "now, rate up to 1e-4": ({"learning_rate": 1e-4}, ()),
     "now, weight decay": ({}, [decayed]),
@@ -320,9 +327,10 @@ ROWS: dict[str, Row] = {
 
 
 def elsewhere(network: UNet, validation: CachedPairs) -> float:
-    """Mean Dice of the validation photos as another camera might have taken them: turned, zoomed,
-    shifted and recoloured within twice the bounds of the augmentation, the same for all rows."""
-    side, found = validation.photos.shape[1], []
+    """Measure the mean Dice of the validation photos as another camera might have taken them:
+    turned, zoomed, shifted and recoloured within twice the bounds of the augmentation, the same for
+    all rows."""
+    side, dice = validation.photos.shape[1], []
     with bounds(**WIDE)():
         for place, (photo, mask) in enumerate(
             zip(validation.photos, validation.masks, strict=True)
@@ -334,12 +342,12 @@ def elsewhere(network: UNet, validation: CachedPairs) -> float:
             moved, truth = augmentation.augment(*taken, side, [place])
             with torch.inference_mode():
                 lesion = network(moved) > 0
-            found.append(confusion(lesion.numpy(), truth.numpy() > 0.5).dice)
-    return statistics.mean(found)
+            dice.append(confusion(lesion.numpy(), truth.numpy() > 0.5).dice)
+    return statistics.mean(dice)
 
 
 def measure(data: Path, row: str, seed: int, precision: str) -> dict[str, Any]:
-    """Trains one row with one seed; what a line of the output says."""
+    """Train one row with one seed; give what a line of the output says."""
     changes, parts = ROWS[row]
     model, recipe = configure({**BASE, **changes, "seed": seed, "precision": precision})
     material = runs.gather(runs.Source(data), model.image_size, 2, lambda done, total: None)
@@ -365,13 +373,13 @@ def measure(data: Path, row: str, seed: int, precision: str) -> dict[str, Any]:
         "parameters": sum(value.numel() for value in UNet(model).parameters()),
         "model": dataclasses.asdict(model),
         "recipe": dataclasses.asdict(recipe),
-        "history": outcome.history,
+        "history": [scores.row() for scores in outcome.history],
         "elsewhere": other,
     }
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """Markdown: mean and spread over the seeds, and the difference to the base."""
+    """Write Markdown: mean and spread over the seeds, and the difference to the base."""
     of_row: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
         of_row.setdefault(line["row"], []).append(line)
@@ -385,15 +393,15 @@ def table(lines: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in (row for row in ROWS if row in of_row):
-        found, compared = ends(row, "dice"), "now" if row.startswith("now") else "base"
-        mean = statistics.mean(found)
+        dice, compared = ends(row, "dice"), "now" if row.startswith("now") else "base"
+        mean = statistics.mean(dice)
         against = (
             f"{mean - statistics.mean(ends(compared, 'dice')):+.4f}" if compared in of_row else ""
         )
         other = [line["elsewhere"] for line in of_row[row] if "elsewhere" in line]
-        seconds = [each["seconds"] for line in of_row[row] for each in line["history"]]
+        seconds = [epoch["seconds"] for line in of_row[row] for epoch in line["history"]]
         text.append(
-            f"| {row} | {len(found)} | {mean:.4f} ({min(found):.4f} to {max(found):.4f}) | "
+            f"| {row} | {len(dice)} | {mean:.4f} ({min(dice):.4f} to {max(dice):.4f}) | "
             f"{against} | {statistics.mean(ends(row, 'jaccard')):.4f} | "
             f"{f'{statistics.mean(other):.4f}' if other else ''} | "
             f"{statistics.median(seconds):.0f} |"
@@ -402,7 +410,7 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measures what is not yet in the output, then prints the table."""
+    """Measure what is not yet in the output, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--output", type=Path, required=True)
@@ -410,21 +418,21 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--table", action="store_true", help="only print the table")
-    given = parser.parse_args()
-    if not given.data and not given.table:
+    options = parser.parse_args()
+    if not options.data and not options.table:
         parser.error("--data names the photos to train on, --table only prints")
 
     def lines() -> list[dict[str, Any]]:
-        text = given.output.read_text() if given.output.exists() else ""
+        text = options.output.read_text() if options.output.exists() else ""
         return [json.loads(line) for line in text.splitlines()]
 
-    for seed in () if given.table else given.seeds:
-        for row in given.rows:
-            made = {(each["row"], each["seed"], each["recipe"]["precision"]) for each in lines()}
-            if (row, seed, given.precision) in made:
+    for seed in () if options.table else options.seeds:
+        for row in options.rows:
+            made = {(line["row"], line["seed"], line["recipe"]["precision"]) for line in lines()}
+            if (row, seed, options.precision) in made:
                 continue
-            result = measure(given.data, row, seed, given.precision)
-            with given.output.open("a") as file:
+            result = measure(options.data, row, seed, options.precision)
+            with options.output.open("a") as file:
                 file.write(json.dumps(result) + "\n")
             end = result["history"][-1]
             print(row, seed, f"Dice {end['dice']:.4f}", f"{result['seconds']:.0f} s", flush=True)

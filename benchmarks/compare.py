@@ -43,7 +43,7 @@ TOOL = [sys.executable, "-m", "lesionseg"]
 
 
 def draw(folder: Path) -> list[Path]:
-    """The mixed photos as JPEGs, the smallest first."""
+    """Write the mixed photos as JPEGs, the smallest first."""
     folder.mkdir()
     paths: list[Path] = []
     for size, count in SIZES.items():
@@ -56,33 +56,33 @@ def draw(folder: Path) -> list[Path]:
 
 
 def timed(command: Sequence[str], **environment: str) -> tuple[float, float]:
-    """Seconds and peak memory, in MB, of a whole process."""
-    told = subprocess.run(
+    """Measure the seconds and the peak memory, in MB, of a whole process."""
+    process = subprocess.run(
         [sys.executable, "-S", "-c", LAUNCHER, *command],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    if told.returncode:
+    if process.returncode:
         raise SystemExit(f"failed: {' '.join(command)[:300]}")
-    seconds, kilobytes = json.loads(told.stdout.splitlines()[-1])
+    seconds, kilobytes = json.loads(process.stdout.splitlines()[-1])
     return seconds, kilobytes / 1024
 
 
 def table(
     title: str, variants: Mapping[str, Callable[[], tuple[float, float]]], rounds: int
 ) -> None:
-    """Runs the variants in turn and prints them as ratios to the first."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
+    """Run the variants in turn and print them as ratios to the first."""
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, run in variants.items():
-            found[name].append(run())
+            measured[name].append(run())
     base_seconds, base_memory = (
-        statistics.median(column) for column in zip(*next(iter(found.values())), strict=True)
+        statistics.median(column) for column in zip(*next(iter(measured.values())), strict=True)
     )
     print(f"\n### {title}\n\n| | seconds | ratio | MB | ratio |\n|---|---|---|---|---|")
-    for name, runs in found.items():
+    for name, runs in measured.items():
         seconds, memory = zip(*runs, strict=True)
         middle, peak = statistics.median(seconds), statistics.median(memory)
         print(
@@ -93,17 +93,17 @@ def table(
 
 
 def rate_table(title: str, unit: str, rates: Mapping[str, Sequence[float]], digits: str) -> None:
-    """Prints rates, and their ratios to the first."""
+    """Print rates, and their ratios to the first."""
     base = statistics.median(next(iter(rates.values())))
     print(f"\n### {title}\n\n| | {unit} | ratio |\n|---|---|---|")
-    for name, found in rates.items():
-        middle = statistics.median(found)
-        spread = f"{min(found):{digits}} to {max(found):{digits}}"
+    for name, values in rates.items():
+        middle = statistics.median(values)
+        spread = f"{min(values):{digits}} to {max(values):{digits}}"
         print(f"| {name} | {middle:{digits}} ({spread}) | {middle / base:.2f} |")
 
 
 def segmenting(photos: Sequence[Path], work: Path) -> dict[str, Callable[[], tuple[float, float]]]:
-    """The tool, the tool with torch, and the peers, on the same photos."""
+    """Give the tool, the tool with torch, and the peers, on the same photos."""
     alone = work / "alone" / store.BUNDLED_FILE.name  # no exported network beside it
     alone.parent.mkdir(exist_ok=True)
     alone.write_bytes(store.BUNDLED_FILE.read_bytes())
@@ -125,7 +125,7 @@ def segmenting(photos: Sequence[Path], work: Path) -> dict[str, Callable[[], tup
 
 
 def one(work: Path, photos: Sequence[Path], rounds: int) -> None:
-    """One photo, and what its process cannot do without."""
+    """Measure one photo, and what its process cannot do without."""
     bare = "import typer; app = typer.Typer(); app.command()(lambda: None); app()"
     variants = segmenting(photos[:1], work)
     variants |= {
@@ -137,7 +137,7 @@ def one(work: Path, photos: Sequence[Path], rounds: int) -> None:
 
 
 def folder(work: Path, photos: Sequence[Path], rounds: int) -> None:
-    """64 photos; and each stage alone, by as many threads as there are processors."""
+    """Measure 64 photos; and each stage alone, by as many threads as there are processors."""
     variants = segmenting(photos, work)
     for stage in ("read", "network", "write"):
         command = [sys.executable, str(BESIDE / "stages.py"), stage, str(work / "stages")]
@@ -147,7 +147,7 @@ def folder(work: Path, photos: Sequence[Path], rounds: int) -> None:
 
 
 def training(work: Path, photos: Sequence[Path], rounds: int) -> None:
-    """The second epoch of a run on the demo set, in photos a second."""
+    """Measure the second epoch of a run on the demo set, in photos a second."""
     cache = {store.CACHE_VARIABLE: str(work / "cache")}
     timed([*TOOL, "download", "demo"], **cache)
     step = [sys.executable, str(BESIDE / "training_step.py"), "--only"]
@@ -156,9 +156,9 @@ def training(work: Path, photos: Sequence[Path], rounds: int) -> None:
     tuned = "keeps freed memory, channels-last" if _wide() else "keeps freed memory"
     steps = {"random tensors": tuned, "plain loop on random tensors": "plain"}
     rates: dict[str, list[float]] = {name: [] for name in (*trainings, *steps)}
-    for each in range(rounds):
+    for turn in range(rounds):
         for name, command in trainings.items():
-            run = work / "runs" / f"{name} {each}"
+            run = work / "runs" / f"{name} {turn}"
             timed([*command, "train", "--data", "demo", "--epochs", "2", "-o", str(run)], **cache)
             second = json.loads((run / store.HISTORY).read_text().splitlines()[1])
             rates[name].append(second["photos_per_second"])
@@ -174,13 +174,13 @@ def _wide() -> bool:
 
 
 def arithmetic(work: Path, photos: Sequence[Path], rounds: int) -> None:
-    """Multiply-adds of the network against a matrix product of 2048x2048, on all processors."""
+    """Compare the network's multiply-adds with a matrix product of 2048x2048, on all processors."""
     import numpy as np
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from lesionseg.config import RECIPES, ModelConfig
-    from lesionseg.network.provenance import Provenance
+    from lesionseg.network.provenance import Provenance, TrainingData
     from lesionseg.network.runtime import OnnxNetwork, TorchNetwork
     from lesionseg.network.unet import UNet
 
@@ -202,36 +202,32 @@ def arithmetic(work: Path, photos: Sequence[Path], rounds: int) -> None:
         network = UNet(shape).eval()
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             network(torch.rand(1, 3, 256, 256))
-        provenance = Provenance(  # nothing of it is asked for
-            model=shape,
-            recipe=RECIPES["accurate"][1],
-            data=None,
-            epoch=0,
-            scores={},  # type: ignore[arg-type]
-        )
+        recipe = RECIPES["accurate"][1]
+        data = TrainingData("", "", "", "", False, "", (), (), "")  # nothing of it is read
+        provenance = Provenance(model=shape, recipe=recipe, data=data, epoch=0, scores={})
         run = TorchNetwork(network, provenance, "cpu")
         networks[f"{name}, torch"] = (lambda run=run: run(noise)), counter.get_total_flops()  # type: ignore[misc]
     exported = OnnxNetwork(store.BUNDLED_FILE.with_suffix(".onnx"))
     networks["bundled, ONNX Runtime"] = lambda: exported(noise), networks["bundled, torch"][1]
-    found: dict[str, list[float]] = {name: [] for name in networks}
+    measured: dict[str, list[float]] = {name: [] for name in networks}
     for _ in range(rounds):
         for name, (call, operations) in networks.items():
-            found[name].append(rate(call) * operations / 1e9)
-    rate_table("Forward pass, one photo, float32", "GFLOP/s", found, ".0f")
+            measured[name].append(rate(call) * operations / 1e9)
+    rate_table("Forward pass, one photo, float32", "GFLOP/s", measured, ".0f")
 
 
 def main() -> None:
-    """Draws the photos and prints the tables."""
+    """Draw the photos and print the tables."""
     parts = {"one": one, "folder": folder, "training": training, "arithmetic": arithmetic}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        photos = draw(work / "photos") if {"one", "folder"} & {*given.only} else []
-        for part in given.only:
-            parts[part](work, photos, given.rounds)
+        photos = draw(work / "photos") if {"one", "folder"} & {*options.only} else []
+        for part in options.only:
+            parts[part](work, photos, options.rounds)
 
 
 if __name__ == "__main__":

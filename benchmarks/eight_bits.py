@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lesionseg import images, store
 from lesionseg.data import discovery
 from lesionseg.evaluation.scoring import evaluate
-from lesionseg.network.runtime import EXPORTED, PHOTO, PROBABILITIES, OnnxNetwork
+from lesionseg.network.runtime import EXPORTED, PHOTO, PROBABILITIES, Network, OnnxNetwork
 from lesionseg.segmentation.segmenter import Segmenter
 
 CALIBRATION = 300  # photos; NNCF's own default
@@ -35,8 +35,8 @@ class OpenVino:
     def __init__(self, model: openvino.Model, like: OnnxNetwork) -> None:
         self.provenance, self.device = like.provenance, "cpu (OpenVINO)"
         # OpenVINO takes bfloat16 by itself where the processor has it.
-        how = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        self._compiled = openvino.compile_model(model, "CPU", how)
+        options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self._compiled = openvino.compile_model(model, "CPU", options)
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `runtime.Network`."""
@@ -45,56 +45,56 @@ class OpenVino:
 
 
 def milliseconds(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """What each takes, by turns."""
+    """Measure what each call takes, by turns."""
     spent: dict[str, list[float]] = {name: [] for name in calls}
-    for each in range(-3, rounds):  # the first ones to warm up
+    for turn in range(-3, rounds):  # the first ones to warm up
         for name, call in calls.items():
             began = time.perf_counter()
             call()
-            if each >= 0:
+            if turn >= 0:
                 spent[name].append((time.perf_counter() - began) * 1000)
     return spent
 
 
 def main() -> None:
-    """Prints a table in Markdown."""
+    """Print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=100)
-    given = parser.parse_args()
-    found = discovery.find(given.data)
+    options = parser.parse_args()
+    dataset = discovery.find(options.data)
     exported = OnnxNetwork(store.BUNDLED_FILE.with_suffix(EXPORTED))
     size = exported.provenance.model.image_size
 
     def photos(split: str, most: int | None = None) -> list[NDArray[np.uint8]]:
         return [
             images.read_photo_shrunk(pair.photo, size)[0][np.newaxis]
-            for pair in found.split(split)[:most]
+            for pair in dataset.split(split)[:most]
         ]
 
     whole = openvino.Core().read_model(store.BUNDLED_FILE.with_suffix(EXPORTED))
     calibration = nncf.Dataset(photos("train", CALIBRATION), lambda photo: {PHOTO: photo})
     quantised = nncf.quantize(whole, calibration, subset_size=CALIBRATION)
-    networks = {
+    networks: dict[str, Network] = {
         "ONNX Runtime, float32": exported,
         "OpenVINO, float32": OpenVino(whole, exported),
         "OpenVINO, int8": OpenVino(quantised, exported),
     }
-    judged = photos("val")
+    validation = photos("val")
     spent = milliseconds(
-        {name: lambda run=run: run(judged[0]) for name, run in networks.items()},  # type: ignore[misc]
-        given.rounds,
+        {name: lambda run=run: run(validation[0]) for name, run in networks.items()},  # type: ignore[misc]
+        options.rounds,
     )
-    reference = [exported(photo) > 0.5 for photo in judged]
-    print(f"{len(judged)} validation photos; masks at {size}x{size} against the first row's\n")
+    reference = [exported(photo) > 0.5 for photo in validation]
+    print(f"{len(validation)} validation photos; masks at {size}x{size} against the first row's\n")
     print(
         "| network | ms a photo: median (least to most) | masks agree | Dice |\n|---|---|---|---|"
     )
     for name, run in networks.items():
         agreement = np.mean(
-            [(run(photo) > 0.5) == mask for photo, mask in zip(judged, reference, strict=True)]
+            [(run(photo) > 0.5) == mask for photo, mask in zip(validation, reference, strict=True)]
         )
-        scores = evaluate(Segmenter(run), found.split("val"), batch_size=1, workers=1).scores
+        scores = evaluate(Segmenter(run), dataset.split("val"), batch_size=1, workers=1).scores
         dice = statistics.mean(score.confusion.dice for score in scores)
         times = f"{statistics.median(spent[name]):.0f} ({min(spent[name]):.0f} to "
         print(f"| {name} | {times}{max(spent[name]):.0f}) | {agreement:.2%} | {dice:.3f} |")

@@ -20,15 +20,15 @@ from lesionseg.network.unet import UNet
 BATCH = 8
 NETWORKS = (
     ModelConfig(width=16),
-    ModelConfig(width=16, stem="half", max_channels=256),
-    ModelConfig(width=24, stem="half", max_channels=384),
-    ModelConfig(width=32, stem="half", max_channels=256),
-    ModelConfig(width=32, stem="half", max_channels=512),
+    ModelConfig(width=16, stem="strided", max_channels=256),
+    ModelConfig(width=24, stem="strided", max_channels=384),
+    ModelConfig(width=32, stem="strided", max_channels=256),
+    ModelConfig(width=32, stem="strided", max_channels=512),
 )
 
 
 def training(network: UNet, size: int, precision: str) -> float:
-    """Photos a second of training steps."""
+    """Count the photos a second of training steps."""
     device = find_device("cpu")
     photos = torch.rand(BATCH, 3, size, size).mul(255)
     photos = photos.contiguous(memory_format=memory_format(device))
@@ -47,7 +47,7 @@ def training(network: UNet, size: int, precision: str) -> float:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--precision", default="float32")
     precision = parser.parse_args().precision
@@ -62,7 +62,7 @@ def main() -> None:
         network.eval()
         with torch.inference_mode():
             alone = 1 / rate(partial(network, photo))
-        weights = sum(each.numel() for each in network.parameters()) / 1e6
+        weights = sum(value.numel() for value in network.parameters()) / 1e6
         print(
             f"| {config.width} | {config.stem} | {min(16 * config.width, config.max_channels)} | "
             f"{weights:.2f} M | {rates[0]:.1f} photos/s | {rates[1]:.1f} photos/s | "

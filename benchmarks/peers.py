@@ -22,7 +22,7 @@ from lesionseg.network import checkpoint
 
 
 def milesial(network: torch.nn.Module, path: Path, target: Path) -> None:
-    """One photo as predict.py does it."""
+    """Segment one photo as predict.py does it."""
     photo = Image.open(path).convert("RGB")
     small = np.asarray(photo.resize((256, 256), resample=Image.Resampling.BICUBIC))
     batch = torch.as_tensor(small.copy()).permute(2, 0, 1)[None].float()
@@ -34,8 +34,11 @@ def milesial(network: torch.nn.Module, path: Path, target: Path) -> None:
 
 
 def smp(network: torch.nn.Module, path: Path, target: Path) -> None:
-    """One photo as the README and the inference example of segmentation_models.pytorch do it."""
-    photo = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    """Segment one photo as the README and the example of segmentation_models.pytorch do it."""
+    pixels = cv2.imread(str(path))
+    if pixels is None:
+        raise SystemExit(f"{path}: not a photo that OpenCV reads")
+    photo = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     small = cv2.resize(photo, (256, 256))
     batch = torch.from_numpy(small).permute(2, 0, 1).unsqueeze(0).float()
     with torch.inference_mode():
@@ -45,7 +48,7 @@ def smp(network: torch.nn.Module, path: Path, target: Path) -> None:
 
 
 def main() -> None:
-    """The loop over the photos."""
+    """Loop over the photos."""
     name, folder, *photos = sys.argv[1:]
     segment = {"milesial": milesial, "smp": smp}[name]
     Path(folder).mkdir(parents=True, exist_ok=True)

@@ -22,13 +22,13 @@ LEVELS = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9)  # of the quality flag
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a CSV file."""
+    """Read the rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def line(name: str, rows: Iterable[Row]) -> str:
-    """One row of the table: how many photos, and their scores."""
+    """Write one row of the table: how many photos, and their scores."""
     dice = sorted(float(row["dice"]) for row in rows)
     if not dice:
         return f"| {name} | 0 | | | | |"
@@ -42,30 +42,30 @@ def line(name: str, rows: Iterable[Row]) -> str:
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scores", type=Path)
     parser.add_argument("--manifest", type=Path)
-    given = parser.parse_args()
-    rows = read(given.scores)
+    options = parser.parse_args()
+    rows = read(options.scores)
 
     print("| photos | number | Dice: mean | median | lowest tenth below | failures |")
     print("|---|---|---|---|---|---|")
     print(line("all", rows))
     for low, high in itertools.pairwise(SHARES):
-        some = [row for row in rows if low <= float(row["lesion_share_truth"]) < high]
-        print(line(f"lesion {low:.0%} to {min(high, 1):.0%} of the photo", some))
-    if given.manifest:
-        about = {row["id"]: row for row in read(given.manifest)}
-        for column in (name for name in next(iter(about.values())) if name.startswith("isic20")):
-            print(line(f"in {column}", [row for row in rows if about[row["id"]][column] == "1"]))
+        selected = [row for row in rows if low <= float(row["lesion_share_truth"]) < high]
+        print(line(f"lesion {low:.0%} to {min(high, 1):.0%} of the photo", selected))
+    if options.manifest:
+        manifest = {row["id"]: row for row in read(options.manifest)}
+        for column in (name for name in next(iter(manifest.values())) if name.startswith("isic20")):
+            print(line(f"in {column}", [row for row in rows if manifest[row["id"]][column] == "1"]))
         for low, high in itertools.pairwise(WIDTHS):
-            some = [
+            selected = [
                 row
                 for row in rows
-                if low <= int(about[row["id"]]["official_size"].split("x")[0]) < high
+                if low <= int(manifest[row["id"]]["official_size"].split("x")[0]) < high
             ]
-            print(line(f"{low} to {high - 1} pixels wide originally", some))
+            print(line(f"{low} to {high - 1} pixels wide originally", selected))
     dice = [float(row["dice"]) for row in rows]
     print("\nDice: ", end="")
     edges = (0.0, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95, 1.000001)

@@ -20,7 +20,7 @@ from lesionseg.threads import map_ahead
 
 
 def main() -> None:
-    """Runs the stage."""
+    """Run the stage."""
     stage, folder, *names = sys.argv[1:]
     photos = [Path(name) for name in names]
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def main() -> None:
     network = OnnxNetwork(store.BUNDLED_FILE.with_suffix(".onnx"), threads=1)
     segmenter = Segmenter(network)
     shrunk, _ = images.read_photo_shrunk(photos[0], segmenter.size)
-    (soft,) = segmenter.predict([shrunk])
+    (probabilities,) = segmenter.predict([shrunk])
 
     def read(photo: Path) -> None:
         images.read_photo_shrunk(photo, segmenter.size)
@@ -39,7 +39,7 @@ def main() -> None:
     def write(photo: Path) -> None:
         with Image.open(photo) as opened:  # its header alone
             width, height = opened.size
-        drawn = segmenter.at_size(soft, height, width)
+        drawn = segmenter.at_size(probabilities, height, width)
         (Path(folder) / f"{photo.stem}.png").write_bytes(images.mask_png(drawn.mask))
 
     do = {"read": read, "network": predict, "write": write}[stage]

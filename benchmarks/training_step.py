@@ -23,7 +23,7 @@ VARIANTS = {
 
 
 def measure(width: int, keep: bool, channels_last: bool) -> float:
-    """Photos a second of training steps of the U-Net with batch normalisation."""
+    """Count the photos a second of training steps of the U-Net with batch normalisation."""
     import torch
 
     from lesionseg.config import ModelConfig
@@ -41,14 +41,14 @@ def measure(width: int, keep: bool, channels_last: bool) -> float:
     def step() -> None:
         optimiser.zero_grad()
         loss = torch.nn.functional.binary_cross_entropy_with_logits(network(photos), masks)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
     return BATCH * rate(step)
 
 
 def rate(step: Callable[[], None]) -> float:
-    """Calls a second, after one that does not count."""
+    """Count the calls a second, after one that does not count."""
     step()
     began, calls = time.perf_counter(), 0
     while (spent := time.perf_counter() - began) < SECONDS or calls < 2:
@@ -58,7 +58,7 @@ def rate(step: Callable[[], None]) -> float:
 
 
 def main() -> None:
-    """Runs the variants in turn and prints the table."""
+    """Run the variants in turn and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
@@ -69,15 +69,17 @@ def main() -> None:
         return
     rates: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(options.rounds):
-        for name, found in rates.items():
+        for name, measured in rates.items():
             command = [sys.executable, __file__, "--width", str(options.width), "--only", name]
-            found.append(json.loads(subprocess.check_output(command)))
+            measured.append(json.loads(subprocess.check_output(command)))
     base = statistics.median(rates["plain"])
     print(f"width {options.width}, batch {BATCH}, {SIZE}x{SIZE}, {options.rounds} rounds")
     print(f"{'variant':36}{'photos/s':>10}{'min':>8}{'max':>8}{'ratio':>8}")
-    for name, found in rates.items():
-        middle = statistics.median(found)
-        print(f"{name:36}{middle:10.2f}{min(found):8.2f}{max(found):8.2f}{middle / base:8.2f}")
+    for name, measured in rates.items():
+        middle = statistics.median(measured)
+        print(
+            f"{name:36}{middle:10.2f}{min(measured):8.2f}{max(measured):8.2f}{middle / base:8.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Learns and draws the outline of skin lesions in dermoscopic photos.
+"""Skin lesion segmentation for dermoscopic images.
 
     import lesionseg
 
@@ -13,17 +13,26 @@ Research use only; not a medical device.
 
 from typing import TYPE_CHECKING, Any
 
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, DownloadError, LesionsegError, PhotoError
 from lesionseg.version import __version__
 
 if TYPE_CHECKING:
     from lesionseg.segmentation.segmenter import Segmentation, Segmenter, load
 
-__all__ = ["LesionsegError", "Segmentation", "Segmenter", "__version__", "load"]
+__all__ = [
+    "CheckpointError",
+    "DownloadError",
+    "LesionsegError",
+    "PhotoError",
+    "Segmentation",
+    "Segmenter",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """The names that need torch, loaded when first used."""
+    """Load the names that need NumPy when they are first used."""
     if name in ("Segmentation", "Segmenter", "load"):
         from lesionseg.segmentation import segmenter
 

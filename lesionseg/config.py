@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from lesionseg.errors import LesionsegError
 
 Normalisation = Literal["batch", "none"]
-Stem = Literal["half", "none"]
+Stem = Literal["strided", "none"]
 Precision = Literal["float32", "bfloat16", "float16"]
 RecipeName = Literal["classic", "accurate"]
 Loss = Literal["bce", "bce+dice"]
@@ -35,9 +35,9 @@ class ModelConfig:
     Attributes:
         width: channels of the first encoder block; each of the four poolings doubles them.
         normalisation: batch normalisation after each 3x3 convolution, or none (the textbook).
-        image_size: side of the square input in pixels, a multiple of 16 from 32 on; with a half
-            stem, of 32 from 64 on.
-        stem: "half" puts a convolution of stride 2 before the first encoder block, so that all
+        image_size: side of the square input in pixels, a multiple of 16 from 32 on; with a
+            strided stem, of 32 from 64 on.
+        stem: "strided" puts a convolution of stride 2 before the first encoder block, so that all
             blocks work at half the side, and enlarges the logits at the end; "none" (the textbook).
         max_channels: of any block; wider ones are cut to it.
 
@@ -64,9 +64,9 @@ class ModelConfig:
 
     @property
     def multiple(self) -> int:
-        """What the sides of the network's input are a multiple of."""
+        """Give what the sides of the network's input are a multiple of."""
         blocks: int = 2**DEPTH
-        return 2 * blocks if self.stem == "half" else blocks
+        return 2 * blocks if self.stem == "strided" else blocks
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class Recipe:
         precision: of the network's arithmetic; below float32 it is mixed (autocast).
         loss: binary cross-entropy on the logits, alone or with the soft Dice loss of each photo.
         schedule: of the learning rate, step by step; see `trainer.learning_rate`.
-        augmentation: of photos and masks in training; see the room `augmentation`.
-        small_share: of the epochs, the first, trained at half the side, 0 to 1.
+        augmentation: of photos and masks in training; see the module `augmentation`.
+        low_res_fraction: of the epochs, 0 to 1; the first ones, trained at half the side.
 
     Raises:
         LesionsegError: a value out of range.
@@ -100,7 +100,7 @@ class Recipe:
     loss: Loss = "bce"
     schedule: Schedule = "constant"
     augmentation: Augmentation = "none"
-    small_share: float = 0.0
+    low_res_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         _check("epochs", self.epochs, 1, 100_000)
@@ -112,14 +112,14 @@ class Recipe:
         _choose("loss", self.loss, get_args(Loss))
         _choose("schedule", self.schedule, get_args(Schedule))
         _choose("augmentation", self.augmentation, get_args(Augmentation))
-        _check("small share", self.small_share, 0, 1)
+        _check("low res fraction", self.low_res_fraction, 0, 1)
 
 
 # What each part of `accurate` gave: docs/measurements.md.
 RECIPES: dict[RecipeName, tuple[ModelConfig, Recipe]] = {
     "classic": (ModelConfig(), Recipe()),
     "accurate": (
-        ModelConfig(width=32, stem="half", max_channels=256),
+        ModelConfig(width=32, stem="strided", max_channels=256),
         Recipe(
             name="accurate",
             epochs=40,
@@ -127,28 +127,28 @@ RECIPES: dict[RecipeName, tuple[ModelConfig, Recipe]] = {
             loss="bce+dice",
             schedule="cosine",
             augmentation="full",
-            small_share=0.5,
+            low_res_fraction=0.5,
         ),
     ),
 }
 
 
-def configure(given: Mapping[str, Any]) -> tuple[ModelConfig, Recipe]:
-    """The network and the recipe, with the fields in `given` in place of the recipe's own.
+def configure(options: Mapping[str, Any]) -> tuple[ModelConfig, Recipe]:
+    """Make network and recipe, with the fields in `options` in place of the recipe's own.
 
-    `given["name"]` is the recipe's name, `classic` if left out.
+    `options["name"]` is the recipe's name, `classic` if left out.
 
     Raises:
         LesionsegError: a value out of range, or no recipe of that name.
     """
-    name = given.get("name", "classic")
+    name = options.get("name", "classic")
     _choose("recipe", name, get_args(RecipeName))
     model, recipe = RECIPES[name]
     shape = {field.name for field in fields(ModelConfig)}
-    model = replace(model, **{key: value for key, value in given.items() if key in shape})
-    changes = {key: value for key, value in given.items() if key not in shape}
+    model = replace(model, **{key: value for key, value in options.items() if key in shape})
+    changes = {key: value for key, value in options.items() if key not in shape}
     recipe = replace(recipe, **changes)
-    if recipe.small_share:
+    if recipe.low_res_fraction:
         _check("image size", model.image_size, 4 * model.multiple, 2048)
         if model.image_size % (2 * model.multiple):
             raise LesionsegError(

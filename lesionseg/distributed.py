@@ -31,28 +31,28 @@ def _number(name: str, default: int) -> int:
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """Give the number of processes."""
     return max(1, _number("WORLD_SIZE", 1))
 
 
 def rank() -> int:
-    """Which of them this is, from 0; rank 0 writes the files and shows the progress."""
+    """Give this process's number, from 0; rank 0 writes the files and shows the progress."""
     return _number("RANK", 0) if world_size() > 1 else 0
 
 
 def local_rank() -> int:
-    """Which of those on this host this is, from 0; it takes the CUDA device of that number."""
+    """Give this process's number on its host, from 0; it takes the CUDA device of that number."""
     return _number("LOCAL_RANK", 0) if world_size() > 1 else 0
 
 
 def local_world() -> int:
-    """How many processes there are on this host."""
+    """Give the number of processes on this host."""
     return max(1, _number("LOCAL_WORLD_SIZE", 1)) if world_size() > 1 else 1
 
 
 @contextmanager
 def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
-    """The processes meet before the block and part after it.
+    """Let the processes meet before the block and part after it.
 
     Args:
         patience: how long one waits for another.
@@ -87,15 +87,15 @@ def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
 
 
 def lost(error: RuntimeError) -> bool:
-    """Whether an error of torch says that another process is gone."""
-    said = one_line(error).lower()
+    """Say whether an error of torch means that another process is gone."""
+    text = one_line(error).lower()
     return world_size() > 1 and (
-        type(error).__name__.startswith("Dist") or any(words in said for words in _LOST)
+        type(error).__name__.startswith("Dist") or any(words in text for words in _LOST)
     )
 
 
 def all_gather(value: T) -> list[T]:
-    """What each process gives, by rank; every process must call it."""
+    """Collect what each process gives, by rank; every process must call it."""
     if world_size() == 1:
         return [value]
     from torch import distributed
@@ -106,24 +106,33 @@ def all_gather(value: T) -> list[T]:
 
 
 def broadcast(make: Callable[[], T]) -> T:
-    """What `make` gives on rank 0, on every process; every process must call it."""
+    """Give what `make` makes on rank 0, on every process; every process must call it."""
     if world_size() == 1:
         return make()
     from torch import distributed
 
     values: list[Any] = [make() if rank() == 0 else None]
     distributed.broadcast_object_list(values)
-    made: T = values[0]
-    return made
+    value: T = values[0]
+    return value
+
+
+def any_of(flag: bool) -> bool:
+    """Say whether `flag` is true on any process; every process must call it."""
+    if world_size() == 1:
+        return flag
+    import torch
+
+    return bool(all_reduce(torch.tensor(float(flag))).item())
 
 
 def barrier() -> None:
-    """Waits until every process has come here."""
+    """Wait until every process has come here."""
     all_gather(None)
 
 
 def all_reduce(values: "Tensor") -> "Tensor":
-    """The sums over the processes of a tensor, in place; every process must call it."""
+    """Sum a tensor over the processes, in place; every process must call it."""
     if world_size() > 1:
         from torch import distributed
 

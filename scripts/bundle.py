@@ -1,4 +1,4 @@
-"""Makes the weights that come with the package out of a run's best checkpoint.
+"""Make the weights that come with the package out of a run's best checkpoint.
 
     python scripts/bundle.py RUN_FOLDER --data DIR --commit COMMIT
 
@@ -26,6 +26,7 @@ from lesionseg.evaluation.scoring import evaluate
 from lesionseg.metrics import summarise
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.device import memory_format
 from lesionseg.network.export import PhotoToMask, program
 from lesionseg.network.runtime import EXPORTED, TorchNetwork, checksum
 from lesionseg.segmentation.segmenter import Segmenter
@@ -33,29 +34,30 @@ from lesionseg.training.runs import Source, gather
 
 
 def _settled(best: Checkpoint, training: CachedPairs) -> Checkpoint:
-    """The checkpoint with statistics of batch normalisation that are means over an epoch.
+    """Give the checkpoint statistics of batch normalisation that are means over an epoch.
 
     Those that a training leaves behind are of its last ten batches or so.
     """
     network = best.network().train()
-    for each in network.modules():
-        if isinstance(each, torch.nn.BatchNorm2d):
-            each.reset_running_stats()
-            each.momentum = None  # the plain mean
-    batches = Loader(training, torch.device("cpu"))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean
+    cpu = torch.device("cpu")
+    loader = Loader(training, cpu, memory_format(cpu))
     with torch.inference_mode():
-        for _, photos, _ in batches.epoch(best.recipe, best.recipe.epochs - 1, 0):
+        for _, photos, _ in loader.epoch(best.recipe, best.recipe.epochs - 1, 0):
             network(photos)
     return dataclasses.replace(best, weights=network.state_dict())
 
 
 def _halved(name: str, value: Tensor) -> Tensor:
-    """Kernels in half precision; the few numbers else, whose range is not known, as they are."""
+    """Store kernels in half precision; the few other numbers, of unknown range, as they are."""
     return value.half().contiguous() if name.endswith("weight") and value.ndim == 4 else value
 
 
 def _graph(path: Path) -> bytes:
-    """The network of a checkpoint as ONNX whose kernels are those inside the checkpoint's file.
+    """Write the network of a checkpoint as ONNX whose kernels are those in the checkpoint's file.
 
     torch writes every tensor as its plain bytes, which ONNX can refer to ("external data"), so that
     the package carries the kernels once.
@@ -82,7 +84,7 @@ def _graph(path: Path) -> bytes:
         model.graph.initializer.remove(tensor)
         model.graph.initializer.append(half)
         casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
-    assert len(casts) == sum(each.dtype == torch.float16 for each in checkpoint.weights.values())
+    assert len(casts) == sum(value.dtype == torch.float16 for value in checkpoint.weights.values())
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -99,32 +101,32 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--commit", required=True)
     parser.add_argument("--output", type=Path, default=store.BUNDLED_FILE)
-    given = parser.parse_args()
-    best = checkpoints.load(given.run / store.BEST)
-    source = Source(given.data)
+    options = parser.parse_args()
+    best = checkpoints.load(options.run / store.BEST)
+    source = Source(options.data)
     material = gather(source, best.model.image_size, 2, lambda done, total: None)
     if (material.data.train_ids, material.data.val_ids) != (best.data.train_ids, best.data.val_ids):
-        parser.error(f"{given.data}: its photos are not those of the run")
+        parser.error(f"{options.data}: its photos are not those of the run")
     best = _settled(best, material.training)
     bundled = dataclasses.replace(
         best,
         weights={name: _halved(name, value) for name, value in best.weights.items()},
         data=dataclasses.replace(best.data, folder="", photos_folder="", truth_folder=""),
-        commit=given.commit,
+        commit=options.commit,
         training=None,
     )
     pairs = source.find().split("val")
     network = TorchNetwork(bundled.network(), bundled)
-    scored = evaluate(Segmenter(network), pairs, batch_size=8, workers=2)
-    summary = summarise([score.confusion for score in scored.scores])
+    evaluated = evaluate(Segmenter(network), pairs, batch_size=8, workers=2)
+    summary = summarise([score.confusion for score in evaluated.scores])
     scores = {
         name: getattr(summary, name).mean for name in ("dice", "jaccard", "threshold_jaccard")
     }
     scores |= {"failures": summary.failures, "val_photos": summary.photos}
-    checkpoints.save(dataclasses.replace(bundled, scores=scores), given.output)
-    graph = given.output.with_suffix(EXPORTED)
-    files.write(graph, _graph(given.output))
-    sizes = {path.name: [path.stat().st_size, checksum(path)] for path in (given.output, graph)}
+    checkpoints.save(dataclasses.replace(bundled, scores=scores), options.output)
+    graph = options.output.with_suffix(EXPORTED)
+    files.write(graph, _graph(options.output))
+    sizes = {path.name: [path.stat().st_size, checksum(path)] for path in (options.output, graph)}
     print(json.dumps({**scores, **sizes}, indent=2))
 
 

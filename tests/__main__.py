@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 LINT_IMPORTS = str(Path(sys.executable).with_name("lint-imports"))
-PYTEST = (sys.executable, "-m", "pytest")
+# A process for each core; a file's tests stay together, as they share what was made for them.
+PYTEST = (sys.executable, "-m", "pytest", "-n", "auto", "--dist", "loadfile")
+COVERAGE = ("--cov=lesionseg", "--cov-report=term:skip-covered")  # of these processes alone
 CHECKS = (
     (sys.executable, "-m", "ruff", "format", "--check"),
     (sys.executable, "-m", "ruff", "check"),
     (sys.executable, "-m", "mypy"),
     (LINT_IMPORTS,),
-    PYTEST,
+    (*PYTEST, *COVERAGE),
 )
 RANDOM = (*PYTEST, "-m", "hypothesis", "--hypothesis-profile=random")
 

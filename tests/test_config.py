@@ -36,17 +36,22 @@ def test_the_classic_recipe_stays_as_it_was() -> None:
         "loss": "bce",
         "schedule": "constant",
         "augmentation": "none",
-        "small_share": 0,
+        "low_res_fraction": 0,
     }
 
 
 def test_the_accurate_recipe() -> None:
     model, recipe = configure({"name": "accurate"})
     assert (model, recipe) == RECIPES["accurate"]
-    assert (model.stem, model.width, model.max_channels, model.image_size) == ("half", 32, 256, 256)
+    assert (model.stem, model.width, model.max_channels, model.image_size) == (
+        "strided",
+        32,
+        256,
+        256,
+    )
     assert recipe.name == "accurate"
     assert (recipe.loss, recipe.schedule, recipe.augmentation) == ("bce+dice", "cosine", "full")
-    assert (recipe.small_share, recipe.batch_size) == (0.5, Recipe().batch_size)
+    assert (recipe.low_res_fraction, recipe.batch_size) == (0.5, Recipe().batch_size)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -68,7 +73,7 @@ def test_every_recipe_stands_under_its_own_name(name: RecipeName) -> None:
         ("batch_size", 2),
         ("seed", 7),
         ("precision", "bfloat16"),
-        ("small_share", 0.75),
+        ("low_res_fraction", 0.75),
     ],
 )
 def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
@@ -85,7 +90,7 @@ def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
 @pytest.mark.parametrize(
     ("field", "on", "off"),
     [
-        ("stem", "half", "none"),
+        ("stem", "strided", "none"),
         ("loss", "bce+dice", "bce"),
         ("schedule", "cosine", "constant"),
         ("augmentation", "full", "none"),
@@ -113,7 +118,7 @@ def test_what_is_given_replaces_the_default() -> None:
         ("validation_batch_size", 1, 4096, 0, 4097),
         ("seed", 0, 2**32 - 1, -1, 2**32),
         ("max_channels", 1, 4096, 0, 4097),
-        ("small_share", 0, 1, -0.1, 1.1),
+        ("low_res_fraction", 0, 1, -0.1, 1.1),
     ],
 )
 def test_ranges(name: str, low: float, high: float, below: float, above: float) -> None:
@@ -129,23 +134,23 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
     ("given", "message"),
     [
         ({"image_size": 100}, "image size: expected a multiple of 16, got 100"),
-        ({"image_size": 32, "stem": "half"}, "image size: expected 64 to 2048, got 32"),
+        ({"image_size": 32, "stem": "strided"}, "image size: expected 64 to 2048, got 32"),
         ({"image_size": 96, "name": "accurate"}, "image size: expected 128 to 2048, got 96"),
         (
             {"image_size": 160, "name": "accurate"},
             "image size: expected a multiple of 64, as recipe accurate begins at half the side, "
             "got 160",
         ),
-        ({"image_size": 240, "stem": "half"}, "image size: expected a multiple of 32, got 240"),
+        ({"image_size": 240, "stem": "strided"}, "image size: expected a multiple of 32, got 240"),
         ({"learning_rate": float("nan")}, "learning rate: expected 1e-09 to 10, got nan"),
         ({"normalisation": "x"}, "normalisation: expected one of batch, none, got 'x'"),
         ({"precision": "x"}, "precision: expected one of float32, bfloat16, float16, got 'x'"),
         ({"name": "x"}, "recipe: expected one of classic, accurate, got 'x'"),
-        ({"stem": "x"}, "stem: expected one of half, none, got 'x'"),
+        ({"stem": "x"}, "stem: expected one of strided, none, got 'x'"),
         ({"loss": "x"}, r"loss: expected one of bce, bce\+dice, got 'x'"),
         ({"schedule": "x"}, "schedule: expected one of constant, cosine, got 'x'"),
         ({"augmentation": "x"}, "augmentation: expected one of none, full, got 'x'"),
-        ({"small_share": float("nan")}, "small share: expected 0 to 1, got nan"),
+        ({"low_res_fraction": float("nan")}, "low res fraction: expected 0 to 1, got nan"),
     ],
 )
 def test_other_values_are_refused(given: dict[str, Any], message: str) -> None:

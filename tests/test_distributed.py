@@ -23,6 +23,7 @@ from lesionseg.errors import LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.training import runs, trainer
+from lesionseg.training.history import EpochScores, History
 from lesionseg.training.trainer import TrainingResult
 
 CPU = torch.device("cpu")
@@ -40,7 +41,7 @@ ACCURATE: dict[str, Any] = {
     "loss": "bce+dice",
     "schedule": "cosine",
     "augmentation": "full",
-    "small_share": 0.5,
+    "low_res_fraction": 0.5,
 }
 # How many photos, and the recipe. 5 photos are 3 and 2 for the two processes; of one photo, as of
 # the last one of 5 in batches of 2, each takes all.
@@ -159,9 +160,10 @@ def training(folder: Path, data: Path, run: Path, signals: Mapping[int, int]) ->
         return ended(folder, started)
 
 
-def close(one: list[dict[str, float]], other: list[dict[str, float]]) -> None:
+def close(one: History, other: History) -> None:
     """Whether two histories are the same up to rounding."""
-    for epoch, expected in zip(one, other, strict=True):
+    rows = ([scores.row() for scores in history] for history in (one, other))
+    for epoch, expected in zip(*rows, strict=True):
         assert epoch.keys() == expected.keys()
         for name in epoch.keys() - {"seconds", "photos_per_second"}:
             # A mask of few pixels changes by whole ones.
@@ -169,8 +171,9 @@ def close(one: list[dict[str, float]], other: list[dict[str, float]]) -> None:
             assert epoch[name] == pytest.approx(expected[name], rel=1e-3, abs=away), name
 
 
-def history(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / store.HISTORY).read_text().splitlines()]
+def history(folder: Path) -> History:
+    text = (folder / store.HISTORY).read_text()
+    return [EpochScores.of(json.loads(line)) for line in text.splitlines()]
 
 
 def slopes(last: Checkpoint) -> torch.Tensor:
@@ -186,7 +189,7 @@ def go_on(run: Path, data: Path, tmp_path: Path) -> TrainingResult:
     last = runs.resumed(run, {"epochs": epochs})
     material = runs.gather(runs.Source(data), SIZE, 1, lambda *_: None)
     outcome = trainer.train(last, material.training, material.validation, tmp_path / "more", CPU)
-    assert [line["epoch"] for line in outcome.history] == list(range(1, epochs + 1))
+    assert [scores.epoch for scores in outcome.history] == list(range(1, epochs + 1))
     return outcome
 
 
@@ -232,7 +235,10 @@ def test_both_have_the_same_weights_and_one_writes(shared: Path, case: str) -> N
 def test_one_that_is_asked_to_stop_stops_both(shared: Path, tmp_path: Path) -> None:
     last = runs.resumed(shared / "0" / STOPPED, {})
     assert last.training is not None
-    assert (last.epoch, last.training["photos"]) == (0, 4)  # after the step in which it was asked
+    assert (last.epoch, last.training["photos"]) == (
+        0,
+        2,
+    )  # before the step ahead of which it was asked
     rest = trainer.train(last, prepared(*range(5)), prepared(5, 6, 7), tmp_path, CPU)
     close(rest.history, history(shared / "0" / "epochs"))
 

@@ -46,12 +46,13 @@ def export(
         raise LesionsegError(f"{target}: networks are .onnx files; name it {target.stem}.onnx")
     from lesionseg.network.export import export as write
 
-    written = write(source, target, threshold)
+    exported = write(source, target, threshold)
     console.log(
-        f"{source} as ONNX, opset {written.opset}, {amount(written.size)}, SHA-256 {written.sha256}"
+        f"{source} as ONNX, opset {exported.opset}, {amount(exported.size)}, "
+        f"SHA-256 {exported.sha256}"
     )
     console.log(
-        f"compared with torch: probabilities within {written.difference:.1g}, "
-        f"{written.agreement:.4%} of a mask's pixels equal"
+        f"compared with torch: probabilities within {exported.difference:.1g}, "
+        f"{exported.agreement:.4%} of a mask's pixels equal"
     )
     print(target)

@@ -175,7 +175,7 @@ def named_segmenter(
         threads=threads,
         fast_start=fast_start,
     )
-    drawn = " (trained on drawn pictures only)" if segmenter.checkpoint.data.synthetic else ""
+    drawn = " (trained on synthetic images only)" if segmenter.checkpoint.data.synthetic else ""
     bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
     console.log(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.network.device}")
     console.end_by_sigterm_as_by_ctrl_c()  # while packages are imported it would be lost

@@ -1,15 +1,14 @@
 """`lesionseg train`."""
 
-import dataclasses
 import shlex
 import sys
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionseg import distributed, files, store
+from lesionseg import distributed, store
 from lesionseg.cli import console
 from lesionseg.cli.help import NETWORK, OUTPUT, TRAINING
 from lesionseg.cli.options import (
@@ -29,17 +28,24 @@ from lesionseg.cli.options import (
     note_problems,
     option,
 )
-from lesionseg.config import Normalisation, Precision, RecipeName, configure
-from lesionseg.data.catalog import find_data
+from lesionseg.config import (
+    ModelConfig,
+    Normalisation,
+    Precision,
+    Recipe,
+    RecipeName,
+    configure,
+)
 from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
     import torch
 
     from lesionseg.network.checkpoint import Checkpoint
-    from lesionseg.training.runs import Material, Source
+    from lesionseg.training.history import History
+    from lesionseg.training.runs import Material, Run
     from lesionseg.training.tensorboard import TensorBoardWriter
-    from lesionseg.training.trainer import History, Predict, TrainingResult
+    from lesionseg.training.trainer import Predict, Progress, TrainingResult
 
 
 _TRAINING: dict[str, Any] = {"rich_help_panel": TRAINING}
@@ -132,9 +138,10 @@ def train(
     progress.
     """
     from lesionseg.network.device import find_device
+    from lesionseg.training.runs import Run, gather
     from lesionseg.training.tensorboard import TensorBoardWriter
 
-    given = {
+    values = {
         "name": recipe,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -146,119 +153,83 @@ def train(
         "precision": precision,
         "seed": seed,
     }
-    given = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in values.items() if value is not None}
     if run and output:
         raise typer.BadParameter(
             "--run names a run in the cache folder, --output a folder: give one"
         )
     source = data_source(data, photos, truth)
-    event_file = TensorBoardWriter() if tensorboard else nullcontext()
-    chosen = find_device(device)
-    with distributed.joined(distributed.A_STEP, cuda=chosen.type == "cuda"):
-        where, start, material = _prepared_run(given, source, run, output, resume, workers)
-        outcome = _train(where, start, material, chosen, resume, event_file)
-    _conclude(outcome, where)
+    writer = TensorBoardWriter() if tensorboard else nullcontext()
+    torch_device = find_device(device)
+    with distributed.joined(distributed.A_STEP, cuda=torch_device.type == "cuda"):
+        if resume:
+            training = Run.resume(options, source, output or run)
+        else:
+            training = Run.new(*_configure(options), source, output, run)
+        with console.bar("preparing") as bar:
+            material = gather(training.source, training.model.image_size, workers, bar)
+        note_problems(material.problems, "left out")
+        start = training.start(material, command_line())
+        result = _train(training, start, material, torch_device, writer)
+    _conclude(result, training.folder, material)
+
+
+def _configure(options: dict[str, Any]) -> tuple[ModelConfig, Recipe]:
+    try:
+        return configure(options)
+    except LesionsegError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _train(
-    where: Path,
+    run: "Run",
     start: "Checkpoint",
     material: "Material",
     device: "torch.device",
-    resume: bool,
-    event_file: "AbstractContextManager[TensorBoardWriter | None]",
+    writer: "AbstractContextManager[TensorBoardWriter | None]",
 ) -> "TrainingResult":
-    """Trains, shows the progress, and keeps other runs out of the folder."""
+    """Train with a progress bar, a line for each epoch, and figures."""
     from lesionseg.training import trainer
     from lesionseg.training.figures import TrainingFigures
 
+    if material.data.synthetic:
+        console.log("these images are synthetic: the network will be useless on real photos")
     processes = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     console.log(
-        f"{'going on with' if resume else 'training'} {where} on {device}{processes}: "
+        f"{'resuming' if run.last else 'training'} {run.folder} on {device}{processes}: "
         f"{start.data.name}, "
         f"{len(material.training)} photos, {len(material.validation)} for validation, "
         f"recipe {start.recipe.name}, width {start.model.width}, "
         f"normalisation {start.model.normalisation}"
     )
-    with ExitStack() as block:
-        if distributed.rank() == 0:
-            where.mkdir(parents=True, exist_ok=True)
-            block.enter_context(files.exclusive_lock(where))
-            if not resume:
-                store.unused_run(where)  # another run may have been quicker
-        album = TrainingFigures(
-            where,
-            material.validation,
-            start.recipe.epochs,
-            console.log,
-            block.enter_context(event_file),
-        )
-        should_stop = block.enter_context(console.stoppable())
-        bar = block.enter_context(console.bar("epoch"))
+    epochs = start.recipe.epochs
+    with (
+        run.reserved(),
+        writer as opened,
+        console.stoppable() as should_stop,
+        console.bar("epoch") as bar,
+    ):
+        figures = TrainingFigures(run.folder, material.validation, epochs, console.log, opened)
+
+        def on_step(progress: "Progress") -> None:
+            label = f"epoch {progress.epoch}/{epochs}{' validation' * progress.validating}"
+            bar(progress.photos, progress.total, label, f"loss {progress.loss:.4f}")
 
         def on_epoch(history: "History", predict: "Predict") -> None:
             if distributed.rank() == 0:
                 _note_epoch(history, first=len(history) == start.epoch + 1)
-                album(history, predict)
+                figures(history, predict)
 
         return trainer.train(
             start,
             material.training,
             material.validation,
-            where,
+            run.folder,
             device,
-            on_step=lambda at: bar(
-                at.photos,
-                at.total,
-                f"epoch {at.epoch}/{start.recipe.epochs}{' validation' * at.validating}",
-                f"loss {at.loss:.4f}",
-            ),
+            on_step=on_step,
             on_epoch=on_epoch,
             should_stop=should_stop,
         )
-
-
-def _prepared_run(
-    given: dict[str, Any],
-    source: "Source | None",
-    run: str | None,
-    output: Path | None,
-    resume: bool,
-    workers: int,
-) -> "tuple[Path, Checkpoint, Material]":
-    """The folder of a run, where it starts from, and its photos ready to be trained on."""
-    from lesionseg.training import runs, trainer
-
-    start: Checkpoint | None = None
-    if resume:
-        where = distributed.broadcast(lambda: store.find_run(output or run))
-        start = distributed.broadcast(lambda: runs.resumed(where, given))
-        source = source or runs.Source.of(start.data) or runs.Source(find_data())
-        model = start.model
-    else:
-        try:
-            model, recipe = configure(given)
-        except LesionsegError as error:
-            raise typer.BadParameter(str(error)) from error
-        where = distributed.broadcast(
-            lambda: store.unused_run(output) if output else store.new_run(run)
-        )
-        source = source or runs.Source(find_data())
-    with console.bar("preparing") as bar:
-        material = runs.gather(source, model.image_size, workers, bar)
-    note_problems(material.problems, "left out")
-    if len(set(distributed.all_gather(material.data.fingerprint))) > 1:
-        raise LesionsegError("the processes see different photos or masks; give all the same data")
-    if start is None:
-        start = trainer.initial_checkpoint(model, recipe, material.data, command_line())
-    elif material.data.fingerprint != start.data.fingerprint:
-        raise LesionsegError(
-            f"{where.name} was begun on other photos or masks; train anew, without --resume"
-        )
-    start = dataclasses.replace(start, data=material.data)  # it may have been moved
-    if material.data.synthetic:
-        console.log("these pictures are drawn: the network will be no good for real photos")
-    return where, start, material
 
 
 _COLUMNS = {  # of the table of epochs: what is shown under a heading of the same width
@@ -267,44 +238,66 @@ _COLUMNS = {  # of the table of epochs: what is shown under a heading of the sam
     "val. loss": "{val_loss:9.4f}",
     "  Dice": "{dice:6.4f}",
     "Jaccard": "{jaccard:7.4f}",
+    "measured at": "{size:>11}",
     "learning rate": "{learning_rate:13.2e}",
     "photos/s": "{photos_per_second:8.1f}",
 }
 
 
 def _note_epoch(history: "History", *, first: bool) -> None:
-    """The last epoch: in a log a sentence, on a terminal a line of a table that grows."""
+    """Say what the last epoch came to: in a log a sentence, on a terminal a line of a table."""
+    from lesionseg.training.history import best_epoch
+
     scores = history[-1]
+    shown = scores.as_trained()
+    low_res = shown is not scores
+    size = _square(shown.val_image_size)
     if not console.draws():
+        at_full_size = f" as trained (Dice {scores.dice:.4f} at {_square(scores.val_image_size)})"
         console.log(
             "epoch {epoch}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, "
-            "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {val_photos} photos, "
-            "{photos_per_second:.1f} photos/s".format(**scores)
+            "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {val_photos} photos at {size} pixels{note}, "
+            "{photos_per_second:.1f} photos/s".format(
+                **shown.row(), size=size, note=at_full_size * low_res
+            )
         )
         return
     if first:
         console.log("  ".join(_COLUMNS), "bold underline")
-    best = all(scores["dice"] > before["dice"] for before in history[:-1])
-    line = "  ".join(_COLUMNS.values()).format(**scores)
+    # The best checkpoint is chosen at full size, which a line of low resolution does not show.
+    best = not low_res and best_epoch(history) is scores
+    line = "  ".join(_COLUMNS.values()).format(**shown.row(), size=size)
     console.log(line + "  best" * best, "bold" if best else None)
 
 
-def _conclude(outcome: "TrainingResult", where: Path) -> None:
-    """Says what came out and what to type next; exits with 130 where the run was stopped."""
-    in_cache = where.absolute().parent == store.runs_dir()
-    named = shlex.quote(where.name if in_cache else str(where))
-    if outcome.stopped:
-        go_on = f"--run {named}" if in_cache else f"--output {named}"
-        console.log(f"stopped in epoch {outcome.last.epoch + 1}; the run is kept in {where}")
-        console.log(f"next: lesionseg train --resume {go_on}")
+def _square(side: int | None) -> str:
+    return f"{side}x{side}"
+
+
+def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> None:
+    """Say what came out and what to type next; exit with 130 where the run was stopped."""
+    from lesionseg.training.history import best_epoch
+
+    in_cache = folder.absolute().parent == store.runs_dir()
+    name = shlex.quote(folder.name if in_cache else str(folder))
+    if result.stopped:
+        option = f"--run {name}" if in_cache else f"--output {name}"
+        console.log(f"stopped in epoch {result.last.epoch + 1}; the run is kept in {folder}")
+        console.log(f"next: lesionseg train --resume {option}")
         sys.exit(130)
     if distributed.rank() > 0:
         return
-    best = max(outcome.history, key=lambda scores: scores["dice"])
-    size = outcome.last.model.image_size
+    best = best_epoch(result.history)
+    split = ""
+    if material.split_source == "seeded":
+        split = (
+            "; these come from the same set as those it was trained on: "
+            "scores on photos from elsewhere will be lower"
+        )
     console.log(
-        f"best: epoch {best['epoch']}, Dice {best['dice']:.4f}, Jaccard {best['jaccard']:.4f}, "
-        f"mean of {best['val_photos']} validation photos at {size}x{size} pixels"
+        f"best: epoch {best.epoch}, Dice {best.dice:.4f}, Jaccard {best.jaccard:.4f}, "
+        f"mean of {best.val_photos} validation photos at "
+        f"{_square(result.last.model.image_size)} pixels{split}"
     )
-    console.log(f"next: lesionseg segment photo.jpg -o mask.png --checkpoint {named}")
-    print(where / store.BEST)
+    console.log(f"next: lesionseg segment photo.jpg -o mask.png --checkpoint {name}")
+    print(folder / store.BEST)

@@ -17,7 +17,7 @@ from lesionseg.threads import map_ahead
 
 def training_side(recipe: Recipe, size: int, epoch: int) -> int:
     """Return the side of the photos that an epoch, from 0, trains on: `size`, or half of it."""
-    return size // 2 if epoch < round(recipe.small_share * recipe.epochs) else size
+    return size // 2 if epoch < round(recipe.low_res_fraction * recipe.epochs) else size
 
 
 class Loader:

@@ -14,7 +14,8 @@ from lesionseg.network.provenance import Provenance, fields_of
 from lesionseg.network.unet import UNet
 from lesionseg.version import __version__
 
-FORMAT, VERSION = "lesionseg checkpoint", 1
+FORMAT, VERSION = "lesionseg checkpoint", 2
+READABLE = (1, 2)  # 1: by version 0.1.0; see `provenance` for what has other names there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +24,22 @@ class Checkpoint(Provenance):
 
     Attributes:
         weights: the network's state dict, on the CPU.
-        training: what a resumed run needs besides; None in a checkpoint that is only used.
+        training: what a resumed run needs besides (see `TrainingState`); None in a checkpoint for
+            inference alone.
     """
 
     weights: dict[str, Tensor]
     training: dict[str, Any] | None = None
 
     def network(self) -> UNet:
-        """The U-Net with these weights, in evaluation mode, on the CPU."""
+        """Build the U-Net with these weights, in evaluation mode, on the CPU."""
         network = UNet(self.model)
         network.load_state_dict(self.weights)
         return network.eval()
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes the checkpoint under its final name once it is whole.
+    """Write the checkpoint under its final name once it is whole.
 
     Raises:
         LesionsegError: it cannot be written.
@@ -57,12 +59,12 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint; see `load_network`."""
+    """Read a checkpoint; see `load_network`."""
     return load_network(path)[0]
 
 
 def load_network(path: Path) -> tuple[Checkpoint, UNet]:
-    """Reads a checkpoint and builds its network; no code in it is run (`weights_only`).
+    """Read a checkpoint and build its network; no code in it is run (`weights_only`).
 
     Raises:
         CheckpointError: not there, foreign, damaged, or of a later format.
@@ -87,10 +89,10 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
             f"{path}: not a lesionseg checkpoint (expected format {FORMAT!r}); name another"
         )
     version = content.get("format_version")
-    if version != VERSION:
+    if version not in READABLE:
         raise CheckpointError(
-            f"{path}: checkpoint format {version}, this lesionseg ({__version__}) reads {VERSION}; "
-            "update lesionseg: 'git pull', then 'pip install .' in its checkout"
+            f"{path}: checkpoint format {version}, this lesionseg ({__version__}) reads up to "
+            f"{VERSION}; update lesionseg: 'git pull', then 'pip install .' in its checkout"
         )
     try:
         fields = {name: value for name, value in content.items() if not name.startswith("format")}

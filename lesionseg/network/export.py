@@ -76,7 +76,7 @@ class PhotoToMask(nn.Module):
         self.network, self.size, self.threshold = network, size, threshold
 
     def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
-        """Masks of photos of one size.
+        """Compute the masks of photos of one size.
 
         Args:
             photo: (N, H, W, 3) uint8, RGB, upright.
@@ -89,16 +89,16 @@ class PhotoToMask(nn.Module):
         small = interpolate(
             photo.permute(0, 3, 1, 2).float(), square, mode="bilinear", antialias=True
         )
-        soft = self.network(small.round().clamp(0, 255)).sigmoid()
-        enlarged = interpolate(soft, [height, width], mode="bilinear", antialias=True)
+        probabilities = self.network(small.round().clamp(0, 255)).sigmoid()
+        enlarged = interpolate(probabilities, [height, width], mode="bilinear", antialias=True)
         lesion, other = (torch.tensor(value, dtype=torch.uint8) for value in (255, 0))
         # ONNX Runtime 1.20 multiplies no bytes, but chooses between them.
         mask = torch.where(enlarged[:, 0] > self.threshold, lesion, other)
-        return mask, soft[:, 0]
+        return mask, probabilities[:, 0]
 
 
 def export(source: Path, target: Path, threshold: float = 0.5) -> Exported:
-    """Writes the network of a checkpoint as ONNX, once it gives the masks that torch gives.
+    """Write the network of a checkpoint as ONNX, once it gives the masks that torch gives.
 
     Args:
         source: a checkpoint.
@@ -127,7 +127,7 @@ def export(source: Path, target: Path, threshold: float = 0.5) -> Exported:
 def program(
     whole: PhotoToMask, checkpoint: Checkpoint, source: str, *, optimise: bool = True
 ) -> "ONNXProgram":
-    """The network in ONNX, not written yet; `source` is the checksum of its checkpoint.
+    """Convert the network to ONNX, not written yet; `source` is the checksum of its checkpoint.
 
     Raises:
         LesionsegError: the packages for it are not installed.
@@ -137,7 +137,7 @@ def program(
     side = {name: torch.export.Dim(name, min=2, max=_LARGEST_SIDE) for name in ("height", "width")}
     shapes = {PHOTO: {0: torch.export.Dim("photos"), 1: side["height"], 2: side["width"]}}
     try:
-        # The exporter tells of its progress on standard output, and warns of its own old code.
+        # The exporter reports its progress on standard output, and warns of its own old code.
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
@@ -172,7 +172,7 @@ def _quiet() -> Iterator[None]:
 
 
 def compared(whole: PhotoToMask, path: Path) -> tuple[float, float]:
-    """Torch and ONNX Runtime on a drawn photo: difference and agreement as `Exported` has them.
+    """Compare torch and ONNX Runtime on a drawn photo: difference and agreement of `Exported`.
 
     Probabilities are compared on the photo as the network sees it: where shrinking ends half-way
     between two bytes, the two may round to different ones, and no mask shows it. A pixel whose
@@ -182,7 +182,7 @@ def compared(whole: PhotoToMask, path: Path) -> tuple[float, float]:
     exported = OnnxNetwork(path)
     with torch.inference_mode():
         (mask, own), (_, soft) = (
-            [each.numpy() for each in whole(torch.from_numpy(photo[np.newaxis]))]
+            [output.numpy() for output in whole(torch.from_numpy(photo[np.newaxis]))]
             for photo in (drawn, shrink(drawn, whole.size).copy())
         )
     other_mask, _ = exported.masks(drawn[np.newaxis])

@@ -1,15 +1,15 @@
-"""What training makes small: means over the photos of a batch, each photo counted alone."""
+"""The losses that training minimises: means over the photos of a batch, each counted alone."""
 
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lesionseg.config import Loss
 
-SMOOTH = 1.0  # pixels, so that an empty mask has a slope, too
+SMOOTH = 1.0  # pixels, so that an empty mask has a gradient, too
 
 
 def loss_of(logits: Tensor, truth: Tensor, name: Loss) -> Tensor:
-    """The loss of a batch.
+    """Compute the loss of a batch.
 
     Args:
         logits: (B, 1, H, W) float32.

@@ -8,7 +8,10 @@ from typing import Any
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.version import __version__
 
-_FORMER = {"weight_decay", "average"}  # parts of recipes that earlier checkpoints tell of
+# Checkpoints and exported networks of earlier versions hold names that have changed since.
+_RENAMED_FIELDS = {"small_share": "low_res_fraction"}
+_RENAMED_STEMS = {"half": "strided"}
+_RETIRED_FIELDS = {"weight_decay", "average"}  # of recipes
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,18 @@ class Provenance:
     commit: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """These fields, and no others of a subclass, as values that JSON can hold."""
-        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(Provenance)}
+        """Give these fields, and no others of a subclass, as values that JSON can hold."""
+        names = [field.name for field in dataclasses.fields(Provenance)]
+        fields = {name: getattr(self, name) for name in names}
         for name in ("model", "recipe", "data"):
             fields[name] = dataclasses.asdict(fields[name])
         return fields
 
 
 def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """What `Provenance.plain` gave, and anything beside it, as arguments for the dataclass.
+    """Turn what `Provenance.plain` gave, and anything beside it, into the dataclass's arguments.
+
+    Names of earlier versions become those of today, here and nowhere else.
 
     Raises:
         LesionsegError, KeyError, TypeError: a value that does not fit.
@@ -79,9 +85,17 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "drawn" in data:  # as lesionseg 0.1.0 wrote it
         data["synthetic"] = data.pop("drawn")
+    model = dict(plain["model"])
+    if "stem" in model:
+        model["stem"] = _RENAMED_STEMS.get(model["stem"], model["stem"])
+    recipe = {
+        _RENAMED_FIELDS.get(name, name): value
+        for name, value in plain["recipe"].items()
+        if name not in _RETIRED_FIELDS
+    }
     return {
         **plain,
-        "model": ModelConfig(**plain["model"]),
-        "recipe": Recipe(**{k: v for k, v in plain["recipe"].items() if k not in _FORMER}),
+        "model": ModelConfig(**model),
+        "recipe": Recipe(**recipe),
         "data": TrainingData(**data),
     }

@@ -15,7 +15,7 @@ from lesionseg.distributed import all_reduce
 
 
 def convert_sync_batchnorm(network: nn.Module) -> nn.Module:
-    """The network with batch normalisation over the photos of all processes.
+    """Convert a network to batch normalisation over the photos of all processes, in place.
 
     Names and weights stay as they are.
     """
@@ -30,11 +30,11 @@ def convert_sync_batchnorm(network: nn.Module) -> nn.Module:
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
-    """Takes the place of a batch normalisation, with the same weights and names."""
+    """Take the place of a batch normalisation, with the same weights and names."""
 
     @classmethod
     def of(cls, plain: nn.BatchNorm2d) -> "SyncBatchNorm":
-        """Shares its parameters and buffers with `plain`."""
+        """Share its parameters and buffers with `plain`."""
         shared = cls(plain.num_features, plain.eps, plain.momentum)
         for name, value in plain.named_parameters():
             shared.register_parameter(name, value)
@@ -68,8 +68,8 @@ class SyncBatchNorm(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, self.momentum or 0.0)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
             self.num_batches_tracked.add_(1)
-        given = (x, self.weight, self.bias, mean, variance, count, self.eps)
-        result: Tensor = _Normalise.apply(*given)  # type: ignore[no-untyped-call]
+        arguments = (x, self.weight, self.bias, mean, variance, count, self.eps)
+        result: Tensor = _Normalise.apply(*arguments)  # type: ignore[no-untyped-call]
         return result
 
 
@@ -78,8 +78,8 @@ class _Normalise(Function):
     every process."""
 
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        x, weight, bias, mean, variance, count, eps = given
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        x, weight, bias, mean, variance, count, eps = arguments
         ctx.save_for_backward(x, weight, mean, variance, count)
         ctx.eps = eps
         return batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
@@ -101,8 +101,8 @@ class _Normalise(Function):
         steepness = weight * scale**2 * mean_product
         height = weight * scale * mean_slope - steepness * mean
 
-        def wide(each: Tensor) -> Tensor:
-            return each.view(1, -1, 1, 1)
+        def wide(values: Tensor) -> Tensor:
+            return values.view(1, -1, 1, 1)
 
         for_x = for_x.float().sub_(wide(height)).addcmul_(x.float(), wide(steepness), value=-1)
         return for_x.to(x.dtype), for_weight, for_bias, None, None, None, None

@@ -5,8 +5,8 @@ Design choices:
 - Each is followed by batch normalisation where the configuration says so (the paper has none).
 - Weights start as the paper says: Gaussian with a standard deviation of sqrt(2 / N), N being
   the number of inputs of one neuron.
-- A "half" stem, where the configuration asks for one, is a convolution of stride 2 before the first
-  encoder block; the blocks then work on a quarter of the pixels, and a transposed convolution
+- A "strided" stem, where the configuration asks for one, is a convolution of stride 2 before the
+  first encoder block; the blocks then work on a quarter of the pixels, and a transposed convolution
   brings the result back to the input's size. It is what makes a wide network cheap.
 - The network owns its normalisation of photos, so that no caller can get it wrong: bytes go in.
 """
@@ -57,14 +57,14 @@ class UNet(nn.Module):
         normalise = config.normalisation == "batch"
         channels = [min(config.width * 2**level, config.max_channels) for level in range(DEPTH + 1)]
         first, *_ = channels
-        half = config.stem == "half"
+        strided = config.stem == "strided"
 
         self.register_buffer("mean", torch.tensor(PHOTO_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(PHOTO_STD).view(1, 3, 1, 1))
-        self.stem = Convolutions(3, first, normalise=normalise, stride=2) if half else None
+        self.stem = Convolutions(3, first, normalise=normalise, stride=2) if strided else None
         self.encoder = nn.ModuleList(
             Convolutions(inputs, outputs, outputs, normalise=normalise)
-            for inputs, outputs in itertools.pairwise([first if half else 3, *channels[:-1]])
+            for inputs, outputs in itertools.pairwise([first if strided else 3, *channels[:-1]])
         )
         self.pool = nn.MaxPool2d(2)
         *_, last, deepest = channels
@@ -76,17 +76,17 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(
             Convolutions(2 * outputs, outputs, outputs, normalise=normalise) for _, outputs in steps
         )
-        finest = (first + 1) // 2 if half else first
-        self.enlarge = nn.ConvTranspose2d(first, finest, 2, stride=2) if half else None
+        finest = (first + 1) // 2 if strided else first
+        self.enlarge = nn.ConvTranspose2d(first, finest, 2, stride=2) if strided else None
         self.head = nn.Conv2d(finest, 1, 1)
-        self.apply(_start)
+        self.apply(_initialise)
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Logits of photos.
+        """Compute the logits of photos.
 
         Args:
             photos: (B, 3, H, W) uint8 or float, RGB, 0 to 255; H and W multiples of 16, of 32
-                with a half stem.
+                with a strided stem.
 
         Returns:
             (B, 1, H, W) float logits; their sigmoid is the probability of lesion.
@@ -108,8 +108,8 @@ class UNet(nn.Module):
         return logits
 
 
-def _start(module: nn.Module) -> None:
-    """The paper's starting weights; biases at zero."""
+def _initialise(module: nn.Module) -> None:
+    """Set the paper's initial weights; biases at zero."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:

@@ -1,7 +1,7 @@
-"""What a person looks at while a network trains: its curves, and photos with outlines.
+"""Figures of a training: its curves, and photos with outlines.
 
-matplotlib draws them, and is imported when it is needed. Truth and prediction are told apart by
-colour (of Okabe and Ito's, which the colour-blind tell apart) and by the kind of line.
+matplotlib draws them, and is imported when it is needed. Truth and prediction differ in colour
+(Okabe and Ito's, which colour-blind people can distinguish) and in the kind of line.
 """
 
 import io
@@ -19,13 +19,14 @@ from lesionseg.errors import one_line, printable
 from lesionseg.images import Mask, Photo
 from lesionseg.metrics import confusion
 from lesionseg.segmentation.postprocess import keep_largest_region
+from lesionseg.training.history import History, best_epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from lesionseg.training.tensorboard import TensorBoardWriter
-    from lesionseg.training.trainer import History, Predict
+    from lesionseg.training.trainer import Predict
 
 CURVES, SAMPLES = "curves.png", "samples.png"  # in a run's folder
 BLUE, ORANGE = "#56b4e9", "#e69f00"
@@ -36,14 +37,14 @@ _TILE = 256  # side of each, in pixels
 
 
 class TrainingFigures:
-    """The pictures of a run, drawn anew after each epoch.
+    """Draw the figures of a run anew after each epoch.
 
     Args:
         folder: the run's, where `curves.png` and `samples.png` appear, each whole or not at all.
         validation: the photos of which a few, spread evenly, are shown.
         epochs: how many the run is to have.
-        on_problem: told, once, why a picture cannot be drawn or written; the training goes on.
-        events: also takes the scores and the strip of photos.
+        on_problem: called once, with why a figure cannot be drawn or written; the training goes on.
+        tensorboard: also takes the scores and the strip of photos.
     """
 
     def __init__(
@@ -52,28 +53,28 @@ class TrainingFigures:
         validation: CachedPairs,
         epochs: int,
         on_problem: Callable[[str], None],
-        events: "TensorBoardWriter | None" = None,
+        tensorboard: "TensorBoardWriter | None" = None,
     ) -> None:
         self.folder, self.validation, self.epochs = folder, validation, epochs
         self.rows = spread(len(validation), _MOST)
-        self.on_problem, self.events = on_problem, events
+        self.on_problem, self.tensorboard = on_problem, tensorboard
         self.failed = False
 
-    def __call__(self, history: "History", predict: "Predict") -> None:
-        """Draws them; `trainer.train` calls it as its `on_epoch`."""
+    def __call__(self, history: History, predict: "Predict") -> None:
+        """Draw them; `trainer.train` calls it as its `on_epoch`."""
         try:
             files.write(self.folder / CURVES, curves_png(history, self.epochs))
             strip = samples_png(
                 [self.validation.photos[row] for row in self.rows],
                 [self.validation.masks[row].astype(bool) for row in self.rows],
                 # As `segment` has it; early on the network sees specks, and they would hide all.
-                [keep_largest_region(soft > 0.5) for soft in predict(self.rows)],
+                [keep_largest_region(lesion > 0.5) for lesion in predict(self.rows)],
                 [self.validation.ids[row] for row in self.rows],
                 f"after epoch {len(history)}",
             )
             files.write(self.folder / SAMPLES, strip)
-            if self.events:
-                self.events.write(self.folder, history, strip)
+            if self.tensorboard:
+                self.tensorboard.write(self.folder, history, strip)
         except Exception as error:  # whatever it is, it is not worth a training
             if not self.failed:
                 self.on_problem(
@@ -84,32 +85,37 @@ class TrainingFigures:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most `most` of the numbers below `count`, the first and the last among them, evenly."""
+    """Choose at most `most` of the numbers below `count`, evenly, with the first and the last."""
     return [int(row) for row in np.linspace(0, count - 1, min(count, most)).round()]
 
 
-def curves_png(history: "History", epochs: int) -> bytes:
-    """Losses, scores and learning rate over the epochs, as a PNG of 1200 x 400 pixels.
+def curves_png(history: History, epochs: int) -> bytes:
+    """Draw losses, scores and learning rate over the epochs, as a PNG of 1200 x 400 pixels.
 
     Args:
-        history: one dict an epoch, as `trainer.train` gives them; not empty.
+        history: a row for each epoch; not empty.
         epochs: how many there are to be.
     """
     figure = _figure(12, 4)
-    done = [scores["epoch"] for scores in history]
+    done = [scores.epoch for scores in history]
 
     def line(axes: "Axes", name: str, label: str, **look: Any) -> None:
-        axes.plot(done, [scores[name] for scores in history], label=label, marker=".", **look)
+        values = [getattr(scores, name) for scores in history]
+        axes.plot(done, values, label=label, marker=".", **look)
 
     figure.subplots_adjust(left=0.06, right=0.99, top=0.83, bottom=0.13, wspace=0.2)
     losses, overlaps, rate = figure.subplots(1, 3)
-    best = max(history, key=lambda scores: scores["dice"])
+    best = best_epoch(history)
     line(losses, "train_loss", "training", color=BLUE)
     line(losses, "val_loss", "validation", color=ORANGE, linestyle="dashed")
     losses.set_title("loss")
     line(overlaps, "dice", "Dice", color=BLUE)
     line(overlaps, "jaccard", "Jaccard", color=ORANGE, linestyle="dashed")
-    overlaps.plot(best["epoch"], best["dice"], "k*", markersize=11, label="best Dice")
+    low_res = [(row.epoch, row.low_res_dice) for row in history if row.low_res_dice is not None]
+    if low_res:
+        label = "Dice at the size trained"
+        overlaps.plot(*zip(*low_res, strict=True), label=label, color=BLUE, linestyle="dotted")
+    overlaps.plot(best.epoch, best.dice, "k*", markersize=11, label="best Dice")
     overlaps.set_title("mean over the validation photos")
     line(rate, "learning_rate", "learning rate", color=BLUE)
     rate.set_title("learning rate")
@@ -123,7 +129,7 @@ def curves_png(history: "History", epochs: int) -> bytes:
     losses.legend()
     overlaps.legend()
     figure.suptitle(
-        f"epoch {len(history)} of {epochs}; best: epoch {best['epoch']}, Dice {best['dice']:.4f}"
+        f"epoch {len(history)} of {epochs}; best: epoch {best.epoch}, Dice {best.dice:.4f}"
     )
     return _png(figure)
 
@@ -135,7 +141,7 @@ def samples_png(
     names: Sequence[str],
     title: str,
 ) -> bytes:
-    """Photos side by side, each with the outlines of the truth and of the network, as a PNG.
+    """Draw photos side by side, each with the outlines of the truth and of the network, as a PNG.
 
     Args:
         photos: (size, size, 3) uint8 each; at least one.
@@ -179,13 +185,13 @@ def samples_png(
 
 
 def _beside(pictures: Sequence[NDArray[Any]], gap: int, between: float) -> NDArray[Any]:
-    """Pictures of one size in a row, with columns of the value `between` between them."""
+    """Put pictures of one size in a row, with columns of the value `between` between them."""
     empty = np.full_like(pictures[0][:, :gap], between)
-    return np.concatenate([part for each in pictures for part in (empty, each)][1:], axis=1)
+    return np.concatenate([part for picture in pictures for part in (empty, picture)][1:], axis=1)
 
 
 def _figure(width: float, height: float) -> "Figure":
-    """A figure of so many hundreds of pixels; without pyplot, it opens no window."""
+    """Make a figure of so many hundreds of pixels; without pyplot, it opens no window."""
     from matplotlib.figure import Figure
 
     return Figure((width, height), dpi=100)

@@ -1,16 +1,19 @@
 """Training runs: the photos that one is made on, and what a resumed one must agree with."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionseg import distributed, store
+from lesionseg import distributed, files, store
+from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data import discovery
 from lesionseg.data.cache import CachedPairs, cache_pairs
+from lesionseg.data.catalog import find_data
 from lesionseg.data.discovery import Dataset
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network.provenance import TrainingData
 
 if TYPE_CHECKING:
@@ -28,12 +31,12 @@ class Source:
     truth: Path | None = None
 
     def find(self) -> Dataset:
-        """The pairs there; see `discovery.find`."""
+        """Find the pairs there; see `discovery.find`."""
         return discovery.find(self.folder, self.photos, self.truth)
 
     @classmethod
     def of(cls, data: TrainingData) -> "Source | None":
-        """Where a checkpoint's data were; None where it does not say, as the bundled one."""
+        """Say where a checkpoint's data were; None where it does not say, as the bundled one."""
         folders = (data.folder, data.photos_folder, data.truth_folder)
         if not any(folders):
             return None
@@ -42,24 +45,32 @@ class Source:
 
 @dataclass(frozen=True)
 class Material:
-    """A data set ready for training, and what a checkpoint will say of it."""
+    """A data set ready for training.
+
+    Attributes:
+        training, validation: its parts, at the network's size.
+        problems: one line for each file that was left out.
+        data: what a checkpoint will say of it.
+        split_source: where the split comes from, see `discovery.Dataset`.
+    """
 
     training: CachedPairs
     validation: CachedPairs
     problems: tuple[str, ...]
     data: TrainingData
+    split_source: str = ""
 
 
 def gather(
     source: Source, size: int, workers: int, on_photo: Callable[[int, int], None]
 ) -> Material:
-    """Finds the pairs, splits them and prepares both parts at `size` x `size` pixels.
+    """Find the pairs, split them and prepare both parts at `size` x `size` pixels.
 
     Raises:
         LesionsegError: see `discovery.find` and `cache.cache_pairs`.
     """
-    found = source.find()
-    first, second = found.split("train"), found.split("val")
+    dataset = source.find()
+    first, second = dataset.split("train"), dataset.split("val")
     total = len(first) + len(second)
     if distributed.local_rank() > 0:  # on each host one process prepares, the others only map
         distributed.barrier()
@@ -69,11 +80,11 @@ def gather(
     )
     if distributed.local_rank() == 0:
         distributed.barrier()
-    about = found.description
+    about = dataset.description
     folders = (source.folder, source.photos, source.truth)
     folder, photos, truth = (str(path.absolute()) if path else "" for path in folders)
     data = TrainingData(
-        name=about.name if about else found.folder.absolute().name,
+        name=about.name if about else dataset.folder.absolute().name,
         folder=folder,
         photos_folder=photos,
         truth_folder=truth,
@@ -83,40 +94,136 @@ def gather(
         val_ids=validation.ids,
         fingerprint=f"{training.fingerprint}-{validation.fingerprint}",
     )
-    problems = (*found.problems, *training.problems, *validation.problems)
-    return Material(training, validation, problems, data)
+    problems = (*dataset.problems, *training.problems, *validation.problems)
+    return Material(training, validation, problems, data, dataset.split_source)
 
 
-def resumed(folder: Path, given: Mapping[str, Any]) -> "Checkpoint":
-    """The last checkpoint of a run, to go on with.
+@dataclass(frozen=True)
+class Run:
+    """A run whose photos have not been read yet.
 
-    `given` may change the validation batch size, which changes no weight, and the number of epochs
-    where that changes nothing of the epochs before.
+    Attributes:
+        folder: where its files are, or will be.
+        model: the network.
+        recipe: how it is trained.
+        source: where its photos and masks are.
+        last: the checkpoint that it resumes from; None where it is new.
+    """
+
+    folder: Path
+    model: ModelConfig
+    recipe: Recipe
+    source: Source
+    last: "Checkpoint | None" = None
+
+    @classmethod
+    def new(
+        cls,
+        model: ModelConfig,
+        recipe: Recipe,
+        source: Source | None,
+        folder: Path | None = None,
+        name: str | None = None,
+    ) -> "Run":
+        """Choose the folder of a new run: `folder`, or one called `name` in the cache.
+
+        Raises:
+            LesionsegError: a run is there already, or no source is given and no set was downloaded.
+        """
+        unused = distributed.broadcast(
+            lambda: store.unused_run(folder) if folder else store.new_run(name)
+        )
+        return cls(unused, model, recipe, source or Source(find_data()))
+
+    @classmethod
+    def resume(
+        cls, options: Mapping[str, Any], source: Source | None, place: Path | str | None = None
+    ) -> "Run":
+        """Find a run by its folder or name, else the latest; see `resumed` for `options`.
+
+        Raises:
+            LesionsegError: no such run, or it cannot be resumed.
+        """
+        folder = distributed.broadcast(lambda: store.find_run(place))
+        last = distributed.broadcast(lambda: resumed(folder, options))
+        source = source or Source.of(last.data) or Source(find_data())
+        return cls(folder, last.model, last.recipe, source, last)
+
+    def start(self, material: Material, command: str) -> "Checkpoint":
+        """Make the checkpoint that training starts from.
+
+        Args:
+            material: the photos, from `gather`.
+            command: the command line, which a new run keeps.
+
+        Raises:
+            LesionsegError: the run was begun on other photos, or processes see different ones.
+        """
+        from lesionseg.training.trainer import initial_checkpoint
+
+        if len(set(distributed.all_gather(material.data.fingerprint))) > 1:
+            raise LesionsegError(
+                "the processes see different photos or masks; give all the same data"
+            )
+        if self.last is None:
+            return initial_checkpoint(self.model, self.recipe, material.data, command)
+        if material.data.fingerprint != self.last.data.fingerprint:
+            raise LesionsegError(
+                f"{self.folder.name} was begun on other photos or masks; "
+                "train anew, without --resume"
+            )
+        return dataclasses.replace(self.last, data=material.data)  # it may have been moved
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Make the folder and keep other runs out of it until the block ends; on rank 0 alone.
+
+        Raises:
+            LesionsegError: another run trains in it, or a new one was quicker.
+        """
+        if distributed.rank() > 0:
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with files.exclusive_lock(self.folder):
+            if self.last is None:
+                store.unused_run(self.folder)
+            yield
+
+
+def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
+    """Read the last checkpoint of a run, to resume it with these options.
+
+    `options` may change the validation batch size, which changes no weight, and the number of
+    epochs where that changes nothing of the epochs before.
 
     Raises:
-        LesionsegError: the checkpoint cannot be read, `given` asks for what the run was not begun
-            with, or all its epochs are done.
+        CheckpointError: the checkpoint cannot be read, or not be resumed.
+        LesionsegError: `options` asks for what the run was not begun with, or all its epochs are
+            done.
     """
     from lesionseg.network import checkpoint as checkpoints
 
     last = checkpoints.load(folder / store.LAST)
     if last.training is None and last.epoch:
-        raise LesionsegError(f"{folder}: a checkpoint for use only; it cannot be resumed")
+        raise CheckpointError(
+            f"{folder}: a checkpoint for inference alone cannot be resumed; train anew"
+        )
     if (last.training or {}).get("weights"):
-        raise LesionsegError(
+        raise CheckpointError(
             f"{folder} was begun by an earlier lesionseg, whose recipe averaged weights; train anew"
         )
     begun = {**dataclasses.asdict(last.model), **dataclasses.asdict(last.recipe)}
-    laid_out = last.recipe.schedule != "constant" or last.recipe.small_share > 0
+    laid_out = last.recipe.schedule != "constant" or last.recipe.low_res_fraction > 0
     fixed = begun.keys() - _CHANGEABLE | ({"epochs"} if laid_out else set())
-    for name, value in given.items():
+    for name, value in options.items():
         if name in fixed and value != begun[name]:
             what = "recipe" if name == "name" else name.replace("_", " ")
             raise LesionsegError(
                 f"{folder.name} was begun with {what} {begun[name]}, "
                 f"got {value}; leave it out, or train anew without --resume"
             )
-    changes = {name: value for name, value in given.items() if name in _CHANGEABLE}
+    changes = {name: value for name, value in options.items() if name in _CHANGEABLE}
     recipe = dataclasses.replace(last.recipe, **changes)
     if recipe.epochs <= last.epoch:
         more = "train anew" if laid_out else "to go on, ask for more"

@@ -1,8 +1,8 @@
-"""Scores and pictures as TensorBoard event files, for those who have it running.
+"""Scores and figures as TensorBoard event files, for those who have it running.
 
 tensorboardX brings the format (90 kB and protobuf; the extra `tensorboard` installs it). Its
-`SummaryWriter` is not used: that writes from a thread, which dies where the disk is full and then
-lets the training wait for it for ever.
+`SummaryWriter` is not used: it writes from a thread, which dies when the disk is full, and the
+training would then wait for it for ever.
 """
 
 import importlib.util
@@ -10,18 +10,17 @@ import struct
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from lesionseg.errors import LesionsegError
 from lesionseg.extras import install_hint
-
-if TYPE_CHECKING:
-    from lesionseg.training.trainer import History
+from lesionseg.training.history import History
 
 
 class TensorBoardWriter:
-    """Event files in a run's folder, a new one each time that the run goes on; to be closed by
-    `with`.
+    """Write event files into a run's folder, a new one each time that the run is resumed.
+
+    To be closed by `with`.
 
     Raises:
         LesionsegError: the extra is not installed.
@@ -46,8 +45,8 @@ class TensorBoardWriter:
                 self._writer.close()
         self._writer = None
 
-    def write(self, folder: Path, history: "History", strip: bytes) -> None:
-        """Adds the last epoch's scores and its strip of photos, a PNG, to the file in `folder`.
+    def write(self, folder: Path, history: History, strip: bytes) -> None:
+        """Add the last epoch's scores and its strip of photos, a PNG, to the file in `folder`.
 
         A step is an epoch. Where there is no event file yet, the scores of the epochs before come
         first.
@@ -70,10 +69,10 @@ class TensorBoardWriter:
                 self._writer = EventsWriter(str(folder / "events"), f".{len(history)}")
             for scores in new:
                 add(
-                    int(scores["epoch"]),
+                    scores.epoch,
                     *(
                         Summary.Value(tag=name, simple_value=value)
-                        for name, value in scores.items()
+                        for name, value in scores.row().items()
                         if name != "epoch"
                     ),
                 )

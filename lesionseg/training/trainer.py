@@ -9,13 +9,12 @@ the weights of one; rank 0 alone writes.
 """
 
 import dataclasses
-import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,6 @@ from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.cache import CachedPairs
 from lesionseg.data.loader import Loader, training_side
 from lesionseg.errors import LesionsegError
-from lesionseg.metrics import confusion
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import keep_freed_memory, memory_format, out_of_memory_says
@@ -36,11 +34,13 @@ from lesionseg.network.losses import loss_of
 from lesionseg.network.provenance import TrainingData
 from lesionseg.network.sync_batchnorm import convert_sync_batchnorm
 from lesionseg.network.unet import UNet
+from lesionseg.training.history import History, json_lines
+from lesionseg.training.state import TrainingState
+from lesionseg.training.validation import ValidationScores, validate
 from lesionseg.version import __version__
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
 
-History = list[dict[str, float]]  # one dict an epoch, as in `history.jsonl`
 # What the network now says of validation photos: their rows -> (N, size, size) float32, 0 to 1.
 Predict = Callable[[Sequence[int]], NDArray[np.float32]]
 
@@ -68,15 +68,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How `train` ended: the last checkpoint, the history (one dict an epoch), stopped or not."""
+    """How `train` ended: the last checkpoint, a row for each epoch, and whether it was stopped."""
 
     last: Checkpoint
-    history: list[dict[str, float]]
+    history: History
     stopped: bool
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:
-    """The learning rate when a share `done` of the training, 0 to 1, is behind.
+    """Give the learning rate when a share `done` of the training, 0 to 1, is behind.
 
     "cosine": down along half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983, without
     restarts).
@@ -89,7 +89,7 @@ def learning_rate(recipe: Recipe, done: float) -> float:
 def initial_checkpoint(
     model: ModelConfig, recipe: Recipe, data: TrainingData, command: str = ""
 ) -> Checkpoint:
-    """A checkpoint before the first epoch, its weights drawn from the recipe's seed."""
+    """Make a checkpoint before the first epoch, its weights drawn from the recipe's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         weights = UNet(model).state_dict()
@@ -111,16 +111,17 @@ def train(
     folder: Path,
     device: torch.device,
     *,
-    on_step: Callable[[Progress], None] = lambda step: None,
+    on_step: Callable[[Progress], None] = lambda progress: None,
     on_epoch: Callable[[History, Predict], None] = lambda history, predict: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
-    """Trains until `start.recipe.epochs` epochs are done, or `should_stop()` says so.
+    """Train until `start.recipe.epochs` epochs are done, or `should_stop()` says so.
 
-    Writes `best.pt` (highest mean Dice of the validation photos), `last.pt` and `history.jsonl`
-    into `folder`. Every file is whole at every moment. `start` comes from `begin`, or is a
-    `last.pt` that was loaded. On Linux it keeps freed memory (see `device.keep_freed_memory`).
-    After that, `on_epoch` is called with the history so far, and may look at the network's work.
+    Writes `best.pt` (highest mean Dice of the validation photos at full size), `last.pt` and
+    `history.jsonl` into `folder`. Every file is whole at every moment. `start` comes from
+    `initial_checkpoint`, or is a `last.pt` that was loaded. On Linux it keeps freed memory (see
+    `device.keep_freed_memory`). After each epoch, `on_epoch` is called with the history so far, and
+    may look at the network's work.
 
     Raises:
         LesionsegError: the loss is no longer finite, memory is out, the disk is full, or another
@@ -128,12 +129,12 @@ def train(
     """
     keep_freed_memory()
     with out_of_memory_says(_TOO_MUCH_MEMORY):
-        run = _Run(start, training, validation, folder, device)
-        return run.train(on_step, on_epoch, should_stop)
+        trainer = _Trainer(start, training, validation, folder, device)
+        return trainer.train(on_step, on_epoch, should_stop)
 
 
-class _Run:
-    """A run in progress: what changes while it trains."""
+class _Trainer:
+    """One run: what it is made of, its state, and the loop."""
 
     def __init__(
         self,
@@ -143,74 +144,25 @@ class _Run:
         folder: Path,
         device: torch.device,
     ) -> None:
-        self.start, self.folder, self.device = start, folder, device
-        self.recipe = start.recipe
-        self.rank, self.world_size = distributed.rank(), distributed.world_size()
+        self.start, self.folder, self.device, self.recipe = start, folder, device, start.recipe
+        self.full_size = start.model.image_size
         layout = memory_format(device)
-        self.training, self.validation = (
-            Loader(data, device, layout) for data in (training, validation)
+        self.training = Loader(training, device, layout)
+        self.validation = Loader(validation, device, layout)
+        network: UNet = start.network().to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        self.parallel: torch.nn.Module = network  # the network as all processes train it
+        if distributed.world_size() > 1:
+            self.parallel = DistributedDataParallel(convert_sync_batchnorm(network))
+        self.state = TrainingState(
+            network=network,
+            optimiser=torch.optim.Adam(network.parameters()),
+            scaler=torch.amp.GradScaler(device.type, enabled=self.recipe.precision == "float16"),
+            epoch=start.epoch,
+            scores=start.scores,
         )
-        self.network: UNet = start.network().to(device).to(memory_format=layout)  # type: ignore[call-overload]
-        self.trained: torch.nn.Module = self.network
-        if self.world_size > 1:
-            self.trained = DistributedDataParallel(convert_sync_batchnorm(self.network))
-        self.optimiser = torch.optim.Adam(self.network.parameters())
-        self.autocast_type = getattr(torch, self.recipe.precision)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.recipe.precision == "float16")
-        self.epoch = start.epoch
-        self.scores = start.scores
-        self.best = -1.0
-        self.photos = 0  # of the current epoch seen so far
-        self.loss_sum = 0.0  # over those
-        self.seconds = 0.0  # spent on those
-        self.history: list[dict[str, float]] = []
         if start.training is not None:
-            self._restore(start.training)
-
-    def _restore(self, training: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(training["optimiser"])
-        self.scaler.load_state_dict(training["scaler"])
-        torch.set_rng_state(training["rng"])
-        for name in ("best", "photos", "loss_sum", "seconds", "history"):
-            setattr(self, name, training[name])
-
-    def _checkpoint(self, *, resumable: bool) -> Checkpoint:
-        training = {
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "rng": torch.get_rng_state(),
-            "best": self.best,
-            "photos": self.photos,
-            "loss_sum": self.loss_sum,
-            "seconds": self.seconds,
-            "history": self.history,
-        }
-        weights = {name: value.cpu() for name, value in self.network.state_dict().items()}
-        if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
-            raise self._diverged("a weight")
-        return dataclasses.replace(
-            self.start,
-            weights=weights,
-            epoch=self.epoch,
-            scores=self.scores,
-            version=__version__,
-            training=training if resumable else None,
-        )
-
-    def _save_last(self) -> Checkpoint:
-        last = self._checkpoint(resumable=True)
-        if self.rank == 0:
-            checkpoints.save(last, self.folder / store.LAST)
-        return last
-
-    def _diverged(self, what: str) -> LesionsegError:
-        kept = self.folder / store.LAST
-        where = f"the last good checkpoint is {kept}" if kept.exists() else "nothing was saved yet"
-        return LesionsegError(
-            f"{what} is no longer finite in epoch {self.epoch + 1} after {self.photos} photos; "
-            f"{where}; lower --learning-rate (now {self.recipe.learning_rate:g})"
-            + ("" if self.recipe.precision == "float32" else " or use --precision float32")
-        )
+            self.state.load_state_dict(start.training)
+        self.saved = time.monotonic()  # when the last checkpoint was written
 
     def train(
         self,
@@ -219,8 +171,9 @@ class _Run:
         should_stop: Callable[[], bool],
     ) -> TrainingResult:
         """See the function `train`."""
+        self.on_step, self.on_epoch, self.should_stop = on_step, on_epoch, should_stop
         try:
-            return self._epochs(on_step, on_epoch, should_stop)
+            return self._train()
         except RuntimeError as error:
             if not distributed.lost(error):
                 raise
@@ -229,152 +182,161 @@ class _Run:
             if not (self.folder / store.LAST).exists():
                 kept = "nothing was saved yet; start anew"
             raise LesionsegError(
-                f"another of the {self.world_size} processes has ended; {kept}"
+                f"another of the {distributed.world_size()} processes has ended; {kept}"
             ) from error
 
-    def _epochs(
-        self,
-        on_step: Callable[[Progress], None],
-        on_epoch: Callable[[History, Predict], None],
-        should_stop: Callable[[], bool],
-    ) -> TrainingResult:
-        saved, stop = time.monotonic(), False
-        while self.epoch < self.recipe.epochs:
-            self.network.train()
+    def _train(self) -> TrainingResult:
+        while self.state.epoch < self.recipe.epochs:
+            if not self._train_epoch() or (scores := self._validate()) is None:
+                last = self._save_last()
+                distributed.barrier()  # the end of a process may end the others at once
+                return TrainingResult(last, self.state.history, stopped=True)
+            self._end_epoch(scores)
+            self.on_epoch(self.state.history, self._predict)
+        return TrainingResult(self._checkpoint(resumable=True), self.state.history, stopped=False)
+
+    def _train_epoch(self) -> bool:
+        """Train to the end of the epoch; return False where a process was asked to stop before."""
+        state = self.state
+        state.network.train()
+        began = time.perf_counter()
+        for batch, photos, masks in self.training.epoch(self.recipe, state.epoch, state.photos):
+            if distributed.any_of(self.should_stop()):
+                return False
+            if time.monotonic() - self.saved > SAVE_EVERY:
+                self._save_last()
+                self.saved = time.monotonic()
+            loss = self._step(batch, photos, masks)
+            if not math.isfinite(loss):
+                raise self._diverged("the loss")
+            state.photos += batch
+            state.loss_sum += loss * batch
+            state.seconds += time.perf_counter() - began
+            self._report(state.photos, len(self.training))
             began = time.perf_counter()
-            for batch, photos, masks in self.training.epoch(self.recipe, self.epoch, self.photos):
-                if stop or (self.world_size == 1 and should_stop()):
-                    return self._stopped()
-                if time.monotonic() - saved > SAVE_EVERY:
-                    self._save_last()
-                    saved = time.monotonic()
-                loss, stop = self._step(batch, photos, masks, should_stop)
-                if not math.isfinite(loss):
-                    raise self._diverged("the loss")
-                self.photos += batch
-                self.loss_sum += loss * batch
-                self.seconds += time.perf_counter() - began
-                on_step(self._at(self.photos, len(self.training)))
-                began = time.perf_counter()
-            validated = self._validate(on_step, should_stop)
-            if validated is None:
-                return self._stopped()
-            self._end_epoch(validated)
-            saved = time.monotonic()
-            on_epoch(self.history, self._predict)
-        return TrainingResult(self._checkpoint(resumable=True), self.history, stopped=False)
+        return True
 
-    def _stopped(self) -> TrainingResult:
-        last = self._save_last()
-        distributed.barrier()  # the end of a process may end the others at once
-        return TrainingResult(last, self.history, stopped=True)
+    def _step(self, batch: int, photos: Tensor, masks: Tensor) -> float:
+        """Take one step with all processes; return the mean loss of the whole batch.
 
-    def _step(
-        self, batch: int, photos: Tensor, masks: Tensor, should_stop: Callable[[], bool]
-    ) -> tuple[float, bool]:
-        """One step of all processes: the mean loss of the batch, and whether any wants to stop."""
-        done = (self.epoch + self.photos / len(self.training)) / self.recipe.epochs
-        self.optimiser.param_groups[0]["lr"] = learning_rate(self.recipe, done)
-        self.optimiser.zero_grad(set_to_none=True)
-        before = [each.clone() for each in self.network.buffers()] if self.world_size > 1 else []
-        try:
+        Args:
+            batch: photos in the whole batch.
+            photos: (b, 3, side, side), this process's share of it.
+            masks: (b, 1, side, side) float32.
+        """
+        state, recipe, processes = self.state, self.recipe, distributed.world_size()
+        done = (state.epoch + state.photos / len(self.training)) / recipe.epochs
+        state.optimiser.param_groups[0]["lr"] = learning_rate(recipe, done)
+        state.optimiser.zero_grad(set_to_none=True)
+        with _restored_where_lost(state.network):
             with self._autocast():
-                logits = self.trained(photos)
-            loss = loss_of(logits.float(), masks, self.recipe.loss)
+                logits = self.parallel(photos)
+            loss = loss_of(logits.float(), masks, recipe.loss)
             # The gradients' mean over the processes is then that of the whole batch.
-            loss = loss * (
-                len(photos) * self.world_size / batch if batch >= self.world_size else 1.0
-            )
-            told = loss.detach().new_tensor([0.0, float(self.world_size > 1 and should_stop())])
-            told[0] = loss.detach() / self.world_size
-            distributed.all_reduce(told)
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        except RuntimeError:  # where a process was lost, no part of this step may be kept
-            for each, value in zip(self.network.buffers(), before, strict=False):
-                each.copy_(value)
-            raise
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        mean, stop = told.tolist()
-        return mean, stop > 0
+            loss = loss * (len(photos) * processes / batch if batch >= processes else 1.0)
+            mean = distributed.all_reduce(loss.detach() / processes)
+            state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        state.scaler.step(state.optimiser)
+        state.scaler.update()
+        return mean.item()
 
     def _autocast(self) -> torch.autocast:
-        mixed = self.recipe.precision != "float32"
-        return torch.autocast(self.device.type, self.autocast_type, enabled=mixed)
+        precision = self.recipe.precision
+        return torch.autocast(
+            self.device.type, getattr(torch, precision), enabled=precision != "float32"
+        )
 
-    def _at(self, photos: int, total: int, validating: bool = False) -> Progress:
-        return Progress(self.epoch + 1, photos, total, self.loss_sum / self.photos, validating)
+    def _report(self, photos: int, total: int, *, validating: bool = False) -> None:
+        state = self.state
+        loss = state.loss_sum / state.photos
+        self.on_step(Progress(state.epoch + 1, photos, total, loss, validating))
 
-    def _validate(
-        self, on_step: Callable[[Progress], None], should_stop: Callable[[], bool]
-    ) -> dict[str, float] | None:
-        """Means over the validation photos, each scored alone; None when told to stop."""
-        size = self.recipe.validation_batch_size
-        losses, stop = 0.0, False
-        dice: list[float] = []
-        jaccard: list[float] = []
-        ours = np.arange(len(self.validation))[self.rank :: self.world_size]
-        self.network.eval()
-        for first in range(0, len(ours), size):
-            if stop := should_stop():
-                break
-            rows = ours[first : first + size]
-            photos, masks = self.validation.batch(rows)
-            with torch.inference_mode(), self._autocast():
-                logits = self.network(photos).float()
-            losses += loss_of(logits, masks, self.recipe.loss).item() * len(photos)
-            lesion = (logits > 0).squeeze(1).cpu().numpy()
-            for prediction, truth in zip(lesion, self.validation.data.masks[rows], strict=True):
-                counts = confusion(prediction, truth.astype(bool))
-                dice.append(counts.dice)
-                jaccard.append(counts.jaccard)
-            done = min(len(dice) * self.world_size, len(self.validation))
-            on_step(self._at(done, len(self.validation), validating=True))
-        shares = distributed.all_gather((losses, dice, jaccard, stop))
-        if any(stop for *_, stop in shares):
-            return None
-        count = len(self.validation)
-        return {
-            "val_loss": sum(losses for losses, *_ in shares) / count,
-            "dice": float(np.mean([each for _, dice, _, _ in shares for each in dice])),
-            "jaccard": float(np.mean([each for _, _, jaccard, _ in shares for each in jaccard])),
-            "val_photos": count,
-        }
+    def _logits(self, photos: Tensor) -> Tensor:
+        """Compute the logits of photos, (B, 1, H, W) float32, without gradients."""
+        self.state.network.eval()
+        with torch.inference_mode(), self._autocast():
+            logits: Tensor = self.state.network(photos).float()
+        return logits
+
+    def _validate(self) -> dict[int, ValidationScores] | None:
+        """Score the validation photos at full size and at the size that the epoch trains on.
+
+        Returns None where a process was asked to stop.
+        """
+        return validate(
+            self._logits,
+            self.validation,
+            self.recipe,
+            {self.full_size, self._side()},
+            on_photos=lambda done: self._report(done, len(self.validation), validating=True),
+            should_stop=self.should_stop,
+        )
 
     def _predict(self, rows: Sequence[int]) -> NDArray[np.float32]:
-        """Probabilities for validation photos, one at a time: a few, to be looked at."""
-        self.network.eval()
-        with torch.inference_mode(), self._autocast():
-            logits = [self.network(self.validation.batch(np.array([row]))[0]) for row in rows]
-        soft: NDArray[np.float32] = torch.cat(logits).float().sigmoid().squeeze(1).cpu().numpy()
-        return soft
+        """Compute probabilities of validation photos, one at a time: a few, to be looked at."""
+        logits = [self._logits(self.validation.batch(np.array([row]))[0]) for row in rows]
+        probabilities: NDArray[np.float32] = torch.cat(logits).sigmoid().squeeze(1).cpu().numpy()
+        return probabilities
 
-    def _end_epoch(self, validated: dict[str, float]) -> None:
-        """Writes best, history and last; all of it again when killed in between and resumed."""
-        if not math.isfinite(validated["val_loss"]):
+    def _side(self) -> int:
+        """Give the side of the photos that the current epoch trains on, in pixels."""
+        return training_side(self.recipe, self.full_size, self.state.epoch)
+
+    def _end_epoch(self, scores: Mapping[int, ValidationScores]) -> None:
+        """Write best, history and last; all of it again when killed in between and resumed."""
+        if not all(math.isfinite(score.val_loss) for score in scores.values()):
             raise self._diverged("the validation loss")
-        side = training_side(self.recipe, self.start.model.image_size, self.epoch)
-        self.epoch += 1
-        self.scores = validated
-        self.history.append(
-            {
-                "epoch": self.epoch,
-                "image_size": side,
-                "learning_rate": self.optimiser.param_groups[0]["lr"],  # of its last step
-                "train_loss": self.loss_sum / self.photos,
-                **validated,
-                "seconds": round(self.seconds, 3),
-                # A coarse clock may not have moved.
-                "photos_per_second": round(self.photos / max(self.seconds, 1e-6), 3),
-            }
-        )
-        self.photos, self.loss_sum, self.seconds = 0, 0.0, 0.0
-        if validated["dice"] > self.best:
-            self.best = validated["dice"]
-            if self.rank == 0:
+        state, dice = self.state, scores[self.full_size].dice
+        state.end_epoch(self._side(), scores)
+        if dice > state.best_dice:
+            state.best_dice = dice
+            if distributed.rank() == 0:
                 checkpoints.save(self._checkpoint(resumable=False), self.folder / store.BEST)
-        if self.rank > 0:
-            return
-        lines = "".join(json.dumps(line) + "\n" for line in self.history)
-        files.write(self.folder / store.HISTORY, lines)
-        self._save_last()
+        if distributed.rank() == 0:
+            files.write(self.folder / store.HISTORY, json_lines(state.history))
+            self._save_last()
+        self.saved = time.monotonic()
+
+    def _save_last(self) -> Checkpoint:
+        last = self._checkpoint(resumable=True)
+        if distributed.rank() == 0:
+            checkpoints.save(last, self.folder / store.LAST)
+        return last
+
+    def _checkpoint(self, *, resumable: bool) -> Checkpoint:
+        weights = self.state.weights()
+        if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+            raise self._diverged("a weight")
+        return dataclasses.replace(
+            self.start,
+            weights=weights,
+            epoch=self.state.epoch,
+            scores=self.state.scores,
+            version=__version__,
+            training=self.state.state_dict() if resumable else None,
+        )
+
+    def _diverged(self, what: str) -> LesionsegError:
+        kept = self.folder / store.LAST
+        saved = f"the last good checkpoint is {kept}" if kept.exists() else "nothing was saved yet"
+        return LesionsegError(
+            f"{what} is no longer finite in epoch {self.state.epoch + 1} after "
+            f"{self.state.photos} photos; {saved}; "
+            f"lower --learning-rate (now {self.recipe.learning_rate:g})"
+            + ("" if self.recipe.precision == "float32" else " or use --precision float32")
+        )
+
+
+@contextmanager
+def _restored_where_lost(network: torch.nn.Module) -> Iterator[None]:
+    """Undo what the block did to running means and variances where a process was lost in it."""
+    if distributed.world_size() == 1:
+        yield
+        return
+    before = [buffer.clone() for buffer in network.buffers()]
+    try:
+        yield
+    except RuntimeError:
+        for buffer, value in zip(network.buffers(), before, strict=True):
+            buffer.copy_(value)
+        raise

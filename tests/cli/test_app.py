@@ -135,7 +135,7 @@ def test_an_own_run_goes_before_the_bundled_weights(
     lesionseg: Command, trained: Path, photo: Path, tmp_path: Path
 ) -> None:
     words = ("segment", photo, "-o", tmp_path / "mask.png")
-    assert lesionseg(*words).err.startswith(f"checkpoint {trained} (trained on drawn ")
+    assert lesionseg(*words).err.startswith(f"checkpoint {trained} (trained on synthetic ")
     named = lesionseg(*words, "-c", "bundled")
     assert named.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
 
@@ -199,7 +199,7 @@ def test_the_accurate_recipe(lesionseg: Command, data: Path) -> None:
     ended = lesionseg("train", "--data", data, "--recipe", "accurate", *words, "--run", "mine")
     assert (ended.status, "recipe accurate" in ended.err) == (0, True)
     best = checkpoints.load(store.runs_dir() / "mine" / store.BEST)
-    assert (best.recipe.name, best.model.stem) == ("accurate", "half")
+    assert (best.recipe.name, best.model.stem) == ("accurate", "strided")
     more = lesionseg("train", "--resume", "--run", "mine", "--epochs", 3)
     assert (more.status, "was begun with epochs 2, got 3" in more.err) == (1, True)
     other = lesionseg("train", "--resume", "--run", "mine", "--recipe", "classic")
@@ -455,7 +455,7 @@ def test_demo_is_listed_and_said_to_be_drawn(
     assert (drawn.status, drawn.out) == (0, f"{store.data_dir('demo')}\n")
     assert catalog.find_data() == store.data_dir("demo")
     trained = lesionseg("train", "--epochs", 1, *SMALL)
-    assert (trained.status, "these pictures are drawn" in trained.err) == (0, True)
+    assert (trained.status, "these images are synthetic" in trained.err) == (0, True)
     scored = lesionseg("eval", "--split", "test")
     assert (scored.status, "synthetic, made by lesionseg" in scored.out) == (0, True)
     assert "photos: 1," in scored.out

@@ -208,7 +208,7 @@ CHECKPOINT = "file epoch model recipe trained_on training_photos version command
 MODEL = "width normalisation image_size stem max_channels"
 RECIPE = (
     "name epochs learning_rate batch_size validation_batch_size seed precision loss schedule "
-    "augmentation small_share"
+    "augmentation low_res_fraction"
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers import begun, saved
 
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import FORMAT, VERSION
 
@@ -18,8 +18,8 @@ Content = dict[str, Any]
 
 
 def refused(path: Path) -> str:
-    """The one line that loading a file fails with."""
-    with pytest.raises(LesionsegError) as caught:
+    """The one line that loading a file fails with, as an error of its own class."""
+    with pytest.raises(CheckpointError) as caught:
         checkpoints.load(path)
     text = str(caught.value)
     assert "\n" not in text
@@ -244,5 +244,5 @@ def test_a_bit_that_flipped_in_the_weights(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(LesionsegError, match="or damaged"):
+    with pytest.raises(CheckpointError, match="or damaged"):
         checkpoints.load(path)

@@ -239,7 +239,7 @@ def test_the_extra_brings_them() -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [ModelConfig(2, "batch", 64, "half"), ModelConfig(2, "none", SIZE)],
+    [ModelConfig(2, "batch", 64, "strided"), ModelConfig(2, "none", SIZE)],
     ids=["half a stem", "no normalisation"],
 )
 def test_other_networks_and_thresholds(tmp_path: Path, model: ModelConfig) -> None:

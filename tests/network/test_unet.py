@@ -55,12 +55,12 @@ def test_logits_are_as_large_as_the_photos(
 def test_logits_of_a_half_stem_are_as_large_as_the_photos(
     channels: int, normalisation: Normalisation, height: int, width: int
 ) -> None:
-    logits = network(channels, normalisation, "half")(photos(3, height, width))
+    logits = network(channels, normalisation, "strided")(photos(3, height, width))
     assert logits.shape == (3, 1, height, width)
     assert logits.dtype == torch.float32
 
 
-@pytest.mark.parametrize(("stem", "multiple"), [("none", 16), ("half", 32)])
+@pytest.mark.parametrize(("stem", "multiple"), [("none", 16), ("strided", 32)])
 def test_what_the_sides_are_a_multiple_of(stem: Stem, multiple: int) -> None:
     net = network(stem=stem)
     assert net.config.multiple == multiple
@@ -120,7 +120,7 @@ def test_four_poolings_down_to_a_sixteenth() -> None:
 
 
 def test_a_half_stem_halves_the_sides_of_every_block() -> None:
-    net = network(2, stem="half")
+    net = network(2, stem="strided")
     sizes: list[tuple[int, ...]] = []
     for block in (*net.encoder, net.bottleneck, *net.decoder, net.head):
         block.register_forward_hook(lambda _, __, output: sizes.append(tuple(output.shape[1:])))
@@ -129,7 +129,7 @@ def test_a_half_stem_halves_the_sides_of_every_block() -> None:
     assert sizes == [*down, (32, 1, 2), *reversed(down), (1, 32, 64)]
 
 
-@pytest.mark.parametrize("stem", ["none", "half"])
+@pytest.mark.parametrize("stem", ["none", "strided"])
 @pytest.mark.parametrize(
     ("width", "most", "expected"),
     [(2, 32, [2, 4, 8, 16, 32]), (2, 8, [2, 4, 8, 8, 8]), (3, 7, [3, 6, 7, 7, 7]), (4, 3, [3] * 5)],
@@ -214,7 +214,7 @@ def test_the_network_owns_its_normalisation() -> None:
     assert torch.equal(seen[0], torch.zeros(1, 3, 16, 16))
 
 
-@pytest.mark.parametrize("stem", ["none", "half"])
+@pytest.mark.parametrize("stem", ["none", "strided"])
 @pytest.mark.parametrize("normalisation", ["batch", "none"])
 def test_gradients_reach_every_parameter(normalisation: Normalisation, stem: Stem) -> None:
     net = network(4, normalisation, stem).train()

@@ -1,5 +1,6 @@
 """The pictures of a run: opened and looked at as far as a program can."""
 
+import dataclasses
 import io
 import sys
 from collections.abc import Sequence
@@ -17,20 +18,26 @@ from lesionseg import store
 from lesionseg.images import Mask, Photo
 from lesionseg.training import figures, runs, trainer
 from lesionseg.training.figures import BLUE, CURVES, ORANGE, SAMPLES, TrainingFigures
+from lesionseg.training.history import EpochScores
 
-EPOCH = {
-    "epoch": 1,
-    "train_loss": 0.7,
-    "val_loss": 0.6,
-    "dice": 0.5,
-    "jaccard": 0.4,
-    "learning_rate": 1e-4,
-}
+EPOCH = EpochScores(
+    epoch=1,
+    image_size=SIZE,
+    learning_rate=1e-4,
+    train_loss=0.7,
+    val_loss=0.6,
+    dice=0.5,
+    jaccard=0.4,
+    val_photos=2,
+    seconds=1.0,
+    photos_per_second=3.0,
+)
 TRAINING, VALIDATION = prepared(0, 1, 2), prepared(3, 4)
 
 
-def history(epochs: int) -> list[dict[str, float]]:
-    return [EPOCH | {"epoch": epoch, "dice": 1 - 0.5 / epoch} for epoch in range(1, epochs + 1)]
+def history(epochs: int) -> list[EpochScores]:
+    numbers = range(1, epochs + 1)
+    return [dataclasses.replace(EPOCH, epoch=number, dice=1 - 0.5 / number) for number in numbers]
 
 
 def opened(png: bytes | Path) -> Photo:
@@ -149,8 +156,8 @@ def test_a_resumed_run_shows_all_of_its_epochs(
     shown: list[list[float]] = []
     draw = figures.curves_png
 
-    def curves(history: list[dict[str, float]], epochs: int) -> bytes:
-        shown.append([scores["epoch"] for scores in history])
+    def curves(history: list[EpochScores], epochs: int) -> bytes:
+        shown.append([scores.epoch for scores in history])
         return draw(history, epochs)
 
     monkeypatch.setattr(figures, "curves_png", curves)

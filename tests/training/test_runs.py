@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs
 
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.training import runs
@@ -144,10 +144,10 @@ def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:
         runs.resumed(tmp_path / "done", {})
     assert runs.resumed(tmp_path / "done", {"epochs": 4}).recipe.epochs == 4
     kept(tmp_path / "averaged", training={"best": 0.5, "weights": before.weights})
-    with pytest.raises(LesionsegError, match="averaged was begun by an earlier lesionseg, whose"):
+    with pytest.raises(CheckpointError, match="averaged was begun by an earlier lesionseg, whose"):
         runs.resumed(tmp_path / "averaged", {})
     kept(tmp_path / "used", training=None)
-    with pytest.raises(LesionsegError, match="cannot be resumed"):
+    with pytest.raises(CheckpointError, match="cannot be resumed"):
         runs.resumed(tmp_path / "used", {})
-    with pytest.raises(LesionsegError, match="cannot read checkpoint"):
+    with pytest.raises(CheckpointError, match="cannot read checkpoint"):
         runs.resumed(tmp_path / "none", {})

@@ -1,6 +1,8 @@
 """What `lesionseg train` shows: pictures in the run's folder, a table on a terminal."""
 
 import importlib.util
+import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +26,8 @@ def train(
 
     def run(*words: object) -> tuple[int, str]:
         small = ("--width", 1, "--image-size", SIZE, "--workers", 1, "--data", data)
-        words = ("lesionseg", "train", "--run", "mine", *words)
-        typed = words if "--resume" in words else (*words, *small)
+        begun = () if "--resume" in words else small
+        typed = ("lesionseg", "train", "--run", "mine", *begun, *words)
         monkeypatch.setattr(sys, "argv", [*map(str, typed)])
         with pytest.raises(SystemExit) as ended:
             app.main()
@@ -69,6 +71,40 @@ def test_a_terminal_has_a_table_that_grows(train: Command, monkeypatch: pytest.M
     heading_again, third = table(train("--resume", "--epochs", 3)[1])
     assert heading_again == heading
     assert third.split()[0] == "3"
+
+
+def test_the_last_line_says_where_the_validation_photos_are_from(
+    train: Command, tmp_path: Path
+) -> None:
+    said = "as those it was trained on: scores on photos from elsewhere will be lower"
+    _, seeded = train("--epochs", 1)
+    assert [line.startswith("best: ") for line in seeded.splitlines() if said in line] == [True]
+    names = [f"ISIC_{index:07d}" for index in (1, 2, 3, 4)]
+    (tmp_path / "data" / "train.txt").write_text("\n".join(names[:3]))
+    (tmp_path / "data" / "val.txt").write_text(names[3])
+    _, listed = train("--epochs", 1, "--run", "listed")
+    assert said not in listed
+    assert "mean of 1 validation photos" in listed
+
+
+LOW_RES = ("--recipe", "accurate", "--image-size", 128, "--epochs", 2)
+
+
+def test_a_small_epoch_shows_the_dice_at_the_size_that_is_trained(
+    train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (row for row in train(*LOW_RES)[1].splitlines() if row.startswith("epoch "))
+    assert re.search(r" photos at 64x64 pixels as trained \(Dice \d\.\d{4} at 128x128\), ", first)
+    assert " photos at 128x128 pixels, " in second
+    monkeypatch.setattr(console, "draws", lambda: True)
+    lines = train(*LOW_RES, "--run", "other")[1].splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("epoch  "))
+    at = lines[start].index("measured at")
+    sizes = [line[at:].split()[0] for line in lines[start + 1 : start + 3]]
+    assert sizes == ["64x64", "128x128"]
+    row = json.loads((store.runs_dir() / "other" / store.HISTORY).read_text().splitlines()[0])
+    assert f"{row['low_res_dice']:.4f}" in lines[start + 1]
+    assert not lines[start + 1].endswith("best")  # which is chosen at the full size
 
 
 def test_tensorboard_files(train: Command) -> None:

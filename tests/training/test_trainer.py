@@ -23,7 +23,8 @@ from lesionseg.errors import LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.unet import UNet
-from lesionseg.training import runs, trainer
+from lesionseg.training import runs, trainer, validation
+from lesionseg.training.history import EpochScores, History
 from lesionseg.training.trainer import Progress, TrainingResult
 
 CPU = torch.device("cpu")
@@ -40,7 +41,7 @@ ACCURATE = RECIPE | {
     "loss": "bce+dice",
     "schedule": "cosine",
     "augmentation": "full",
-    "small_share": 0.5,
+    "low_res_fraction": 0.5,
 }
 QUESTIONS = 3 + 2  # how often an epoch asks whether to stop: before each step of either kind
 
@@ -60,14 +61,14 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:
+def timeless(history: History) -> list[EpochScores]:
     """A history without what the clock says."""
-    times = ("seconds", "photos_per_second")
-    return [{k: v for k, v in line.items() if k not in times} for line in history]
+    return [dataclasses.replace(row, seconds=0.0, photos_per_second=0.0) for row in history]
 
 
-def lines(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+def lines(folder: Path) -> list[EpochScores]:
+    text = (folder / "history.jsonl").read_text()
+    return [EpochScores.of(json.loads(line)) for line in text.splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,8 @@ def test_the_loss_of_the_recipe_is_what_is_made_small(
     other = train(tmp_path, begun(**ACCURATE | {"loss": "bce"}))
     assert not same(other.last.weights, accurate[0].last.weights)
     for name in ("train_loss", "val_loss"):
-        assert other.history[0][name] < accurate[0].history[0][name] - 0.1  # Dice is left out
+        before, after = (getattr(run.history[0], name) for run in (accurate[0], other))
+        assert after < before - 0.1  # Dice is left out
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 2), (1, 1), (4, 3)])
@@ -204,7 +206,7 @@ def test_killed_while_the_last_epoch_is_written(
 
 def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     steps: list[Progress] = []
-    epochs: list[dict[str, float]] = []
+    epochs: list[EpochScores] = []
     outcome = train(
         tmp_path, on_step=steps.append, on_epoch=lambda history, _: epochs.append(history[-1])
     )
@@ -213,12 +215,12 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     assert [step.epoch for step in steps] == [1] * 5 + [2] * 5
     assert {file.name for file in tmp_path.iterdir()} == {"best.pt", "last.pt", "history.jsonl"}
     assert lines(tmp_path) == outcome.history == epochs
-    assert [line["epoch"] for line in epochs] == [1, 2]
-    assert [line["train_loss"] for line in epochs] == [steps[4].loss, steps[9].loss]
+    assert [row.epoch for row in epochs] == [1, 2]
+    assert [row.train_loss for row in epochs] == [steps[4].loss, steps[9].loss]
     last = checkpoints.load(tmp_path / "last.pt")
     assert same(last.weights, outcome.last.weights)
     assert (last.epoch, last.data) == (2, begun().data)
-    assert last.scores.items() <= epochs[-1].items()
+    assert last.scores.items() <= epochs[-1].row().items()
     assert checkpoints.load(tmp_path / "best.pt").training is None
 
 
@@ -230,7 +232,7 @@ def test_best_is_the_first_epoch_of_the_highest_dice(
     def scored(prediction: Any, truth: Any) -> SimpleNamespace:
         return SimpleNamespace(dice=next(dice), jaccard=0.0)
 
-    monkeypatch.setattr(trainer, "confusion", scored)
+    monkeypatch.setattr(validation, "confusion", scored)
     start = begun(**RECIPE | {"epochs": 4})
     weights: list[Checkpoint] = []
     trainer.train(
@@ -276,8 +278,8 @@ def test_it_learns_two_drawings_by_heart(tmp_path: Path) -> None:
     two = prepared(0, 1)
     start = begun(4, epochs=6, learning_rate=1e-2, batch_size=2)
     history = trainer.train(start, prepared(*[0, 1] * 12), two, tmp_path, CPU).history
-    assert history[-1]["train_loss"] < history[0]["train_loss"] / 4
-    assert max(line["dice"] for line in history) > 0.9
+    assert history[-1].train_loss < history[0].train_loss / 4
+    assert max(row.dice for row in history) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -293,16 +295,14 @@ def watched(
     monkeypatch: pytest.MonkeyPatch, look: Callable[[Any, torch.Tensor, torch.Tensor], None]
 ) -> None:
     """Looks at the run, its photos and masks after each step."""
-    sound = trainer._Run._step
+    sound = trainer._Trainer._step
 
-    def step(
-        self: Any, batch: int, photos: torch.Tensor, masks: torch.Tensor, should_stop: Any
-    ) -> tuple[float, bool]:
-        told = sound(self, batch, photos, masks, should_stop)
+    def step(self: Any, batch: int, photos: torch.Tensor, masks: torch.Tensor) -> float:
+        loss = sound(self, batch, photos, masks)
         look(self, photos, masks)
-        return told
+        return loss
 
-    monkeypatch.setattr(trainer._Run, "_step", step)
+    monkeypatch.setattr(trainer._Trainer, "_step", step)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
@@ -312,7 +312,7 @@ def test_every_step_has_its_rate(
     rates: list[list[float]] = []
     watched(
         monkeypatch,
-        lambda run, *_: rates.append([group["lr"] for group in run.optimiser.param_groups]),
+        lambda run, *_: rates.append([group["lr"] for group in run.state.optimiser.param_groups]),
     )
     start = begun(**RECIPE | {"schedule": schedule})  # steps of 2, 2 and 1 of 5 photos, twice
     train(tmp_path, start, should_stop=after(1))
@@ -320,7 +320,7 @@ def test_every_step_has_its_rate(
     expected = [trainer.learning_rate(start.recipe, done / 10) for done in (0, 2, 4, 5, 7, 9)]
     assert [rate for (rate,) in rates] == pytest.approx(expected, abs=1e-12)
     ends = [expected[2], expected[5]]
-    assert [line["learning_rate"] for line in history] == pytest.approx(ends, abs=1e-12)
+    assert [row.learning_rate for row in history] == pytest.approx(ends, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -342,8 +342,12 @@ def test_the_first_epochs_see_small_photos(
     seen: list[tuple[torch.Size, torch.Size]] = []
     watched(monkeypatch, lambda _, photos, masks: seen.append((photos.shape, masks.shape)))
     recipe = RECIPE | {"epochs": 3, "batch_size": 5}
-    history = train(tmp_path, begun(**recipe, small_share=share, augmentation=augmentation)).history
-    assert [line["image_size"] for line in history] == sides
+    history = train(
+        tmp_path, begun(**recipe, low_res_fraction=share, augmentation=augmentation)
+    ).history
+    assert [row.image_size for row in history] == sides
+    assert {row.val_image_size for row in history} == {32}
+    assert [row.low_res_dice is not None for row in history] == [side == 16 for side in sides]
     assert seen == [((5, 3, side, side), (5, 1, side, side)) for side in sides]
 
 
@@ -352,7 +356,7 @@ def test_small_photos_are_means_of_four_pixels(
 ) -> None:
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     watched(monkeypatch, lambda _, photos, masks: seen.append((photos, masks)))
-    train(tmp_path, begun(**RECIPE | {"epochs": 1, "batch_size": 5}, small_share=1.0))
+    train(tmp_path, begun(**RECIPE | {"epochs": 1, "batch_size": 5}, low_res_fraction=1.0))
     order = np.random.default_rng([0, 0]).permutation(5)
     photos, masks = (
         each[order].reshape(5, 16, 2, 16, 2, -1).mean((2, 4)).transpose(0, 3, 1, 2)
@@ -360,6 +364,28 @@ def test_small_photos_are_means_of_four_pixels(
     )
     assert np.allclose(seen[0][0].numpy(), photos, atol=1e-3)
     assert np.allclose(seen[0][1].numpy(), masks)
+
+
+def test_small_epochs_are_validated_at_both_sizes(tmp_path: Path) -> None:
+    recipe = RECIPE | {"epochs": 1, "batch_size": 5}
+    result = train(tmp_path, begun(4, **recipe, low_res_fraction=1.0, seed=5))
+    network, (row,) = result.last.network(), result.history
+    for side, score in ((32, row.dice), (16, row.low_res_dice)):
+        dice = []
+        for photo, mask in zip(VALIDATION.photos, VALIDATION.masks, strict=True):
+            step = 32 // side
+            photo, truth = (
+                each.astype(np.float32).reshape(side, step, side, step, -1).mean((1, 3))
+                for each in (photo, mask)
+            )
+            with torch.inference_mode():
+                logits = network(torch.from_numpy(photo.transpose(2, 0, 1)[None].copy()))
+            lesion, truth = logits.numpy()[0, 0] > 0, truth[..., 0] > 0.5
+            dice.append(2 * (lesion & truth).sum() / (lesion.sum() + truth.sum()))
+        assert score == pytest.approx(np.mean(dice), abs=0.01)  # rounding may turn a pixel
+        assert 0 < np.mean(dice) < 1
+    assert row.dice != row.low_res_dice
+    assert result.last.scores["dice"] == row.dice  # what the best is chosen by
 
 
 def test_every_step_is_augmented_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,9 +401,11 @@ def test_every_step_is_augmented_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(set(seeds)) == len(seeds) == 2 * 2 * 3  # runs, epochs, steps; never in validation
 
 
-def test_a_network_with_a_half_stem_trains(tmp_path: Path) -> None:
-    recipe = Recipe(**ACCURATE | {"small_share": 0.0, "epochs": 1})
-    start = trainer.initial_checkpoint(ModelConfig(2, "batch", 64, "half", 8), recipe, begun().data)
+def test_a_network_with_a_strided_stem_trains(tmp_path: Path) -> None:
+    recipe = Recipe(**ACCURATE | {"low_res_fraction": 0.0, "epochs": 1})
+    start = trainer.initial_checkpoint(
+        ModelConfig(2, "batch", 64, "strided", 8), recipe, begun().data
+    )
     last = train(tmp_path, start).last
     assert not same(last.weights, start.weights)
     assert same(checkpoints.load(tmp_path / "last.pt").network().state_dict(), last.weights)
@@ -391,7 +419,7 @@ def test_mixed_precision(tmp_path: Path, whole: TrainingResult, precision: str) 
     done = train(tmp_path / "whole", start)
     assert same(resumed.last.weights, done.last.weights)
     assert not same(done.last.weights, whole.last.weights)
-    assert done.history[-1]["val_loss"] == pytest.approx(whole.history[-1]["val_loss"], rel=0.1)
+    assert done.history[-1].val_loss == pytest.approx(whole.history[-1].val_loss, rel=0.1)
     assert {value.dtype for value in done.last.weights.values()} == {torch.float32, torch.int64}
 
 

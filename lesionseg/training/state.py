@@ -1,0 +1,107 @@
+"""The state of a training: what changes from step to step, saved and loaded as one."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lesionseg.network.unet import UNet
+from lesionseg.training.history import EpochScores
+from lesionseg.training.validation import ValidationScores
+
+
+@dataclass
+class TrainingState:
+    """Everything of a run that changes while it trains.
+
+    Attributes:
+        network: its weights.
+        optimiser: Adam's moments and the learning rate.
+        scaler: the factor of the loss in float16.
+        epoch: full epochs behind it.
+        scores: of the last of them at the network's full size, as a checkpoint has them.
+        best_dice: the highest so far, at the full size; -1 before the first epoch.
+        photos: of the current epoch trained on so far.
+        loss_sum: the sum of their losses.
+        seconds: spent on them.
+        history: one row for each epoch.
+    """
+
+    network: UNet
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    epoch: int
+    scores: dict[str, float]
+    best_dice: float = -1.0
+    photos: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    history: list[EpochScores] = field(default_factory=list)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Give the network's state dict, on the CPU."""
+        return {name: value.cpu() for name, value in self.network.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what a resumed run needs besides weights, epoch and scores; for `torch.save`.
+
+        The state of torch's random numbers is a part of it.
+        """
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": torch.get_rng_state(),
+            "best": self.best_dice,
+            "photos": self.photos,
+            "loss_sum": self.loss_sum,
+            "seconds": self.seconds,
+            "history": [scores.row() for scores in self.history],
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not complete, or of another network.
+        """
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.scaler.load_state_dict(saved["scaler"])
+        torch.set_rng_state(saved["rng"])
+        self.best_dice = saved["best"]
+        self.photos = saved["photos"]
+        self.loss_sum = saved["loss_sum"]
+        self.seconds = saved["seconds"]
+        size = {"val_image_size": self.network.config.image_size}  # rows of 0.1.0 do not say it
+        self.history = [EpochScores.of(size | row) for row in saved["history"]]
+
+    def end_epoch(self, image_size: int, validation: Mapping[int, ValidationScores]) -> None:
+        """Close the current epoch.
+
+        Args:
+            image_size: side of the photos that it trained on, in pixels.
+            validation: the scores at the network's full size, and at `image_size`, by size.
+        """
+        full_size = self.network.config.image_size
+        low_res = dataclasses.asdict(validation[image_size]) if image_size < full_size else {}
+        self.epoch += 1
+        self.scores = dataclasses.asdict(validation[full_size])
+        self.history.append(
+            EpochScores(
+                epoch=self.epoch,
+                image_size=image_size,
+                learning_rate=self.optimiser.param_groups[0]["lr"],
+                train_loss=self.loss_sum / self.photos,
+                **self.scores,  # type: ignore[arg-type]
+                seconds=round(self.seconds, 3),
+                # A coarse clock may not have moved.
+                photos_per_second=round(self.photos / max(self.seconds, 1e-6), 3),
+                val_image_size=full_size,
+                low_res_val_loss=low_res.get("val_loss"),
+                low_res_dice=low_res.get("dice"),
+                low_res_jaccard=low_res.get("jaccard"),
+            )
+        )
+        self.photos, self.loss_sum, self.seconds = 0, 0.0, 0.0
