@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lesionseg import images
-from lesionseg.data.filenames import file_id
+from lesionseg.data.filenames import MASK, file_id, fold, is_mask_name
 from lesionseg.errors import PhotoError
 from lesionseg.labels import formats
 from lesionseg.labels.formats import LabelledPhoto, Labels
@@ -38,9 +38,8 @@ def match_masks(photos: Iterable[Path], masks: Iterable[Path]) -> Matches:
     mask_of, mask_problems = _by_id(masks, "mask")
     alone = [f"{photo_of[key]}: no mask" for key in photo_of.keys() - mask_of.keys()]
     alone += [f"{mask_of[key]}: no photo" for key in mask_of.keys() - photo_of.keys()]
-    # the slice drops `_segmentation`, where masks stand for their photos
     pairs = [
-        Pair(photo_of[key].stem[: len(key)], photo_of[key], mask_of[key])
+        Pair(_own_id(photo_of[key]), photo_of[key], mask_of[key])
         for key in photo_of.keys() & mask_of.keys()
     ]
     return Matches(tuple(sorted(pairs)), tuple(sorted([*photo_problems, *mask_problems, *alone])))
@@ -52,7 +51,7 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
     problems = [*repeated, *(entry.reason for entry in labels.unusable)]
     entries: dict[str, list[LabelledPhoto]] = {}
     for entry in labels.photos:
-        entries.setdefault(formats.stem(entry.name).lower(), []).append(entry)
+        entries.setdefault(fold(formats.stem(entry.name)), []).append(entry)
     pairs = []
     for key, (entry, *others) in sorted(entries.items()):
         place = f"{entry.file}: {entry.name}"
@@ -63,10 +62,15 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
         else:
             photo = photo_of[key]
             pairs.append(Pair(photo.stem, photo, entry.file, entry))
-    unusable = {formats.stem(entry.name).lower() for entry in labels.unusable}
+    unusable = {fold(formats.stem(entry.name)) for entry in labels.unusable}
     missing = sorted(photo_of.keys() - entries.keys() - unusable)
     problems += [f"{photo_of[key]}: not in {labels.path}" for key in missing]
     return Matches(tuple(sorted(pairs)), tuple(problems))
+
+
+def _own_id(photo: Path) -> str:
+    """The id of a photo as it is written; masks may stand for their photos."""
+    return photo.stem[: -len(MASK)] if is_mask_name(photo) else photo.stem
 
 
 def _by_id(paths: Iterable[Path], kind: str) -> tuple[dict[str, Path], list[str]]:

@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 
 from lesionseg import distributed, store
 from lesionseg.data.discovery import Dataset
+from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import Pair
 from lesionseg.evaluation import scoring
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
@@ -79,8 +80,8 @@ def default_split(dataset: Dataset, *training: TrainingData | None) -> str:
 
 def _overlap(pairs: Sequence[Pair], training: TrainingData) -> int:
     """Count the photos that a network was trained on, by id."""
-    ids = {photo.lower() for photo in training.train_ids}
-    return sum(pair.id.lower() in ids for pair in pairs)
+    ids = {fold(photo) for photo in training.train_ids}
+    return sum(fold(pair.id) in ids for pair in pairs)
 
 
 def evaluate(
