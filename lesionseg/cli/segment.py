@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 from dataclasses import replace
 from enum import StrEnum
@@ -31,7 +30,6 @@ from lesionseg.cli.options import (
     option,
 )
 from lesionseg.config import TOLERANCE
-from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
     from lesionseg.segmentation.outcome import Outcome
@@ -290,6 +288,8 @@ def segment(
 
 def _inputs(photos: list[Path], files_from: Path | None) -> list[Path]:
     """List the inputs that are named on the command line, and in a file or pipe."""
+    from lesionseg.data.lists import read_names
+
     inputs = list(photos)
     if distributed.world_size() > 1 and _STDIO in [*inputs, files_from]:
         raise typer.BadParameter("several processes share one standard input; name files instead")
@@ -297,15 +297,12 @@ def _inputs(photos: list[Path], files_from: Path | None) -> list[Path]:
         if files_from == _STDIO:
             if _STDIO in inputs:
                 raise typer.BadParameter("standard input cannot be a photo and a list of names")
-            lines = sys.stdin.buffer.read() if sys.stdin else b""
+            names = read_names(sys.stdin.buffer) if sys.stdin else []
         else:
             if files_from.is_fifo():
                 console.log(f"waiting for names from the pipe {files_from}")
-            try:
-                lines = files_from.read_bytes()
-            except OSError as error:
-                raise LesionsegError(f"cannot read {files_from}: {error.strerror}") from error
-        inputs += [Path(os.fsdecode(line)) for line in lines.splitlines() if line.strip()]
+            names = read_names(files_from)
+        inputs += map(Path, names)
     if not inputs:
         raise typer.BadParameter("no photos; name a file, a folder, or - for standard input")
     return inputs

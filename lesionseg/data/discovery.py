@@ -27,6 +27,7 @@ from lesionseg.data import splits
 from lesionseg.data.catalog import Description, read_description
 from lesionseg.data.filenames import file_id, is_mask_name, list_images
 from lesionseg.data.groups import FILE, Groups, read_groups
+from lesionseg.data.lists import read_names
 from lesionseg.data.pairs import Matches, Pair, match_labels, match_masks
 from lesionseg.data.splits import OFFICIAL, SEEDED, SPLITS, Fold, Lists
 from lesionseg.errors import LesionsegError, one_line
@@ -286,16 +287,24 @@ def _read_lists(folder: Path) -> Lists:
 
 
 def _read_list(path: Path) -> list[str] | None:
-    """The ids of a list, one a line, in lower case, each once; None where there is no file."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    """The ids of a list, one a line, each once; None where there is no file.
+
+    An id may be written as the path of its photo or mask, in a folder, with its suffix.
+    """
+    if not path.exists():
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    if not path.is_file():
+        raise LesionsegError(f"{path}: expected a list of ids, one per line, got another thing")
+    names = [name.strip() for name in read_names(path)]
+    try:
+        "".join(names).encode(errors="surrogateescape").decode()
+    except UnicodeDecodeError as error:
         raise LesionsegError(f"{path}: cannot read this list: {one_line(error)}") from error
-    lines = (line.strip() for line in text.splitlines() if line.strip())
-    keys = (
-        file_id(Path(line)) if Path(line).suffix.lower() in images.SUFFIXES else line.lower()
-        for line in lines
-    )
-    return list(dict.fromkeys(keys))
+    return list(dict.fromkeys(_listed_id(name) for name in names))
+
+
+def _listed_id(name: str) -> str:
+    """The id that a line of a list means; only the suffix of an image is none of an id."""
+    name = re.split(r"[/\\]", name)[-1]
+    is_file = Path(name).suffix.lower() in images.SUFFIXES
+    return file_id(Path(name if is_file else f"{name}.png"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesionseg.config import VALIDATION_SHARE
-from lesionseg.data.filenames import file_id
+from lesionseg.data.filenames import file_id, fold
 from lesionseg.data.groups import Groups
 from lesionseg.data.pairs import Pair
 from lesionseg.errors import LesionsegError
@@ -122,7 +122,7 @@ def _drop_repeated(layout: BySplit) -> tuple[dict[str, list[Pair]], list[str]]:
     for split, pairs in layout.items():
         unique[split] = []
         for pair in pairs:
-            photo = first.setdefault(pair.id.lower(), pair.photo)
+            photo = first.setdefault(fold(pair.id), pair.photo)
             if photo is pair.photo:
                 unique[split].append(pair)
             else:

@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 
 from lesionseg import distributed, store
 from lesionseg.data.discovery import Dataset
+from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import Pair
 from lesionseg.data.splits import FOLDS
 from lesionseg.errors import LesionsegError
@@ -83,8 +84,9 @@ def default_split(dataset: Dataset, *networks: Provenance | None) -> str:
 
 
 def _overlap(pairs: Sequence[Pair], ids: Collection[str]) -> int:
-    """Count the photos whose id, in lower case, is among these."""
-    return sum(pair.id.lower() in ids for pair in pairs)
+    """Count the photos whose id is among these."""
+    folded = {fold(photo) for photo in ids}
+    return sum(fold(pair.id) in folded for pair in pairs)
 
 
 def evaluate(
@@ -159,9 +161,9 @@ def assign_folds(
             "name one run of each by --checkpoint"
         )
     trained = [network.trained_ids() for network in networks]
-    held_out = [{photo.lower() for photo in network.data.val_ids} for network in networks]
+    held_out = [{fold(photo) for photo in network.data.val_ids} for network in networks]
     everyone = frozenset.intersection(*trained)
-    if seen := [pair.id for pair in pairs if pair.id.lower() in everyone]:
+    if seen := [pair.id for pair in pairs if fold(pair.id) in everyone]:
         raise LesionsegError(
             f"{len(seen)} of {len(pairs)} photos, such as {seen[0]}, were seen in training by all "
             "networks, or by those that they started from: there is no out-of-fold score"
@@ -169,7 +171,7 @@ def assign_folds(
     parts: list[list[Pair]] = [[] for _ in networks]
     unknown = []
     for pair in pairs:
-        key = pair.id.lower()
+        key = fold(pair.id)
         owners = [index for index, ids in enumerate(held_out) if key in ids]
         if len(owners) > 1 or any(key in trained[index] for index in owners):
             raise LesionsegError(

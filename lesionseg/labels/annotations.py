@@ -1,6 +1,7 @@
 """A photo in a label file: its name, its size, and the outlines of its lesion."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -10,8 +11,8 @@ import numpy as np
 
 from lesionseg.errors import one_line
 from lesionseg.images import Mask
-from lesionseg.labels.outline import Ring, fill
-from lesionseg.labels.runlength import Runs
+from lesionseg.labels.outline import Ring, crossings, fill_union
+from lesionseg.labels.runlength import Runs, fill_all
 
 LESION = "lesion"  # the category that is written, and the one that is read, in any case
 
@@ -30,6 +31,8 @@ _RENAMED = (
 )
 _MOST_PIXELS = 178_956_970  # of a photo; Pillow decodes no larger one
 _FARTHEST = 1e6  # pixels; no corner lies farther off
+_MOST_WORK = 8  # photos; an outline of a mask crosses less than one row a pixel
+_LONGEST = 200  # characters of a reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +62,8 @@ class LabelledPhoto:
     def mask(self) -> Mask:
         """Draw the mask, (H, W) bool."""
         mask = np.zeros((self.height, self.width), np.bool_)
-        for shape in self.shapes:
-            if isinstance(shape, Runs):
-                shape.fill(mask)
-            else:
-                fill(mask, [shape])
+        fill_union(mask, ([ring] for ring in self.shapes if not isinstance(ring, Runs)))
+        fill_all(mask, (runs for runs in self.shapes if isinstance(runs, Runs)))
         return mask
 
 
@@ -85,11 +85,11 @@ def parse_photo(
     Args:
         file, name: as in `LabelledPhoto`.
         size: (height, width), integers, also as 256.0 or "256".
-        shapes: called with height and width; what it raises (ValueError, TypeError, KeyError,
-            IndexError, OverflowError and AttributeError) becomes the reason.
+        shapes: called with height and width; what it raises (ValueError, TypeError, LookupError,
+            ArithmeticError, AttributeError and RecursionError) becomes the reason.
     """
-    if not isinstance(name, str) or not stem(name):
-        return Unusable("", f"{file}: expected the name of a photo, got {name!r}")
+    if not isinstance(name, str) or not stem(name) or "\0" in name:
+        return Unusable("", f"{file}: expected the name of a photo, got {shown(name)}")
     try:
         height, width = (_pixels(side) for side in size)
         if height * width > _MOST_PIXELS:
@@ -97,10 +97,14 @@ def parse_photo(
         parts = tuple(shapes(height, width))
         outlines = tuple(part for part in parts if not isinstance(part, Dropped))
         dropped = [part.what for part in parts if isinstance(part, Dropped)]
+        _check_work(outlines, height, width)
     except KeyError as error:
         return Unusable(name, f"{file}: {name}: expected {error}, found none")
-    except (ValueError, TypeError, IndexError, OverflowError, AttributeError) as error:
-        return Unusable(name, f"{file}: {name}: {one_line(error)}")
+    except (
+        *(ValueError, TypeError, LookupError),
+        *(ArithmeticError, AttributeError, RecursionError),
+    ) as error:
+        return Unusable(name, f"{file}: {name}: {one_line(error)[:_LONGEST]}")
     if not outlines:
         reason = f"no outline; {dropped[0]}" if dropped else "no outline"
         return Unusable(name, f"{file}: {name}: {reason}")
@@ -108,15 +112,28 @@ def parse_photo(
     return LabelledPhoto(file, name, height, width, outlines, tuple(notes))
 
 
+def shown(value: object) -> str:
+    """Return a value of a label file, whatever it is, as it is quoted in a reason."""
+    if not isinstance(value, str | int | float | None):
+        return f"a {type(value).__name__}"
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "a huge number"
+    return text if len(text) <= _LONGEST // 2 else f"{text[: _LONGEST // 2]}..."
+
+
 def stem(name: str) -> str:
-    """Return the name of a photo without its folders, as any system writes them, and suffix."""
-    return _path(name).stem
+    """Return the name of a photo without its folders, as any system writes them, and suffix.
+
+    Accents are composed (NFC): the same name may be written in two ways.
+    """
+    return unicodedata.normalize("NFC", _path(name).stem)
 
 
 def check_category(category: object) -> None:
     """Raise ValueError for any category but `LESION`."""
     if not isinstance(category, str) or category.strip().casefold() != LESION:
-        raise ValueError(f"expected the category {LESION!r}, got {category!r}; rename or delete it")
+        raise ValueError(
+            f"expected the category {LESION!r}, got {shown(category)}; rename or delete it"
+        )
 
 
 def parse_polygon(points: Sequence[Any]) -> Ring | Dropped:
@@ -129,7 +146,10 @@ def parse_polygon(points: Sequence[Any]) -> Ring | Dropped:
         if len(points) % 2:
             raise ValueError(f"expected an x and a y for each corner, got {len(points)} numbers")
         points = list(zip(points[::2], points[1::2], strict=True))
-    corners = np.array([[float(value) for value in point] for point in points])
+    try:
+        corners = np.array([(float(x), float(y)) for x, y in points])
+    except ValueError:  # says more
+        corners = np.array([[float(value) for value in point] for point in points])
     if len(corners) < 3 and corners.shape[1:] in ((2,), ()):
         return Dropped(f"expected a polygon of three or more points, got {len(corners)}")
     if corners.shape[1:] != (2,):
@@ -158,5 +178,14 @@ def _pixels(side: object) -> int:
     if isinstance(side, str) and side.isdecimal() and len(side) < 20:
         side = int(side)
     if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-        raise ValueError(f"expected its height and width in pixels, got {side!r}")
+        raise ValueError(f"expected its height and width in pixels, got {shown(side)}")
     return side
+
+
+def _check_work(shapes: Sequence[Shape], height: int, width: int) -> None:
+    """Refuse outlines that take many times the work of any mask of the photo's size."""
+    boxes = {(runs.box, runs.by_column) for runs in shapes if isinstance(runs, Runs)}
+    work = sum(float(box.width * box.height) for box, _ in boxes)
+    work += crossings([ring for ring in shapes if not isinstance(ring, Runs)], height)
+    if work > _MOST_WORK * height * (width + 1):
+        raise ValueError(f"far more outline than a photo of {width}x{height} pixels can hold")

@@ -24,6 +24,7 @@ from lesionseg.labels.annotations import (
     check_category,
     parse_photo,
     parse_polygon,
+    shown,
 )
 from lesionseg.labels.outline import polygon, regions
 from lesionseg.labels.runlength import Box
@@ -107,12 +108,24 @@ def read(file: Path, content: dict[str, Any]) -> Iterator[LabelledPhoto | Unusab
     Raises:
         KeyError, TypeError, AttributeError: not a COCO file.
     """
-    names = {str(category["id"]): category["name"] for category in content.get("categories", ())}
-    of_image: dict[str, list[dict[str, Any]]] = {}
+    names = _names(content.get("categories"))
+    of_image: dict[str, list[Any]] = {}
+    strays = []
     for annotation in content["annotations"]:
-        of_image.setdefault(str(annotation["image_id"]), []).append(annotation)
+        image = annotation.get("image_id") if isinstance(annotation, dict) else None
+        if isinstance(image, int | str):
+            of_image.setdefault(str(image), []).append(annotation)
+        else:
+            strays.append(annotation)
+    if strays and not of_image:
+        strays[0]["image_id"].casefold()  # not one annotation: says why
+    if strays:
+        yield Unusable("", f"{file}: {len(strays)} annotations without the id of an image")
 
     for image in content["images"]:
+        if not isinstance(image, dict):
+            yield Unusable("", f"{file}: expected an image, got {shown(image)}")
+            continue
 
         def parse_shapes(height: int, width: int, image: Any = image) -> Iterator[Shape | Dropped]:
             for annotation in of_image.get(str(image["id"]), ()):
@@ -124,16 +137,20 @@ def read(file: Path, content: dict[str, Any]) -> Iterator[LabelledPhoto | Unusab
         )
 
 
+def _names(categories: Any) -> dict[str, Any]:
+    """The names of the categories by their ids; what is no category is left out."""
+    return {
+        str(category["id"]): category.get("name")
+        for category in (categories if isinstance(categories, list) else ())
+        if isinstance(category, dict) and isinstance(category.get("id"), int | str)
+    }
+
+
 def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape | Dropped]:
     if isinstance(segmentation, dict):
         if segmentation["size"] != [height, width]:
-            raise ValueError(
-                f"expected run lengths of {width}x{height} pixels, got {segmentation['size']!r}"
-            )
-        counts = segmentation["counts"]
-        lengths = (
-            runlength.unpack(counts) if isinstance(counts, str) else np.array(counts, np.int64)
-        )
+            raise ValueError(f"expected run lengths of {width}x{height} pixels, got another size")
+        lengths = runlength.parse(segmentation["counts"])
         yield runlength.check(Box(0, 0, width, height), lengths, by_column=True)
         return
     if not segmentation:

@@ -98,7 +98,7 @@ def read(file: Path) -> Iterator[LabelledPhoto | Unusable]:
     """Read the photos of a CVAT file, each with its outlines or the reason they cannot be used.
 
     Raises:
-        OSError, ValueError, ElementTree.ParseError: not a CVAT file.
+        OSError, ValueError, LookupError, ElementTree.ParseError: not a CVAT file.
     """
     root = None
     for event, element in ET.iterparse(file, events=("start", "end")):
@@ -116,8 +116,8 @@ def read(file: Path) -> Iterator[LabelledPhoto | Unusable]:
                 for shape in image:
                     yield from _shapes(shape, height, width)
 
-            size = (_integer(element.get(side)) for side in ("height", "width"))
-            yield parse_photo(file, element.get("name"), tuple(size), parse_shapes)  # type: ignore[arg-type]
+            size = _integer(element.get("height")), _integer(element.get("width"))
+            yield parse_photo(file, element.get("name"), size, parse_shapes)
             root.clear()
 
 
@@ -142,4 +142,4 @@ def _shapes(shape: ET.Element, height: int, width: int) -> Iterator[Shape | Drop
 
 
 def _integer(text: Any) -> object:
-    return int(text) if text and text.isdecimal() else text
+    return int(text) if text and text.isdecimal() and len(text) < 20 else text

@@ -279,8 +279,8 @@ def _read_file(path: Path) -> list[LabelledPhoto | Unusable] | None:
             return list(label_studio.read(path, content))
         if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
             return list(coco.read(path, content))
-    except (OSError, ValueError, ParseError, KeyError, TypeError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
+    except (OSError, ValueError, ParseError, LookupError, TypeError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)[:200]
         if isinstance(error, KeyError):
             reason = f"expected {reason}, found none"
         raise LesionsegError(f"{path}: cannot read these labels: {reason}") from error
@@ -293,6 +293,6 @@ def _is_labelme(content: Any) -> bool:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_bytes())  # UTF-8, 16 or 32, as it finds
     except RecursionError as error:
         raise ValueError("nested too deeply") from error

@@ -27,6 +27,7 @@ from lesionseg.labels.annotations import (
     check_category,
     parse_photo,
     parse_polygon,
+    shown,
 )
 from lesionseg.labels.outline import polygon, regions
 from lesionseg.labels.runlength import Box, Runs
@@ -82,6 +83,7 @@ def read(file: Path, content: dict[str, Any]) -> LabelledPhoto | Unusable:
             elif kind == "mask":
                 yield _runs(shape, height, width)
             else:
+                kind = shown(kind).strip("'")
                 raise ValueError(f"expected a polygon or a mask, got a {kind}; draw it as polygon")
 
     size: tuple[object, object] = content.get("imageHeight"), content.get("imageWidth")
@@ -110,7 +112,10 @@ def _runs(shape: dict[str, Any], height: int, width: int) -> Runs:
         mask, _ = images.read_mask(io.BytesIO(base64.b64decode(shape["mask"])), truth=False)
     except LesionsegError as error:
         raise ValueError("its mask is not an image") from error
-    (left, top), (right, bottom) = np.array(shape["points"]).astype(int).tolist()
+    corners = np.array(shape["points"], np.float64)
+    if corners.shape != (2, 2) or not (np.abs(corners) < 1e6).all():
+        raise ValueError("expected a mask within two points")
+    (left, top), (right, bottom) = corners.astype(int).tolist()
     box = Box(left, top, right + 1 - left, bottom + 1 - top)
     inside = min(left, top) >= 0 and right < width and bottom < height
     if not inside or (box.height, box.width) != mask.shape:

@@ -86,13 +86,13 @@ class Provenance:
     parent: Parent | None = None
 
     def trained_ids(self) -> frozenset[str]:
-        """Return the ids, in lower case, of all photos that it or an ancestor was trained on."""
+        """Return the ids of all photos that it or an ancestor was trained on."""
         ids = {*self.data.train_ids}
         parent = self.parent
         while parent:
             ids.update(parent.data.train_ids)
             parent = parent.parent
-        return frozenset(photo.lower() for photo in ids)
+        return frozenset(ids)
 
     def plain(self) -> dict[str, Any]:
         """Give these fields, and no others of a subclass, as values that JSON can hold."""

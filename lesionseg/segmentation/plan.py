@@ -2,6 +2,7 @@
 
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,8 +275,8 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
 
 
 def _key(path: Path) -> str:
-    """Return one text for each file, by whatever path, on most disks in whatever case."""
-    real = os.path.realpath(path)
+    """Return one text for each file, by whatever path, accents, and on most disks case."""
+    real = unicodedata.normalize("NFC", os.path.realpath(path))
     return real.casefold() if sys.platform in ("win32", "darwin") else real
 
 
