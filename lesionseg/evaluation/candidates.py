@@ -160,7 +160,7 @@ def assign_folds(
             f"expected a checkpoint of each fold, 1/N to N/N, got folds: {got}; "
             "name one run of each by --checkpoint"
         )
-    trained = [network.trained_ids() for network in networks]
+    trained = [frozenset(map(fold, network.trained_ids())) for network in networks]
     held_out = [{fold(photo) for photo in network.data.val_ids} for network in networks]
     everyone = frozenset.intersection(*trained)
     if seen := [pair.id for pair in pairs if fold(pair.id) in everyone]:

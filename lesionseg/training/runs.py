@@ -13,6 +13,7 @@ from lesionseg.data import discovery
 from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.catalog import find_data
 from lesionseg.data.discovery import Dataset
+from lesionseg.data.filenames import fold
 from lesionseg.data.splits import Fold
 from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network.provenance import Parent, TrainingData
@@ -246,8 +247,8 @@ def seen_before(start: "Checkpoint") -> int:
     if start.parent is None:
         return 0
     trained = dataclasses.replace(start, data=start.parent.data, parent=start.parent.parent)
-    ids = trained.trained_ids()
-    return sum(photo.lower() in ids for photo in start.data.val_ids)
+    ids = {fold(photo) for photo in trained.trained_ids()}
+    return sum(fold(photo) in ids for photo in start.data.val_ids)
 
 
 def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
