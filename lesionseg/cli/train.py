@@ -16,6 +16,7 @@ from lesionseg.cli.options import (
     SHAPE,
     WORKERS,
     CacheDir,
+    Category,
     Data,
     Device,
     Photos,
@@ -57,6 +58,7 @@ def train(
     data: Data = None,
     photos: Photos = None,
     truth: Truth = None,
+    category: Category = None,
     recipe: Annotated[
         RecipeName | None,
         field(
@@ -158,7 +160,7 @@ def train(
         raise typer.BadParameter(
             "--run names a run in the cache folder, --output a folder: give one"
         )
-    source = data_source(data, photos, truth)
+    source = data_source(data, photos, truth, category)
     writer = TensorBoardWriter() if tensorboard else nullcontext()
     torch_device = find_device(device)
     with distributed.joined(distributed.A_STEP, cuda=torch_device.type == "cuda"):

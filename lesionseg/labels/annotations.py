@@ -16,6 +16,7 @@ from lesionseg.labels.runlength import Runs
 LESION = "lesion"  # the category that is written, and the one that is read, in any case
 
 Shape = Ring | Runs
+Categories = frozenset[str] | None  # the chosen ones, case-folded; None for `LESION` alone
 
 
 class Dropped(NamedTuple):
@@ -42,6 +43,7 @@ class LabelledPhoto:
         height, width: the photo's size, upright, in pixels.
         shapes: one or more; what any of them encloses is lesion.
         notes: one line for each part of its labels that was left out.
+        categories: those that were chosen.
     """
 
     file: Path
@@ -50,6 +52,7 @@ class LabelledPhoto:
     width: int
     shapes: tuple[Shape, ...]
     notes: tuple[str, ...] = ()
+    categories: Categories = None
 
     @property
     def photo(self) -> Path:
@@ -113,10 +116,25 @@ def stem(name: str) -> str:
     return _path(name).stem
 
 
+def is_lesion(category: object, categories: Categories) -> bool:
+    """Tell whether an outline of a category is used; without chosen ones, only `LESION` may occur.
+
+    Raises:
+        ValueError: no categories were chosen, and this is not `LESION`.
+    """
+    if categories is None:
+        check_category(category)
+        return True
+    return isinstance(category, str) and category.strip().casefold() in categories
+
+
 def check_category(category: object) -> None:
     """Raise ValueError for any category but `LESION`."""
     if not isinstance(category, str) or category.strip().casefold() != LESION:
-        raise ValueError(f"expected the category {LESION!r}, got {category!r}; rename or delete it")
+        raise ValueError(
+            f"expected the category {LESION!r}, got {category!r}; rename or delete it, or "
+            "choose categories by --category"
+        )
 
 
 def parse_polygon(points: Sequence[Any]) -> Ring | Dropped:

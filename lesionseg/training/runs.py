@@ -14,6 +14,7 @@ from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.catalog import find_data
 from lesionseg.data.discovery import Dataset
 from lesionseg.errors import CheckpointError, LesionsegError
+from lesionseg.labels.formats import Categories
 from lesionseg.network.provenance import TrainingData
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ class Source:
     folder: Path | None
     photos: Path | None = None
     truth: Path | None = None
+    categories: Categories = None
 
     def find(self) -> Dataset:
         """Find the pairs there; see `discovery.find`."""
-        return discovery.find(self.folder, self.photos, self.truth)
+        return discovery.find(self.folder, self.photos, self.truth, self.categories)
 
     @classmethod
     def of(cls, data: TrainingData) -> "Source | None":
@@ -40,7 +42,8 @@ class Source:
         folders = (data.folder, data.photos_folder, data.truth_folder)
         if not any(folders):
             return None
-        return cls(*(Path(folder) if folder else None for folder in folders))
+        folder, photos, truth = (Path(path) if path else None for path in folders)
+        return cls(folder, photos, truth)
 
 
 @dataclass(frozen=True)
