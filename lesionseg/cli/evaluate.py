@@ -17,6 +17,7 @@ from lesionseg.cli.options import (
     AllRegions,
     BatchSize,
     CacheDir,
+    Category,
     Data,
     Device,
     Photos,
@@ -46,6 +47,7 @@ def evaluate(
     data: Data = None,
     photos: Photos = None,
     truth: Truth = None,
+    category: Category = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
         field("Which photos.", "val if a validation split exists, else all", rich_help_panel=INPUT),
@@ -134,7 +136,9 @@ def evaluate(
         raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
     alone = len(checkpoints) + len(folders) < 2 or out_of_fold
     _check_usage(checkpoints, folders, masks if not alone else None, report, bool(changed))
-    source = data_source(data, photos, truth, masks_alone=bool(folders) and not checkpoints)
+    source = data_source(
+        data, photos, truth, category, masks_alone=bool(folders) and not checkpoints
+    )
     names: Sequence[str | None] = checkpoints or ([] if folders else [None])
     segmenters = [named_segmenter(name, device, threshold, all_regions, workers) for name in names]
     networks = [segmenter.checkpoint for segmenter in segmenters]

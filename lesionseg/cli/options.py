@@ -86,6 +86,16 @@ Truth = Annotated[
         **_INPUT,
     ),
 ]
+Category = Annotated[
+    list[str] | None,
+    option(
+        "In labels, take outlines of this category for the lesion and ignore all others; may be "
+        "repeated. Default: lesion alone, and a photo with any other category is left out.",
+        "--category",
+        metavar="NAME",
+        **_INPUT,
+    ),
+]
 Data = Annotated[
     str | None,
     option(
@@ -142,7 +152,12 @@ BatchSize = Annotated[
 
 
 def data_source(
-    data: str | None, photos: Path | None, truth: Path | None, *, masks_alone: bool = False
+    data: str | None,
+    photos: Path | None,
+    truth: Path | None,
+    category: list[str] | None = None,
+    *,
+    masks_alone: bool = False,
 ) -> "Source | None":
     """Return where the user says that photos and masks are; None without an option for it."""
     from lesionseg.data.catalog import find_data
@@ -152,9 +167,12 @@ def data_source(
         raise typer.BadParameter("--photos and --truth go together")
     if data is not None and truth is not None:
         raise typer.BadParameter("--data names one folder, --photos and --truth two: give either")
+    categories = frozenset(name.strip().casefold() for name in category) if category else None
     if data is None and truth is None:
+        if categories:
+            raise typer.BadParameter("--category is for labels; name them by --data or --truth")
         return None
-    return Source(find_data(data) if data else None, photos, truth)
+    return Source(find_data(data) if data else None, photos, truth, categories=categories)
 
 
 def named_segmenter(

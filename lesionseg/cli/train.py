@@ -17,6 +17,7 @@ from lesionseg.cli.options import (
     SHAPE,
     WORKERS,
     CacheDir,
+    Category,
     Data,
     Device,
     Photos,
@@ -59,6 +60,7 @@ def train(
     data: Data = None,
     photos: Photos = None,
     truth: Truth = None,
+    category: Category = None,
     recipe: Annotated[
         RecipeName | None,
         field(
@@ -204,7 +206,7 @@ def train(
         raise typer.BadParameter(
             "--from, --fold and --groups are for a new run; a resumed one has its own"
         )
-    source = data_source(data, photos, truth)
+    source = data_source(data, photos, truth, category)
     if fold or groups:
         source = _split_source(source, fold, groups)
     writer = TensorBoardWriter() if tensorboard else nullcontext()

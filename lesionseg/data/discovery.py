@@ -19,7 +19,7 @@ A new layout is one function in `_LAYOUTS`.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lesionseg import images
@@ -32,7 +32,7 @@ from lesionseg.data.pairs import Matches, Pair, match_labels, match_masks
 from lesionseg.data.splits import OFFICIAL, SEEDED, SPLITS, Fold, Lists
 from lesionseg.errors import LesionsegError, one_line
 from lesionseg.labels import formats
-from lesionseg.labels.formats import Labels
+from lesionseg.labels.formats import Categories, Labels
 
 _OFFICIAL_NAME = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
 _OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
@@ -81,23 +81,25 @@ def find(
     truth: Path | None = None,
     groups_file: Path | None = None,
     fold: Fold | None = None,
+    categories: Categories = None,
 ) -> Dataset:
     """Find the pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
 
     `truth` is a folder of masks or of LabelMe's files, or a file of labels. Where it stands alone,
     photos are not looked for: each pair's photo is its mask, or where its label says. `groups_file`
     says which photos belong together, by default `groups.csv` where it is; `fold` is held out.
+    `categories` are those of `formats.read`.
 
     Raises:
         LesionsegError: no such folder or file, no pair in it, or a list that names nothing there.
     """
     if truth is not None:
         root = folder or truth.parent
-        contents = _whole(_match_truth(photos, truth))
+        contents = _whole(_match_truth(photos, truth, categories))
         expected = "masks called like the photos, or labels that name them"
     elif folder is not None:
         root = folder
-        contents = _recognise(_list(folder))
+        contents = _recognise(replace(_list(folder), categories=categories))
         expected = (
             "the official ISIC folders, images/ and masks/, or photos beside NAME_segmentation.png "
             "or labels"
@@ -132,6 +134,7 @@ class _Folder:
     path: Path
     images: list[Path]
     children: dict[str, Path]
+    categories: Categories = None
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,9 @@ def _labels_near(folder: _Folder) -> Labels | None:
     """The labels in a folder, beside its photos, or in `labels/` or `annotations/`."""
     children = (folder.children.get(name) for name in ("labels", "annotations"))
     places = [folder.path, _photos_folder(folder), *children]
-    found = [labels for place in places if place and (labels := formats.beside(place))]
+    found = [
+        labels for place in places if place and (labels := formats.beside(place, folder.categories))
+    ]
     if len(found) > 1:
         raise LesionsegError(
             f"{found[0].path} and {found[1].path}: two sets of labels; name one by --truth, with "
@@ -249,12 +254,12 @@ def _split_photos_from_masks(files: Iterable[Path]) -> tuple[list[Path], list[Pa
     return photos, masks
 
 
-def _match_truth(photos: Path | None, truth: Path) -> Matches:
+def _match_truth(photos: Path | None, truth: Path, categories: Categories) -> Matches:
     """The pairs of photos with the masks or labels that `truth` names."""
     photo_files = None if photos is None else list_images(photos)
     is_file = truth.is_file() or (truth.suffix.lower() in formats.SUFFIXES and not truth.exists())
     masks = [] if is_file else list_images(truth)  # says so where the folder is missing
-    labels = formats.read(truth) if is_file else _labels_of(truth, masks)
+    labels = formats.read(truth, categories) if is_file else _labels_of(truth, masks, categories)
     if labels is None:
         return match_masks(masks if photo_files is None else photo_files, masks)
     if photo_files is None:
@@ -262,10 +267,10 @@ def _match_truth(photos: Path | None, truth: Path) -> Matches:
     return _match_labels([path for path in photo_files if not is_mask_name(path)], masks, labels)
 
 
-def _labels_of(folder: Path, masks: list[Path]) -> Labels | None:
+def _labels_of(folder: Path, masks: list[Path], categories: Categories) -> Labels | None:
     """The labels in a folder; where it has neither labels nor masks, those that are broken."""
-    labels = formats.beside(folder)
-    if labels is None and not masks and (broken := formats.read(folder)).unusable:
+    labels = formats.beside(folder, categories)
+    if labels is None and not masks and (broken := formats.read(folder, categories)).unusable:
         return broken  # which says why
     return labels
 

@@ -17,6 +17,7 @@ from lesionseg.labels.runlength import Runs, fill_all
 LESION = "lesion"  # the category that is written, and the one that is read, in any case
 
 Shape = Ring | Runs
+Categories = frozenset[str] | None  # the chosen ones, case-folded; None for `LESION` alone
 
 
 class Dropped(NamedTuple):
@@ -45,6 +46,7 @@ class LabelledPhoto:
         height, width: the photo's size, upright, in pixels.
         shapes: one or more; what any of them encloses is lesion.
         notes: one line for each part of its labels that was left out.
+        categories: those that were chosen.
     """
 
     file: Path
@@ -53,6 +55,7 @@ class LabelledPhoto:
     width: int
     shapes: tuple[Shape, ...]
     notes: tuple[str, ...] = ()
+    categories: Categories = None
 
     @property
     def photo(self) -> Path:
@@ -128,11 +131,24 @@ def stem(name: str) -> str:
     return unicodedata.normalize("NFC", _path(name).stem)
 
 
+def is_lesion(category: object, categories: Categories) -> bool:
+    """Tell whether an outline of a category is used; without chosen ones, only `LESION` may occur.
+
+    Raises:
+        ValueError: no categories were chosen, and this is not `LESION`.
+    """
+    if categories is None:
+        check_category(category)
+        return True
+    return isinstance(category, str) and category.strip().casefold() in categories
+
+
 def check_category(category: object) -> None:
     """Raise ValueError for any category but `LESION`."""
     if not isinstance(category, str) or category.strip().casefold() != LESION:
         raise ValueError(
-            f"expected the category {LESION!r}, got {shown(category)}; rename or delete it"
+            f"expected the category {LESION!r}, got {shown(category)}; rename or delete it, or "
+            "choose categories by --category"
         )
 
 

@@ -17,11 +17,12 @@ from lesionseg.images import Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,
+    Categories,
     Dropped,
     LabelledPhoto,
     Shape,
     Unusable,
-    check_category,
+    is_lesion,
     parse_photo,
     parse_polygon,
     shown,
@@ -102,7 +103,9 @@ class Writer:
         self._file.write(f'\n], "images": [\n{images}\n]}}\n')
 
 
-def read(file: Path, content: dict[str, Any]) -> Iterator[LabelledPhoto | Unusable]:
+def read(
+    file: Path, content: dict[str, Any], categories: Categories = None
+) -> Iterator[LabelledPhoto | Unusable]:
     """Read the photos of a COCO file, each with its outlines or the reason they cannot be used.
 
     Raises:
@@ -129,7 +132,8 @@ def read(file: Path, content: dict[str, Any]) -> Iterator[LabelledPhoto | Unusab
 
         def parse_shapes(height: int, width: int, image: Any = image) -> Iterator[Shape | Dropped]:
             for annotation in of_image.get(str(image["id"]), ()):
-                check_category(names.get(str(annotation["category_id"])))
+                if not is_lesion(names.get(str(annotation["category_id"])), categories):
+                    continue
                 yield from _shapes(annotation["segmentation"], height, width)
 
         yield parse_photo(

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import ParseError
@@ -21,10 +21,11 @@ from lesionseg.errors import LesionsegError, one_line
 from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
 from lesionseg.labels import coco, cvat, label_studio, labelme
-from lesionseg.labels.annotations import LabelledPhoto, Unusable, original_stems, stem
+from lesionseg.labels.annotations import Categories, LabelledPhoto, Unusable, original_stems, stem
 
 __all__ = [
     "SUFFIXES",
+    "Categories",
     "LabelledPhoto",
     "Labels",
     "PhotoShapes",
@@ -193,27 +194,28 @@ class Labels:
     unusable: tuple[Unusable, ...]
 
 
-def read(path: Path) -> Labels:
+def read(path: Path, categories: Categories = None) -> Labels:
     """Read the labels in a .json of COCO, Label Studio or LabelMe, a CVAT .xml, or a folder.
 
     What any of the outlines of a photo encloses is its lesion. A photo without an outline, or with
-    one that its label calls something else than a lesion, is unusable, not an empty mask.
+    one that its label calls something else than a lesion, is unusable, not an empty mask. Where
+    categories are chosen, their outlines are the lesion, and all others are ignored.
 
     Raises:
         LesionsegError: the file cannot be read, or has another format.
     """
     if path.is_dir():
-        recognised, broken = _read_labelme_folder(path)
-        return _labels(path, [*recognised, *broken])
+        recognised, broken = _read_labelme_folder(path, categories)
+        return _labels(path, [*recognised, *broken], categories)
     if path.suffix.lower() not in SUFFIXES:
         raise LesionsegError(f"{path}: expected a folder of masks, or labels as .json or .xml")
-    entries = _read_file(path)
+    entries = _read_file(path, categories)
     if entries is None:
         raise LesionsegError(f"{path}: expected labels of COCO, CVAT, Label Studio or LabelMe")
-    return _labels(path, entries)
+    return _labels(path, entries, categories)
 
 
-def beside(folder: Path) -> Labels | None:
+def beside(folder: Path, categories: Categories = None) -> Labels | None:
     """Find and read the labels in a folder of photos; return None where there are none.
 
     They are one file called labels or annotations (.json or .xml) or as tools name it, or
@@ -223,22 +225,24 @@ def beside(folder: Path) -> Labels | None:
         LesionsegError: there are both, or two files for all photos, or one that cannot be read.
     """
     paths = [folder / name for name in _NAMES if (folder / name).is_file()]
-    contents = [(path, entries) for path in paths if (entries := _read_file(path)) is not None]
+    contents = [
+        (path, entries) for path in paths if (entries := _read_file(path, categories)) is not None
+    ]
     if len(contents) > 1:
         raise LesionsegError(f"{contents[0][0]} and {contents[1][0]}: name one of them by --truth")
-    recognised, broken = _read_labelme_folder(folder, exclude=[path for path, _ in contents])
+    recognised, broken = _read_labelme_folder(folder, categories, [path for path, _ in contents])
     if contents and recognised:
         raise LesionsegError(
             f"{contents[0][0]} and {len(recognised)} LabelMe files lie in one folder; choose the "
             "first by --truth, or move it away to use the others"
         )
     if contents:
-        return _labels(*contents[0])
-    return _labels(folder, [*recognised, *broken]) if recognised else None
+        return _labels(*contents[0], categories)
+    return _labels(folder, [*recognised, *broken], categories) if recognised else None
 
 
 def _read_labelme_folder(
-    folder: Path, exclude: Sequence[Path] = ()
+    folder: Path, categories: Categories, exclude: Sequence[Path] = ()
 ) -> tuple[list[LabelledPhoto | Unusable], list[Unusable]]:
     """Read the LabelMe files in a folder; return also the .json files that cannot be read.
 
@@ -255,30 +259,36 @@ def _read_labelme_folder(
                 broken.append(Unusable(file.name, line))
                 continue
             if _is_labelme(content):
-                recognised.append(labelme.read(file, content))
+                recognised.append(labelme.read(file, content, categories))
     return recognised, broken
 
 
-def _labels(path: Path, entries: Sequence[LabelledPhoto | Unusable]) -> Labels:
+def _labels(
+    path: Path, entries: Sequence[LabelledPhoto | Unusable], categories: Categories
+) -> Labels:
     return Labels(
         path,
-        tuple(entry for entry in entries if isinstance(entry, LabelledPhoto)),
+        tuple(
+            replace(entry, categories=categories)
+            for entry in entries
+            if isinstance(entry, LabelledPhoto)
+        ),
         tuple(entry for entry in entries if isinstance(entry, Unusable)),
     )
 
 
-def _read_file(path: Path) -> list[LabelledPhoto | Unusable] | None:
+def _read_file(path: Path, categories: Categories) -> list[LabelledPhoto | Unusable] | None:
     """Read a file for all photos, or LabelMe's for one; return None for any other kind."""
     try:
         if path.suffix.lower() == ".xml":
-            return list(cvat.read(path))
+            return list(cvat.read(path, categories))
         content = _json(path)
         if _is_labelme(content):
-            return [labelme.read(path, content)]
+            return [labelme.read(path, content, categories)]
         if label_studio.recognises(content):
-            return list(label_studio.read(path, content))
+            return list(label_studio.read(path, content, categories))
         if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
-            return list(coco.read(path, content))
+            return list(coco.read(path, content, categories))
     except (OSError, ValueError, ParseError, LookupError, TypeError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)[:200]
         if isinstance(error, KeyError):

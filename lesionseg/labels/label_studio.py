@@ -19,11 +19,12 @@ from lesionseg.images import LESION_ABOVE, Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,
+    Categories,
     Dropped,
     LabelledPhoto,
     Shape,
     Unusable,
-    check_category,
+    is_lesion,
     parse_photo,
     parse_polygon,
 )
@@ -99,7 +100,9 @@ def recognises(content: Any) -> bool:
     )
 
 
-def read(file: Path, tasks: list[dict[str, Any]]) -> Iterator[LabelledPhoto | Unusable]:
+def read(
+    file: Path, tasks: list[dict[str, Any]], categories: Categories = None
+) -> Iterator[LabelledPhoto | Unusable]:
     """Read the photos of an export, each with its outlines or the reason they cannot be used."""
     for task in tasks:
         names = [
@@ -122,7 +125,8 @@ def read(file: Path, tasks: list[dict[str, Any]]) -> Iterator[LabelledPhoto | Un
             height: int, width: int, results: list[Any] = results
         ) -> Iterator[Shape | Dropped]:
             for result in results:
-                yield _shape(result, height, width)
+                if categories is None or _has_category(result, categories):
+                    yield _shape(result, height, width, categories)
 
         yield parse_photo(file, name, size, parse_shapes)
 
@@ -162,13 +166,20 @@ def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
     return [result for result in results if result.get("type") not in _OF_THE_PHOTO]
 
 
-def _shape(result: dict[str, Any], height: int, width: int) -> Shape | Dropped:
+def _has_category(result: dict[str, Any], categories: Categories) -> bool:
+    labels = result["value"].get(result.get("type")) or ()
+    return any(is_lesion(label, categories) for label in labels)
+
+
+def _shape(
+    result: dict[str, Any], height: int, width: int, categories: Categories
+) -> Shape | Dropped:
     kind, value = result.get("type"), result["value"]
     if kind not in (_POLYGON, _BRUSH):
         kind = str(kind)[:40]
         raise ValueError(f"expected a polygon or a brush with a label, got {kind!r}")
     for label in value.get(kind) or [None]:
-        check_category(label)
+        is_lesion(label, categories)
     if result.get("image_rotation"):
         raise ValueError("a photo turned in Label Studio; turn it back")
     if [result.get("original_height"), result.get("original_width")] != [height, width]:

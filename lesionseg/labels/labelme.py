@@ -20,11 +20,12 @@ from lesionseg.images import Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,
+    Categories,
     Dropped,
     LabelledPhoto,
     Shape,
     Unusable,
-    check_category,
+    is_lesion,
     parse_photo,
     parse_polygon,
     shown,
@@ -71,12 +72,15 @@ def text(
     return json.dumps(content) + "\n"
 
 
-def read(file: Path, content: dict[str, Any]) -> LabelledPhoto | Unusable:
+def read(
+    file: Path, content: dict[str, Any], categories: Categories = None
+) -> LabelledPhoto | Unusable:
     """Read the photo of a file, or the reason its labels cannot be used."""
 
     def parse_shapes(height: int, width: int) -> Iterator[Shape | Dropped]:
         for shape in content["shapes"]:
-            check_category(shape["label"])
+            if not is_lesion(shape["label"], categories):
+                continue
             kind = shape.get("shape_type") or "polygon"
             if kind == "polygon":
                 yield parse_polygon(shape["points"])

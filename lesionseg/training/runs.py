@@ -16,6 +16,7 @@ from lesionseg.data.discovery import Dataset
 from lesionseg.data.filenames import fold
 from lesionseg.data.splits import Fold
 from lesionseg.errors import CheckpointError, LesionsegError
+from lesionseg.labels.formats import Categories
 from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.network.runtime import checksum
 from lesionseg.training.history import EpochScores, is_exhausted
@@ -33,7 +34,7 @@ class Source:
     """Where photos and masks are: one folder, or one of each; and how they are split.
 
     Attributes:
-        folder, photos, truth, groups_file, fold: as of `discovery.find`.
+        folder, photos, truth, groups_file, fold, categories: as of `discovery.find`.
     """
 
     folder: Path | None
@@ -41,10 +42,13 @@ class Source:
     truth: Path | None = None
     groups_file: Path | None = None
     fold: Fold | None = None
+    categories: Categories = None
 
     def find(self) -> Dataset:
         """Find the pairs there; see `discovery.find`."""
-        return discovery.find(self.folder, self.photos, self.truth, self.groups_file, self.fold)
+        return discovery.find(
+            self.folder, self.photos, self.truth, self.groups_file, self.fold, self.categories
+        )
 
     @classmethod
     def of(cls, data: TrainingData) -> "Source | None":

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import drawing, write_photo
+from helpers import Command, drawing, write_photo
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from lesionseg.data.cache import cache_pairs
 from lesionseg.data.discovery import find
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask
@@ -281,3 +283,87 @@ def test_two_kinds_of_labels_are_never_chosen_between(tmp_path: Path) -> None:
     with pytest.raises(LesionsegError, match=r"labels.json and .*images: two sets of labels"):
         find(tmp_path)
     assert find(photo.parent).split("all")[0].mask == corrected
+
+
+def two_categories(kind: str, folder: Path) -> Path:
+    """Labels of a square "Naevus", another "mole", and hair, which is a box where it can be one."""
+    squares = {"Naevus": 1, "mole": 5, "hair": 9}
+    corners = {name: [[at, at], [at + 3, at], [at + 3, at + 3]] for name, at in squares.items()}
+    path = folder / f"export.{'xml' if kind == 'cvat' else 'json'}"
+    if kind == "cvat":
+        polygons = "".join(
+            f'<polygon label="{name}" points="{";".join(f"{x},{y}" for x, y in points)}"/>'
+            for name, points in corners.items()
+        )
+        image = f'<image id="0" name="a.png" width="40" height="20">{polygons}'
+        box = '<box label="hair" xtl="1" ytl="1" xbr="9" ybr="9"/>'
+        path.write_text(f"<annotations>{image}{box}</image></annotations>")
+    elif kind == "labelme":
+        shapes = [{"label": name, "points": points} for name, points in corners.items()]
+        shapes.append({"label": "hair", "points": [[1, 1], [9, 9]], "shape_type": "line"})
+        path.write_text(labelme.text("a.png", 20, 40, shapes))
+    elif kind == "coco":
+        names = list(squares)
+        content = {
+            "categories": [{"id": index, "name": name} for index, name in enumerate(names)],
+            "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 20}],
+            "annotations": [
+                {
+                    "image_id": 1,
+                    "category_id": index,
+                    "segmentation": [np.ravel(corners[name]).tolist()],
+                }
+                for index, name in enumerate(names)
+            ],
+        }
+        path.write_text(json.dumps(content))
+    else:
+        results = [
+            result(
+                value={
+                    "points": [[x / 0.4, y / 0.2] for x, y in points],
+                    "polygonlabels": [name],
+                }
+            )
+            for name, points in corners.items()
+        ]
+        hair = result(type="rectanglelabels", value={"rectanglelabels": ["hair"], "x": 1})
+        export(path, task("a.png", *results, hair))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["coco", "cvat", "labelme", "label studio"])
+def test_chosen_categories(tmp_path: Path, kind: str) -> None:
+    path = two_categories(kind, tmp_path)
+    (refused,) = formats.read(path).unusable
+    assert "expected the category 'lesion', got 'Naevus'" in refused.reason
+    assert "--category" in refused.reason
+    (one,) = formats.read(path, frozenset({"naevus"})).photos
+    (both,) = formats.read(path, frozenset({"naevus", "mole"})).photos
+    assert 2 * one.mask().sum() == both.mask().sum() > 0
+    assert one.mask()[:5, :5].sum() == one.mask().sum()
+    assert "no outline" in formats.read(path, frozenset({"lesion"})).unusable[0].reason
+    # Cached arrays are those of the chosen categories.
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (40, 20)).save(photo)
+    sums = [
+        int(cache_pairs(find(None, tmp_path, path, chosen).split("all"), 32).masks.sum())
+        for chosen in (frozenset({"naevus"}), frozenset({"naevus", "mole"}))
+    ]
+    assert 0 < sums[0] < sums[1]
+
+
+def test_categories_on_the_command_line(lesionseg: Command, tmp_path: Path) -> None:
+    write_photo(tmp_path / "photos" / "a.png")
+    height, width = drawing(0)[1].shape
+    shape = {"label": "Naevus", "points": [[1, 1], [30, 1], [30, 30], [1, 30]]}
+    hair = {"label": "hair", "points": [[1, 1], [2, 9]], "shape_type": "line"}
+    label = tmp_path / "photos" / "a.json"
+    label.write_text(labelme.text("a.png", height, width, [shape, hair]))
+    words = ("eval", "--data", tmp_path / "photos", "--checkpoint", "bundled", "--json")
+    assert "got 'Naevus'" in lesionseg(*words).err
+    ended = lesionseg(*words, "--category", "naevus")
+    assert ended.status == 0, ended.err
+    assert json.loads(ended.out)["photos"] == 1
+    ended = lesionseg("eval", "--category", "naevus")
+    assert (ended.status, "--category is for labels" in ended.err) == (2, True)
