@@ -13,6 +13,7 @@ from lesionseg.data import discovery
 from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.catalog import find_data
 from lesionseg.data.discovery import Dataset
+from lesionseg.data.duplicates import find_duplicates
 from lesionseg.data.filenames import fold
 from lesionseg.data.splits import Fold
 from lesionseg.errors import CheckpointError, LesionsegError
@@ -119,7 +120,21 @@ def gather(
         fold=str(source.fold or ""),
     )
     problems = (*dataset.problems, *training.problems, *validation.problems)
-    return Material(training, validation, problems, data, dataset.split_source, notes=dataset.notes)
+    notes = (*dataset.notes, *_duplicate_notes(training, validation))
+    return Material(training, validation, problems, data, dataset.split_source, notes)
+
+
+def _duplicate_notes(training: CachedPairs, validation: CachedPairs) -> list[str]:
+    """Say which pictures are on both sides of the split, on one process."""
+    duplicates = find_duplicates(training, validation) if distributed.rank() == 0 else []
+    if not duplicates:
+        return []
+    some = ", ".join(f"{second} is {first}" for first, second in duplicates[:3])
+    count = len({second for _, second in duplicates})
+    return [
+        f"{count} of {len(validation)} validation photos are also trained on, under another name: "
+        f"{some}{', ...' * (len(duplicates) > 3)}; the scores on these will be too high"
+    ]
 
 
 class InitialWeights(NamedTuple):

@@ -347,7 +347,7 @@ def test_chosen_categories(tmp_path: Path, kind: str) -> None:
     photo = tmp_path / "a.png"
     Image.new("RGB", (40, 20)).save(photo)
     sums = [
-        int(cache_pairs(find(None, tmp_path, path, chosen).split("all"), 32).masks.sum())
+        int(cache_pairs(find(None, tmp_path, path, categories=chosen).split("all"), 32).masks.sum())
         for chosen in (frozenset({"naevus"}), frozenset({"naevus", "mole"}))
     ]
     assert 0 < sums[0] < sums[1]

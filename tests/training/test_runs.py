@@ -1,6 +1,7 @@
 """What a run is made on, and what one may change when it goes on."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,17 @@ def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:
         runs.resumed(tmp_path / "used", {})
     with pytest.raises(CheckpointError, match="cannot read checkpoint"):
         runs.resumed(tmp_path / "none", {})
+
+
+def test_a_picture_on_both_sides_of_the_split_is_said(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "mine", *range(6))
+    material, _ = gather(Source(folder))
+    assert material.notes == ()
+    held_out = material.validation.ids[0]
+    for path in [*folder.rglob(f"{held_out}*")]:
+        shutil.copy(path, path.with_name(path.name.replace(held_out, "copy")))
+    (folder / "val.txt").write_text(held_out)
+    material, _ = gather(Source(folder))
+    (note,) = material.notes
+    assert note.startswith("1 of 1 validation photos are also trained on, under another name: ")
+    assert f"{held_out} is copy" in note
