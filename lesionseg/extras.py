@@ -4,6 +4,7 @@ import shlex
 
 PACKAGES = {
     "export": ("onnx", "onnxscript"),
+    "heif": ("pi-heif",),
     "ray": ("ray[data]",),
     "tensorboard": ("tensorboardX",),
 }

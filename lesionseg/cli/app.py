@@ -90,6 +90,7 @@ def main() -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8
     warnings.filterwarnings("ignore", module="PIL")  # a damaged photo is told of by its error
+    console.show_notes()
     try:
         first = sys.argv[1:2]
         names = first if first and first[0] in COMMANDS else _EVERY

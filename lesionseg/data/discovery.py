@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesionseg import images
+from lesionseg import filetypes
 from lesionseg.data import splits
 from lesionseg.data.catalog import Description, read_description
 from lesionseg.data.filenames import file_id, is_mask_name, list_images
@@ -34,7 +34,8 @@ from lesionseg.labels.formats import Labels
 
 _OFFICIAL_NAME = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
 _OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
-_LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
+_SUFFIXES = filetypes.SUFFIXES | filetypes.HEIF_SUFFIXES
+_LOSSY = _SUFFIXES - {".png", ".bmp", ".tif", ".tiff", ".gif"}
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ def _read_list(path: Path) -> list[str] | None:
         raise LesionsegError(f"{path}: cannot read this list: {one_line(error)}") from error
     lines = (line.strip() for line in text.splitlines() if line.strip())
     keys = (
-        file_id(Path(line)) if Path(line).suffix.lower() in images.SUFFIXES else line.lower()
+        file_id(Path(line)) if Path(line).suffix.lower() in _SUFFIXES else line.lower()
         for line in lines
     )
     return list(dict.fromkeys(keys))

@@ -1,12 +1,20 @@
 """File names: which are photos, which are masks, and which belong together."""
 
+import logging
 import os
+from collections import Counter
 from pathlib import Path
 
-from lesionseg import images
+from lesionseg import filetypes
 from lesionseg.errors import LesionsegError
 
 MASK, OVERLAY, PROBABILITIES = "_segmentation", "_overlay", "_probabilities"  # ends of names
+_SIDE_FILES = frozenset({".json", ".xml", ".csv", ".md"})  # labels, tables and notes
+_SIDE_NAMES = frozenset(
+    {"train.txt", "val.txt", "test.txt", "attribution.txt", "license.txt", "readme.txt", "license"}
+    | {"thumbs.db", "desktop.ini"}
+)
+_log = logging.getLogger("lesionseg")
 _NEITHER = ("_superpixels", OVERLAY, PROBABILITIES)  # photo nor mask
 
 
@@ -18,22 +26,36 @@ def file_id(path: Path) -> str:
 def list_images(folder: Path) -> list[Path]:
     """List the image files directly in `folder`, sorted by name.
 
-    Left out are superpixels of ISIC 2017, and overlays and probabilities that `segment` wrote.
+    Files are images by their suffix, or else by their content. What is left out is logged in one
+    line, counted by kind, except labels and lists of a data set. Left out without a word are
+    superpixels of ISIC 2017, and overlays and probabilities that `segment` wrote.
 
     Raises:
         LesionsegError: no such folder.
     """
+    images: list[Path] = []
+    left_out: Counter[str] = Counter()
     try:
-        return sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in images.SUFFIXES
-            and not path.name.startswith(".")
-            and not path.stem.lower().endswith(_NEITHER)
-            and path.is_file()
-        )
+        for path in sorted(folder.iterdir()):
+            is_ours = path.name.startswith(".") or path.stem.lower().endswith(_NEITHER)
+            if is_ours or not path.is_file():
+                continue
+            if path.suffix.lower() in filetypes.SUFFIXES:
+                images.append(path)
+            elif path.suffix.lower() not in _SIDE_FILES and path.name.lower() not in _SIDE_NAMES:
+                kind = filetypes.kind_of_file(path) or "other"
+                if kind in filetypes.readable():
+                    images.append(path)
+                else:
+                    left_out[kind] += 1
     except OSError as error:
         raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
+    if left_out:
+        counts = (
+            f"{number} {kind}{filetypes.advice(kind)}" for kind, number in left_out.most_common()
+        )
+        _log.warning("%s: left out: %s", folder, ", ".join(counts), extra={"shared": True})
+    return images
 
 
 def is_mask_name(path: Path) -> bool:

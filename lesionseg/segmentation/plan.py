@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesionseg import filetypes
 from lesionseg.data.filenames import (
     MASK,
     OVERLAY,
@@ -98,7 +99,7 @@ def _plan(inputs: Sequence[Path], paths: OutputPaths, skip_existing: bool) -> li
 def _photos_in(folder: Path) -> list[Path]:
     photos = [path for path in list_images(folder) if not is_mask_name(path)]
     if not photos:
-        raise LesionsegError(f"{folder}: no photos in this folder (JPEG, PNG, BMP, TIFF or WebP)")
+        raise LesionsegError(f"{folder}: no photos in this folder ({filetypes.NAMES})")
     return photos
 
 
