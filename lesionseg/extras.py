@@ -6,6 +6,7 @@ PACKAGES = {
     "dicom": ("pydicom", "highdicom"),
     "export": ("onnx", "onnxscript"),
     "figures": ("matplotlib",),
+    "heif": ("pi-heif",),
     "ray": ("ray[data]",),
     "tensorboard": ("tensorboardX",),
 }

@@ -97,6 +97,7 @@ def main() -> NoReturn:
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8
     for module in ("PIL", "pydicom", "highdicom"):  # a damaged photo is reported by its error
         warnings.filterwarnings("ignore", module=module)
+    console.show_notes()
     try:
         first = sys.argv[1:2]
         names = first if first and first[0] in COMMANDS else _EVERY

@@ -3,7 +3,9 @@
 rich draws on a terminal only; in a pipe or a log a note is a plain line and a bar is nothing.
 """
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -53,6 +55,33 @@ def error(text: str) -> None:
     """Write what went wrong, on standard error; of several processes each says which it is."""
     process = f"process {distributed.rank()}: " if distributed.world_size() > 1 else ""
     warn(f"{process}error: {text}", every_process=True)
+
+
+class _Notes(logging.Handler):
+    """Writes what the library logs, and Python's warnings, each line once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._written: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; one that every process logs is marked as shared."""
+        self.write(record.getMessage(), every_process=not getattr(record, "shared", False))
+
+    def write(self, text: str, *, every_process: bool = True) -> None:
+        """Write a note, unless it was written before."""
+        line = f"note: {' '.join(text.split())}"
+        if line not in self._written:
+            self._written.add(line)
+            warn(line, every_process=every_process)
+
+
+def show_notes() -> None:
+    """Write what the library logs on standard error from now on; warnings without source text."""
+    notes = _Notes()
+    logger = logging.getLogger("lesionseg")
+    logger.handlers = [notes]
+    warnings.showwarning = lambda message, *_, **__: notes.write(str(message))
 
 
 def _write(text: str, style: str | None = None) -> None:

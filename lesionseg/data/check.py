@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lesionseg import images
+from lesionseg import filetypes, images
 from lesionseg.config import ModelConfig
 from lesionseg.data import discovery
 from lesionseg.data.discovery import Dataset
@@ -205,7 +205,7 @@ def _other_files(folders: Iterable[Path]) -> list[str]:
         f"{path}: files with the ending {path.suffix.lower() or 'none'} are not read"
         for folder in sorted(folders)
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() not in images.SUFFIXES | _DOCUMENTS
+        if path.suffix.lower() not in filetypes.SUFFIXES | _DOCUMENTS
         and not path.name.startswith(".")
         and path.is_file()
     ]

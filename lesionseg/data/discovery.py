@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lesionseg import images
+from lesionseg import filetypes
 from lesionseg.data import splits
 from lesionseg.data.catalog import Description, read_description
 from lesionseg.data.filenames import file_id, is_mask_name, list_images
@@ -36,7 +36,8 @@ from lesionseg.labels.formats import Categories, Labels
 
 _OFFICIAL_NAME = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
 _OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
-_LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
+_SUFFIXES = filetypes.SUFFIXES | filetypes.HEIF_SUFFIXES
+_LOSSY = _SUFFIXES - {".png", ".bmp", ".tif", ".tiff", ".gif"}
 
 
 @dataclass(frozen=True)
@@ -311,5 +312,5 @@ def _read_list(path: Path) -> list[str] | None:
 def _listed_id(name: str) -> str:
     """The id that a line of a list means; only the suffix of an image is none of an id."""
     name = re.split(r"[/\\]", name)[-1]
-    is_file = Path(name).suffix.lower() in images.SUFFIXES
+    is_file = Path(name).suffix.lower() in _SUFFIXES
     return file_id(Path(name if is_file else f"{name}.png"))

@@ -1,14 +1,22 @@
 """File names: which are photos, which are masks, and which belong together."""
 
+import logging
 import os
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
-from lesionseg import dicom, images
+from lesionseg import dicom, filetypes
 from lesionseg.errors import LesionsegError
 
 MASK, OVERLAY, PROBABILITIES = "_segmentation", "_overlay", "_probabilities"  # ends of names
 REPORT = "_report"  # of a DICOM structured report
+_SIDE_FILES = frozenset({".json", ".xml", ".csv", ".md"})  # labels, tables and notes
+_SIDE_NAMES = frozenset(
+    {"train.txt", "val.txt", "test.txt", "attribution.txt", "license.txt", "readme.txt", "license"}
+    | {"thumbs.db", "desktop.ini"}
+)
+_log = logging.getLogger("lesionseg")
 _NEITHER = ("_superpixels", OVERLAY, PROBABILITIES)  # photo nor mask
 
 
@@ -33,31 +41,42 @@ def name_of(path: Path) -> str:
 def list_images(folder: Path) -> list[Path]:
     """List the image files directly in `folder`, sorted by name.
 
-    DICOM files go by their suffix, or by their content where they have none or a UID as a name.
-    Left out are superpixels of ISIC 2017, and overlays, probabilities and reports that `segment`
-    wrote.
+    Files are images by their suffix, or else by their content. What is left out is logged in one
+    line, counted by kind, except labels and lists of a data set. Left out without a word are
+    superpixels of ISIC 2017, and overlays, probabilities and reports that `segment` wrote.
 
     Raises:
         LesionsegError: no such folder.
     """
+    images: list[Path] = []
+    left_out: Counter[str] = Counter()
     try:
-        return sorted(
-            path
-            for path in folder.iterdir()
-            if not path.name.startswith(".")
-            and not path.stem.lower().endswith(_NEITHER)
-            and (path.suffix.lower() in images.SUFFIXES or _may_be_dicom(path))
-            and path.is_file()
-        )
+        for path in sorted(folder.iterdir()):
+            is_ours = path.name.startswith(".") or path.stem.lower().endswith(_NEITHER)
+            if is_ours or not path.is_file():
+                continue
+            suffix = path.suffix.lower()
+            kind = "DICOM" if suffix in dicom.SUFFIXES else None
+            if suffix in filetypes.SUFFIXES:
+                images.append(path)
+                continue
+            if suffix in _SIDE_FILES or path.name.lower() in _SIDE_NAMES:
+                continue
+            kind = kind or filetypes.kind_of_file(path) or "other"
+            if kind == "DICOM" and path.stem.lower().endswith(REPORT):
+                continue
+            if kind in filetypes.readable():
+                images.append(path)
+            else:
+                left_out[kind] += 1
     except OSError as error:
         raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
-
-
-def _may_be_dicom(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if suffix in dicom.SUFFIXES:
-        return not path.stem.lower().endswith(REPORT)
-    return (not suffix or suffix[1:].isdigit()) and path.is_file() and dicom.is_dicom_file(path)
+    if left_out:
+        counts = (
+            f"{number} {kind}{filetypes.advice(kind)}" for kind, number in left_out.most_common()
+        )
+        _log.warning("%s: left out: %s", folder, ", ".join(counts), extra={"shared": True})
+    return images
 
 
 def is_mask_name(path: Path) -> bool:

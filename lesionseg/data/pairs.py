@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesionseg import dicom, images
+from lesionseg import dicom, filetypes, images
 from lesionseg.data.filenames import MASK, file_id, fold, is_mask_name, name_of
 from lesionseg.errors import PhotoError
 from lesionseg.labels import formats, segmentations
@@ -53,7 +53,7 @@ def match_masks(photos: Iterable[Path], masks: Iterable[Path]) -> Matches:
 
 
 def _is_dicom(path: Path) -> bool:
-    return path.suffix.lower() not in images.SUFFIXES
+    return path.suffix.lower() not in filetypes.SUFFIXES
 
 
 def _match_both_kinds(photos: list[Path], masks: list[Path]) -> Matches:

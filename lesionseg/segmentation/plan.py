@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesionseg import dicom
+from lesionseg import dicom, filetypes
 from lesionseg.data.filenames import (
     MASK,
     OVERLAY,
@@ -173,9 +173,7 @@ def _photos_in(folder: Path, recursive: bool) -> list[Path]:
     photos = [path for place in folders for path in list_images(place) if not is_mask_name(path)]
     if not photos:
         advice = "" if recursive else "; --recursive looks into folders below"
-        raise LesionsegError(
-            f"{folder}: no photos in this folder (JPEG, PNG, BMP, TIFF, WebP or DICOM){advice}"
-        )
+        raise LesionsegError(f"{folder}: no photos in this folder ({filetypes.NAMES}){advice}")
     return photos
 
 
