@@ -39,9 +39,9 @@ class Command(TyperCommand):
             BadParameter: an option that takes one value is given twice, under whatever name, or a
                 value is empty, as that of an unset shell variable is.
         """
-        words = list(args)  # parsing empties `args`
-        rest = super().parse_args(ctx, args)
-        values, _, params = self.make_parser(ctx).parse_args(args=words)
+        values, _, params = self.make_parser(ctx).parse_args(args=list(args))
+        if any(param.name == "help" for param in params):
+            return super().parse_args(ctx, args)
         for param, count in Counter[Any](params).items():
             is_option = param.param_type_name == "option"
             name = "/".join(param.opts) if is_option else param.metavar or param.name
@@ -52,7 +52,7 @@ class Command(TyperCommand):
                 )
             if count > 1 and not (param.multiple or param.is_flag):
                 raise BadParameter(f"{name} was given {count} times; give it once", ctx)
-        return rest
+        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters as the page shows them."""
