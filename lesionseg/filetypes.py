@@ -51,6 +51,8 @@ def kind_of(head: bytes) -> str | None:
 
     Photos are JPEG, PNG, BMP, TIFF, WebP, GIF, AVIF and HEIC; other kinds are named for messages.
     """
+    if head[128:132] == b"DICM":  # first, as what stands before it may look like a TIFF
+        return "DICOM"
     for start, kind in _STARTS:
         if head.startswith(start):
             return kind
@@ -59,8 +61,6 @@ def kind_of(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         brands = [head[8:12], *(head[first : first + 4] for first in range(16, len(head), 4))]
         return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), "video or sound")
-    if head[128:132] == b"DICM":
-        return "DICOM"
     if not head:
         return "empty"
     text = head.decode("utf-8", errors="ignore")

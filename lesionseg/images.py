@@ -91,6 +91,7 @@ def _opened(source: Source, what: str) -> Iterator[_Opened]:
     try:
         # Given a file's name, Pillow maps some TIFFs and then mixes up the rows of a turned one.
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+            file.seek(0)
             head = file.read(filetypes.HEAD)
             file.seek(0)
             kind = filetypes.kind_of(head)

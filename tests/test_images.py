@@ -310,7 +310,7 @@ BOMB = png((b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)), (b
         ("folder", "cannot read this {what}: Is a directory"),
         ("missing", "no such file"),
     ],
-    ids=["text", "empty", "dicom", "zeros", "bmp", "bomb", "folder", "missing"],
+    ids=["text", "empty", "zeros", "bmp", "bomb", "folder", "missing"],
 )
 def test_other_files_are_refused_in_one_line(
     tmp_path: Path, read: Callable[[Path], object], content: bytes | str, message: str
