@@ -22,6 +22,7 @@ Photo = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Probabilities = NDArray[np.float32]
 Source = Path | BinaryIO
+PillowImage = Image.Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 LESION_ABOVE = 128  # the challenge's scorer: a pixel is lesion where the mask value is > 128
@@ -49,7 +50,7 @@ _TURNS = {
 @contextmanager
 def _opened(source: Source, what: str) -> Iterator[Image.Image]:
     """Open an image, not decoded yet; any error in the block becomes one clear line."""
-    name = source if isinstance(source, Path) else "standard input"
+    name = source if isinstance(source, Path) else getattr(source, "name", "standard input")
     try:
         # Given a file's name, Pillow maps some TIFFs and then mixes up the rows of a turned one.
         with (
@@ -175,6 +176,26 @@ def read_later_frames(source: Source, size: int) -> Iterator[Photo]:
             yield np.asarray(_shrunk(_to_rgb(image), size))
         except Exception as error:  # as of `_opened`
             raise PhotoError(f"{name}: frame {index + 1}: {one_line(error)}") from error
+
+
+def photo_size(source: Source) -> tuple[int, int]:
+    """Return the (height, width) of a photo, upright, without decoding it. Raises PhotoError."""
+    with _opened(source, "photo") as image:
+        return _upright_size(image)
+
+
+def from_pillow(image: Image.Image) -> Photo:
+    """Convert an open image of Pillow as `read_photo` does a file: (H, W, 3) uint8, upright.
+
+    Raises:
+        PhotoError: damaged, or of more than 16 bits per channel.
+    """
+    try:
+        return np.asarray(_to_rgb(image))
+    except PhotoError:
+        raise
+    except Exception as error:  # as in `_opened`
+        raise PhotoError(f"cannot read this photo: {one_line(error)}") from error
 
 
 def shrink(photo: Photo, size: int) -> Photo:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from lesionseg.cli import console, help
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.cli import console, help, signals
+from lesionseg.errors import LesionsegError, describe
 from lesionseg.version import __version__
 
 COMMANDS = {  # name: its module, and the function in it
@@ -18,7 +18,9 @@ COMMANDS = {  # name: its module, and the function in it
     "train": ("train", "train"),
     "eval": ("evaluate", "evaluate"),
     "download": ("download", "download"),
+    "check": ("check", "check"),
     "export": ("export", "export"),
+    "page": ("page", "page"),
 }
 _NO_TORCH = (
     "this needs torch, which is not installed: pip install torch; without it 'segment' and 'eval' "
@@ -118,11 +120,10 @@ def main() -> NoReturn:
         console.error(_NO_TORCH)
         status = 1
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
-        where = f"{error.filename}: " if error.filename else ""
-        console.error(f"{where}{error.strerror or one_line(error)}")
+        console.error(describe(error))
         status = 1
     except KeyboardInterrupt:  # while a command is imported; later Typer answers
-        status = 130
-    if status == 130:  # by Ctrl-C
-        console.warn("interrupted; the same command, typed again, begins again or goes on")
+        status = signals.STATUS
+    if status == signals.STATUS:  # by Ctrl-C
+        console.warn(signals.INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

@@ -3,12 +3,9 @@
 rich draws on a terminal only; in a pipe or a log a note is a plain line and a bar is nothing.
 """
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from lesionseg import distributed
@@ -128,35 +125,3 @@ def _counts(done: int, total: int, speed: float | None, unit: str) -> str:
     if unit == "bytes":
         return f"{decimal(done)}/{decimal(total)}" + (f", {decimal(int(speed))}/s" if speed else "")
     return f"{done}/{total} {unit}" + (f", {speed:.1f}/s" if speed else "")
-
-
-def end_by_sigterm_as_by_ctrl_c() -> None:
-    """Make a batch system's SIGTERM raise KeyboardInterrupt, so that unfinished files are removed.
-
-    Of several processes none does so: they would not hear it while they wait for one that was lost.
-    """
-    if distributed.world_size() == 1:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-@contextmanager
-def stoppable() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and a batch system's SIGTERM into a question: has someone asked to stop?
-
-    The second time it stops at once, by KeyboardInterrupt.
-    """
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        warn("stopping after this step; once more to stop at once")
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ask) for number in signals]
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)

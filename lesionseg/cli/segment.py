@@ -2,8 +2,9 @@
 
 import json
 import math
-import os
 import sys
+from dataclasses import replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionseg import distributed
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, LABELS, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
@@ -29,7 +30,6 @@ from lesionseg.cli.options import (
     option,
 )
 from lesionseg.config import TOLERANCE
-from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
     from lesionseg.segmentation.outcome import Outcome
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lesionseg.segmentation.plan import Job
 
 
+Order = StrEnum("Order", ["doubtful"])
 _STDIO = Path("-")  # `plan.STDIO`, which is not imported for --help
 
 
@@ -47,6 +48,7 @@ def segment(
             metavar="PHOTO|FOLDER|-",
             show_default=False,
             help="Photos, folders of photos, or - for one photo from standard input.",
+            readable=False,  # it fails alone
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -145,9 +147,9 @@ def segment(
     labels: Annotated[
         Path | None,
         option(
-            "Also write outlines for a labelling tool: .json is one COCO file for all photos, .xml "
-            "one CVAT file, a folder gets a LabelMe .json per photo. Existing labels are never "
-            "replaced.",
+            "Also write outlines for a labelling tool: .json is one COCO file for all photos, "
+            ".label-studio.json one of Label Studio, .xml one of CVAT, a folder gets a LabelMe "
+            ".json per photo. Existing labels are never replaced.",
             metavar="FILE|DIR",
             rich_help_panel=LABELS,
         ),
@@ -185,6 +187,27 @@ def segment(
             "Scale of photos that do not say their own, as DICOM may, for measurements in "
             "millimetres.",
             metavar="MM",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    order: Annotated[
+        Order | None,
+        field(
+            "Order of --labels and --measurements: 'doubtful' puts the photos of lowest quality "
+            "first.",
+            "as the photos come",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    control: Annotated[
+        float | None,
+        field(
+            "With --order doubtful: the share of photos, drawn at random, that come before all "
+            "others and are marked as control, so that not only hard photos are labelled.",
+            "0",
+            min=0,
+            max=1,
+            metavar="SHARE",
             rich_help_panel=LABELS,
         ),
     ] = None,
@@ -230,6 +253,13 @@ def segment(
     output_options = _output_options(
         labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json
     )
+    _check_order(order, control, labels, measurements)
+    output_options = replace(
+        output_options,
+        doubtful_first=order is not None,
+        control=control or 0.0,
+        doubtful_below=doubtful_below,
+    )
     if labels is not None and _STDIO in inputs:
         raise typer.BadParameter("--labels lists photos by name; one from standard input has none")
     if measurements and files_from and measurements.resolve() == files_from.resolve():
@@ -237,6 +267,7 @@ def segment(
     jobs = plan_jobs(inputs, paths, skip_existing=skip_existing, recursive=recursive)
     if segmentation or report:
         _note_other_photos(jobs)
+    signals.interrupt()
     with console.bar("segmenting", hidden=as_json and _stdout_is_terminal()) as bar:
         tally = run_shared(
             jobs,
@@ -249,12 +280,16 @@ def segment(
         doubts = "" if doubtful_below is None else f", {tally.doubtful} doubtful"
         counts = f"{tally.done} done, {tally.failed} failed, {tally.skipped} skipped"
         console.log(f"photos: {counts}{doubts}")
+    if left := len(jobs) - (tally.done + tally.failed + tally.skipped):
+        console.warn(f"{left} photos were not tried; free some space and add --skip-existing")
     if tally.failed:
         raise typer.Exit(1)
 
 
 def _inputs(photos: list[Path], files_from: Path | None) -> list[Path]:
     """List the inputs that are named on the command line, and in a file or pipe."""
+    from lesionseg.data.lists import read_names
+
     inputs = list(photos)
     if distributed.world_size() > 1 and _STDIO in [*inputs, files_from]:
         raise typer.BadParameter("several processes share one standard input; name files instead")
@@ -262,13 +297,12 @@ def _inputs(photos: list[Path], files_from: Path | None) -> list[Path]:
         if files_from == _STDIO:
             if _STDIO in inputs:
                 raise typer.BadParameter("standard input cannot be a photo and a list of names")
-            lines = sys.stdin.buffer.read() if sys.stdin else b""
+            names = read_names(sys.stdin.buffer) if sys.stdin else []
         else:
-            try:
-                lines = files_from.read_bytes()
-            except OSError as error:
-                raise LesionsegError(f"cannot read {files_from}: {error.strerror}") from error
-        inputs += [Path(os.fsdecode(line)) for line in lines.splitlines() if line.strip()]
+            if files_from.is_fifo():
+                console.log(f"waiting for names from the pipe {files_from}")
+            names = read_names(files_from)
+        inputs += map(Path, names)
     if not inputs:
         raise typer.BadParameter("no photos; name a file, a folder, or - for standard input")
     return inputs
@@ -322,6 +356,24 @@ def _note_other_photos(jobs: "list[Job]") -> None:
     if others:
         photos = "1 photo is" if others == 1 else f"{others} photos are"
         console.warn(f"{photos} not DICOM: no DICOM files for {'it' if others == 1 else 'them'}")
+
+
+def _check_order(
+    order: Order | None, control: float | None, labels: Path | None, measurements: Path | None
+) -> None:
+    """Refuse an order of nothing, or one that the labels cannot hold."""
+    if control is not None and order is None:
+        raise typer.BadParameter("--control is for --order doubtful")
+    if order is None:
+        return
+    suffix = None if labels is None else labels.suffix.lower()
+    if measurements is None and suffix not in (".json", ".xml"):
+        raise typer.BadParameter(
+            "--order is for --labels FILE.json or .xml and for --measurements; LabelMe sorts its "
+            "files by name"
+        )
+    if control and suffix == ".xml":
+        raise typer.BadParameter("a CVAT file cannot mark --control; name a .json, or leave it out")
 
 
 def _stdout_is_terminal() -> bool:

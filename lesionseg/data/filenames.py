@@ -1,6 +1,7 @@
 """File names: which are photos, which are masks, and which belong together."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 from lesionseg import dicom, images
@@ -11,9 +12,17 @@ REPORT = "_report"  # of a DICOM structured report
 _NEITHER = ("_superpixels", OVERLAY, PROBABILITIES)  # photo nor mask
 
 
+def fold(name: str) -> str:
+    """Return a name as names are compared: in lower case, its accents composed (Unicode's NFC).
+
+    Names from a Mac's disk or archive may have their accents apart from their letters.
+    """
+    return unicodedata.normalize("NFC", name).lower()
+
+
 def file_id(path: Path) -> str:
-    """Return the id of a photo or mask: its name without suffix and `_segmentation`, lower case."""
-    return name_of(path).lower().removesuffix(MASK)
+    """Return the id of a photo or mask: its name without suffix and `_segmentation`, folded."""
+    return fold(name_of(path)).removesuffix(MASK)
 
 
 def name_of(path: Path) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lesionseg import dicom, images
-from lesionseg.data.filenames import file_id, name_of
+from lesionseg.data.filenames import MASK, file_id, fold, is_mask_name, name_of
 from lesionseg.errors import PhotoError
 from lesionseg.labels import formats, segmentations
 from lesionseg.labels.annotations import Unusable
@@ -45,9 +45,8 @@ def match_masks(photos: Iterable[Path], masks: Iterable[Path]) -> Matches:
     mask_of, mask_problems = _by_id(masks, "mask")
     alone = [f"{photo_of[key]}: no mask" for key in photo_of.keys() - mask_of.keys()]
     alone += [f"{mask_of[key]}: no photo" for key in mask_of.keys() - photo_of.keys()]
-    # the slice drops `_segmentation`, where masks stand for their photos
     pairs = [
-        Pair(name_of(photo_of[key])[: len(key)], photo_of[key], mask_of[key])
+        Pair(_own_id(photo_of[key]), photo_of[key], mask_of[key])
         for key in photo_of.keys() & mask_of.keys()
     ]
     return Matches(tuple(sorted(pairs)), tuple(sorted([*photo_problems, *mask_problems, *alone])))
@@ -117,7 +116,8 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
     problems = [*repeated, *(entry.reason for entry in labels.unusable)]
     entries: dict[str, list[LabelledPhoto]] = {}
     for entry in labels.photos:
-        entries.setdefault(formats.stem(entry.name).lower(), []).append(entry)
+        entries.setdefault(_photo_key(entry.name, photo_of), []).append(entry)
+        problems += entry.notes
     pairs = []
     for key, (entry, *others) in sorted(entries.items()):
         place = f"{entry.file}: {entry.name}"
@@ -128,10 +128,24 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
         else:
             photo = photo_of[key]
             pairs.append(Pair(photo.stem, photo, entry.file, entry))
-    unusable = {formats.stem(entry.name).lower() for entry in labels.unusable}
+    unusable = {_photo_key(entry.name, photo_of) for entry in labels.unusable}
     missing = sorted(photo_of.keys() - entries.keys() - unusable)
     problems += [f"{photo_of[key]}: not in {labels.path}" for key in missing]
     return Matches(tuple(sorted(pairs)), tuple(problems))
+
+
+def _photo_key(name: str, photo_of: dict[str, Path]) -> str:
+    """The key of the photo that a label names, by a tool's name for it where only that fits."""
+    key = fold(formats.stem(name))
+    originals = [fold(stem) for stem in formats.original_stems(name)]
+    known = [original for original in originals if original in photo_of]
+    return known[0] if key not in photo_of and len(known) == 1 else key
+
+
+def _own_id(photo: Path) -> str:
+    """The id of a photo as it is written; masks may stand for their photos."""
+    name = name_of(photo)
+    return name[: -len(MASK)] if is_mask_name(photo) else name
 
 
 def _by_id(paths: Iterable[Path], kind: str) -> tuple[dict[str, Path], list[str]]:

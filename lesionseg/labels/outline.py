@@ -30,6 +30,9 @@ _STEP = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
 _BEGIN = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
 
 
+_STRIP_PIXELS, _STRIP_CROSSINGS = 1 << 20, 1 << 18  # of a strip of rows that is filled at once
+
+
 class Region(NamedTuple):
     """The border of one region of a mask, clockwise on the screen, and those of its holes."""
 
@@ -102,22 +105,75 @@ def fill(mask: Mask, rings: Iterable[Ring]) -> None:
 
     Rings may reach over the frame.
     """
-    rings = [ring for ring in rings if len(ring) > 2]
-    if not rings:
+    fill_union(mask, [list(rings)])
+
+
+def fill_union(mask: Mask, shapes: Iterable[Sequence[Ring]]) -> None:
+    """Set the pixels that any of some shapes encloses; each encloses what `fill` sets of its rings.
+
+    Scan lines, a strip of rows at a time: memory is bounded by the corners and by a strip, time by
+    `crossings` and by the photo.
+    """
+    owned = [(owner, ring) for owner, shape in enumerate(shapes) for ring in shape if len(ring) > 2]
+    if not owned:
         return
-    every = np.concatenate(rings)
-    size = np.array(mask.shape[::-1])
-    left, top = np.clip(np.floor(every.min(axis=0)), 0, size).astype(int)
-    right, bottom = np.clip(np.ceil(every.max(axis=0)), 0, size).astype(int)
-    # A border toggles what lies right of it.
-    toggles = np.zeros((bottom - top, right - left + 1), np.uint8)
-    levels = np.arange(top, bottom) + 0.5
-    for ring in rings:
-        _, xs, rows = _level_crossings(ring, levels)
-        columns = np.clip(np.ceil(xs - 0.5) - left, 0, right - left).astype(int)
-        np.bitwise_xor.at(toggles, (rows, columns), 1)
-    inside = np.bitwise_xor.accumulate(toggles, axis=1)[:, :-1]
-    mask[top:bottom, left:right] |= inside.view(np.bool_)
+    height, width = mask.shape
+    owners = np.repeat([owner for owner, _ in owned], [len(ring) for _, ring in owned])
+    begins, ends = _edges([ring for _, ring in owned])
+    left, right = np.clip([np.floor(begins[:, 0].min()), np.ceil(begins[:, 0].max())], 0, width)
+    left, columns = int(left), int(right - left) + 1
+    falls = (begins[:, 1] > ends[:, 1])[:, np.newaxis]
+    low, high = np.where(falls, ends, begins), np.where(falls, begins, ends)
+    # An edge crosses the rows whose middles r + 0.5 lie in [low, high).
+    first, stop = (
+        np.ceil(y - 0.5).clip(0, height).astype(np.intp) for y in (low[:, 1], high[:, 1])
+    )
+    crossing = np.flatnonzero(stop > first)
+    if not len(crossing):
+        return
+    owners, low, high, first, stop = (array[crossing] for array in (owners, low, high, first, stop))
+    slopes = (high[:, 0] - low[:, 0]) / (high[:, 1] - low[:, 1])
+    starting, ending = (np.bincount(rows, minlength=height + 1) for rows in (first, stop))
+    before = np.concatenate([[0], np.cumsum(np.cumsum(starting - ending))])  # crossings above a row
+    top, bottom = int(first.min()), int(stop.max())
+    while top < bottom:
+        within = int(np.searchsorted(before, before[top] + _STRIP_CROSSINGS, "right")) - 1
+        below = min(bottom, max(top + 1, min(within, top + _STRIP_PIXELS // columns)))
+        edges = np.flatnonzero((first < below) & (stop > top))
+        starts = np.maximum(first[edges], top)
+        counts = np.minimum(stop[edges], below) - starts
+        rows = np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
+        edges = np.repeat(edges, counts)
+        xs = low[edges, 0] + slopes[edges] * (rows + 0.5 - low[edges, 1])
+        cells = (rows - top) * columns
+        cells += np.clip(np.ceil(xs - 0.5) - left, 0, columns - 1).astype(np.intp)
+        # Sorted by shape, row and column, every two of them enclose pixels.
+        size = (below - top) * columns
+        cells = np.sort(owners[edges] * size + cells) % size
+        changes = np.zeros(size, np.int32)
+        np.add.at(changes, cells[::2], np.int32(1))
+        np.subtract.at(changes, cells[1::2], np.int32(1))
+        covers = np.cumsum(changes.reshape(-1, columns), axis=1, dtype=np.int32)[:, :-1]
+        mask[top:below, left : left + columns - 1] |= covers > 0
+        top = below
+
+
+def crossings(rings: Sequence[Ring], height: int) -> float:
+    """Return how many rows of a photo the edges of rings cross, all together, about."""
+    if not rings:
+        return 0.0
+    begins, ends = (corners[:, 1].clip(0, height) for corners in _edges(rings))
+    return float(np.abs(ends - begins).sum())
+
+
+def _edges(rings: Sequence[Ring]) -> tuple[Ring, Ring]:
+    """The begins and the ends of the edges of one or more rings."""
+    begins = np.concatenate(rings)
+    lengths = np.array([len(ring) for ring in rings])
+    following = np.arange(1, len(begins) + 1)
+    lasts = np.cumsum(lengths) - 1
+    following[lasts] = lasts - lengths + 1
+    return begins, begins[following]
 
 
 def _level_crossings(

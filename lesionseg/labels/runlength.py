@@ -4,6 +4,7 @@ COCO runs down the columns of the whole photo and may pack the lengths into text
 the rows of a box. Both give every pixel back.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import cv2
@@ -36,6 +37,28 @@ class Runs(NamedTuple):
         pixels = np.repeat(lesion, self.lengths)
         shaped = pixels.reshape(width, height).T if self.by_column else pixels.reshape(height, -1)
         mask[top : top + height, left : left + width] |= shaped
+
+
+def fill_all(mask: Mask, shapes: Iterable[Runs]) -> None:
+    """Set the lesion's pixels of a mask (H, W) bool that any of some shapes covers.
+
+    Many within one box, as COCO's of a photo, take the time of their runs and of one box.
+    """
+    groups: dict[tuple[Box, bool], list[Runs]] = {}
+    for runs in shapes:
+        groups.setdefault((runs.box, runs.by_column), []).append(runs)
+    for (box, by_column), (first, *others) in groups.items():
+        if not others:
+            first.fill(mask)
+            continue
+        changes = np.zeros(box.width * box.height + 1, np.int32)
+        for runs in (first, *others):
+            ends = np.cumsum(runs.lengths)
+            np.add.at(changes, ends[: len(ends) // 2 * 2 : 2], np.int32(1))
+            np.subtract.at(changes, ends[1::2], np.int32(1))
+        covered = np.cumsum(changes, out=changes)[:-1] > 0
+        lengths = encode(covered[np.newaxis], by_column=False)
+        Runs(box, lengths, by_column).fill(mask)
 
 
 def encode(mask: Mask, *, by_column: bool) -> NDArray[np.int64]:
@@ -88,6 +111,19 @@ def unpack(text: str) -> NDArray[np.int64]:
     if shift:
         raise ValueError("packed run lengths that break off")
     return np.array(lengths, np.int64)
+
+
+def parse(counts: object) -> NDArray[np.int64]:
+    """Read the lengths of COCO, as text or as a list of integers.
+
+    Raises:
+        ValueError: neither, or a number that is no length.
+    """
+    if isinstance(counts, str):
+        return unpack(counts)
+    if not isinstance(counts, list) or not all(type(length) is int for length in counts):
+        raise ValueError("expected run lengths as text or a list of integers")
+    return np.array(counts, np.int64)
 
 
 def check(box: Box, lengths: NDArray[np.int64], *, by_column: bool) -> Runs:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from lesionseg import dicom, distributed, files, images
-from lesionseg.errors import LesionsegError, PhotoError, as_result
+from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
 from lesionseg.images import Mask, Probabilities, Source
 from lesionseg.segmentation.outcome import Outcome, Status, Tally
 from lesionseg.segmentation.outputs import (
@@ -121,16 +121,23 @@ def run_shared(
 def _run_or_skip(
     jobs: Sequence[Job], open_segmenter: OpenSegmenter, options: JobOptions, writer: OutputWriter
 ) -> Iterator[Outcome]:
-    """Run the jobs of one process, or skip them, in their order."""
+    """Run the jobs of one process, or skip them, in their order; a full disk ends them."""
     existing = {job for job in jobs if options.skip_existing and job.done}
-    todo = [job for job in jobs if job not in existing]
+    todo = [job for job in jobs if job.error is None and job not in existing]
     outcomes: Iterator[Outcome] = iter(())
     if todo:
         concurrency = min(options.workers, len(todo))
         segmenter = open_segmenter(concurrency, fast_start=len(todo) <= _FEW)
         outcomes = run(segmenter, todo, options, writer.analyse, writer.mm_per_pixel)
     for job in jobs:
-        yield _skip(job, writer) if job in existing else next(outcomes)
+        if job.error is not None:
+            yield Outcome(job, Status.FAILED, error=job.error)
+        elif job in existing:
+            yield _skip(job, writer)
+        elif (outcome := next(outcomes, None)) is not None:
+            yield outcome
+        else:
+            return  # the disk is full
 
 
 def _skip(job: Job, writer: OutputWriter) -> Outcome:
@@ -153,8 +160,8 @@ def run(
 ) -> Iterator[Outcome]:
     """Segment the photos and write the files of each; outcomes come in the order of the jobs.
 
-    Every file appears whole or not at all. A job that fails does not stop the rest. Memory does
-    not grow with the number of jobs.
+    Every file appears whole or not at all. A job that fails does not stop the rest, unless the disk
+    is full. Memory does not grow with the number of jobs.
 
     Args:
         segmenter: the network.
@@ -215,6 +222,7 @@ def run(
             quality=quality,
             seconds=time.perf_counter() - start_times[job],
             doubtful=None if level is None else quality < level,
+            checkpoint=segmenter.path,
             uids=uids,
             outputs=outputs,
         )
@@ -248,6 +256,8 @@ def run(
         del start_times[job]
         if isinstance(result, LesionsegError):
             yield Outcome(job, Status.FAILED, error=result)
+            if isinstance(result, DiskFullError):
+                return
         else:
             yield result
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, astuple, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionseg.errors import LesionsegError
@@ -32,6 +33,7 @@ class Outcome:
         quality: 0 to 1, how sure the network is of the mask; see `quality.agreement`.
         seconds: from opening the photo to its mask written, waiting for its batch included.
         doubtful: whether the quality is below the level that was set; None without a level.
+        checkpoint: the file of the network; None unless done with one from a file.
         uids: of a DICOM photo and its results.
         outputs: what was derived from the mask; empty where the job failed.
         error: why the job failed; None otherwise.
@@ -45,6 +47,7 @@ class Outcome:
     quality: float | None = None
     seconds: float | None = None
     doubtful: bool | None = None
+    checkpoint: Path | None = None
     uids: "Uids | None" = None
     outputs: MaskOutputs = field(default_factory=MaskOutputs)
     error: LesionsegError | None = None
@@ -59,6 +62,8 @@ class Outcome:
             line["skipped"] = True
         else:
             line |= {name: getattr(self, name) for name in _OF_A_DONE_JOB}
+        if self.checkpoint is not None:
+            line["checkpoint"] = str(self.checkpoint)
         if self.doubtful is not None:
             line["doubtful"] = self.doubtful
         if self.outputs.measurements is not None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from lesionseg.data.filenames import (
     may_hold_truth,
     name_of,
 )
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, describe
 
 STDIO = Path("-")  # standard input or standard output
 
@@ -46,15 +47,21 @@ class OutputPaths:
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and the files that are made of it."""
+    """One photo and the files that are made of it.
+
+    Attributes:
+        photo, paths: which file becomes which.
+        error: why an input that was named cannot be a photo, nor a folder of photos.
+    """
 
     photo: Path
     paths: OutputPaths
+    error: LesionsegError | None = None
 
     @property
     def done(self) -> bool:
         """Tell whether every file is there already."""
-        return self.paths.mask != STDIO and all(path.exists() for path in _files(self.paths))
+        return self.paths.mask != STDIO and all(_exists(path) for path in _files(self.paths))
 
 
 def plan_jobs(
@@ -73,6 +80,9 @@ def plan_jobs(
     `<name>_segmentation.png`, `<name>_overlay.png`, `<name>_probabilities.png`,
     `<name>_segmentation.dcm` and `<name>_report.dcm`. DICOM files are planned for DICOM photos.
 
+    A file that is missing or cannot be read fails when its job is run. Of several inputs, a folder
+    without photos is a job with an error.
+
     No result that goes to a folder replaces what may be a truth mask, unless it will be skipped.
 
     Args:
@@ -83,14 +93,14 @@ def plan_jobs(
             to folders of the same names.
 
     Raises:
-        LesionsegError: a folder without photos, an output that is an input, one output of two
+        LesionsegError: only folders without photos, an output that is an input, one output of two
             inputs, an output that is neither PNG nor DICOM, a DICOM output of a photo that is not
             DICOM, or standard output for more than one mask.
     """
     try:
         return _plan(inputs, paths, skip_existing, recursive)
     except OSError as error:  # a name too long, a folder that may not be looked into
-        raise LesionsegError(f"{error.filename}: {error.strerror}") from error
+        raise LesionsegError(describe(error)) from error
 
 
 def _plan(
@@ -100,13 +110,21 @@ def _plan(
         raise LesionsegError("standard output takes the mask; name a file for anything else")
     photos: list[Path] = []
     subfolders: list[Path] = []  # of each photo, below the input that it was found in
+    unusable: dict[int, LesionsegError] = {}  # by place among the photos
     for path in inputs:
-        found = _photos_in(path, recursive) if path.is_dir() else [path]
-        photos += found
-        subfolders += [
-            photo.parent.relative_to(path) if path.is_dir() else Path() for photo in found
-        ]
-    single = len(inputs) == 1 and not inputs[0].is_dir()
+        inside = [path]
+        is_folder = _is_dir(path)
+        if is_folder:
+            try:
+                inside = _photos_in(path, recursive)
+            except LesionsegError as error:
+                unusable[len(photos)] = error
+                is_folder = False
+        photos += inside
+        subfolders += [photo.parent.relative_to(path) if is_folder else Path() for photo in inside]
+    if len(unusable) == len(photos):
+        raise next(iter(unusable.values()))
+    single = len(inputs) == 1 and not _is_dir(inputs[0])
     if single and not _is_folder(paths.mask):
         jobs = [Job(photos[0], _for_single_photo(paths, photos[0]))]
     else:
@@ -121,13 +139,30 @@ def _plan(
                     f"{folder}: several photos, or a folder of them, need a folder"
                 )
         jobs = [
-            Job(photo, _in_folders(paths, photo, subfolder))
-            for photo, subfolder in zip(photos, subfolders, strict=True)
+            Job(photo, _in_folders(paths, photo, subfolder), unusable.get(place))
+            for place, (photo, subfolder) in enumerate(zip(photos, subfolders, strict=True))
         ]
-    _refuse_collisions(jobs)
+    usable = [job for job in jobs if job.error is None]
+    _refuse_collisions(usable)
     if not single and not skip_existing:
-        _refuse_truth(jobs)
+        _refuse_truth(usable)
     return jobs
+
+
+def _exists(path: Path) -> bool:
+    """Tell whether a result is there; one whose name is too long is not, and fails alone."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_dir(path: Path) -> bool:
+    """Tell whether an input is a folder; one that may not be looked at is a photo, and fails so."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _photos_in(folder: Path, recursive: bool) -> list[Path]:
@@ -240,8 +275,8 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
 
 
 def _key(path: Path) -> str:
-    """Return one text for each file, by whatever path, on most disks in whatever case."""
-    real = os.path.realpath(path)
+    """Return one text for each file, by whatever path, accents, and on most disks case."""
+    real = unicodedata.normalize("NFC", os.path.realpath(path))
     return real.casefold() if sys.platform in ("win32", "darwin") else real
 
 
@@ -249,7 +284,7 @@ def _refuse_truth(jobs: Sequence[Job]) -> None:
     """Refuse to replace what may be the truth: masks beside the photos, or in their data set."""
     for job in jobs:
         folder = Path(os.path.realpath(job.paths.mask)).parent
-        if may_hold_truth(folder, job.photo) and job.paths.mask.is_file():
+        if may_hold_truth(folder, job.photo) and _exists(job.paths.mask):
             raise LesionsegError(
                 f"{job.paths.mask} is there already and may be the truth; nothing was written; "
                 "choose another -o, or leave out what is there by --skip-existing"
