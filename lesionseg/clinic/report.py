@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _SERIES_NUMBER = 9002
 _SCHEME = "99LESIONSEG"  # of the one concept that no public scheme has
-_QUALITY = ("quality", _SCHEME, "Quality: Dice of a generous with a strict outline, 0 to 1")
+_QUALITY = ("quality", _SCHEME, "Quality of the outline")
 
 
 def encode_report(

@@ -65,7 +65,7 @@ def test_measurements_are_those_of_the_mask(tmp_path: Path, scale: float | None)
         assert length is not None
         assert values[name][0] == pytest.approx(length, rel=1e-7)
         assert values[name][1] == unit
-    assert values["Quality"] == (0.75, "1")
+    assert values["Quality of the outline"] == (0.75, "1")
     assert group.finding_type.value == "95324001"
 
 
