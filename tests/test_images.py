@@ -194,7 +194,7 @@ def test_a_heic_photo_without_its_reader(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(filetypes, "heif_reader", lambda: None)
     file = tmp_path / "photo.heic"
     file.write_bytes(zlib.decompress(base64.b85decode(HEIC)))
-    with pytest.raises(LesionsegError, match=r"HEIC, got HEIC \(pip install pi-heif\)$"):
+    with pytest.raises(LesionsegError, match=r"DICOM, got HEIC \(pip install pi-heif\)$"):
         images.read_photo(file)
 
 

@@ -1,14 +1,16 @@
 """Checkpoints that describe themselves: saved whole or not at all, loaded without running code."""
 
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from lesionseg import files
+from lesionseg.config import ModelConfig
 from lesionseg.errors import CheckpointError, LesionsegError, one_line
 from lesionseg.network.provenance import Provenance, fields_of
 from lesionseg.network.unet import UNet
@@ -33,6 +35,7 @@ class Checkpoint(Provenance):
 
     def network(self) -> UNet:
         """Build the U-Net with these weights, in evaluation mode, on the CPU."""
+        _check_weights(self.weights, self.model)
         network = UNet(self.model)
         network.load_state_dict(self.weights)
         return network.eval()
@@ -75,8 +78,7 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
         raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}") from error
     with file:
         try:
-            if damaged := zipfile.ZipFile(file).testzip():  # torch compares no checksums
-                raise ValueError(f"{damaged} is damaged")
+            _check_archive(file)
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch names no closed list of what a damaged file may raise
@@ -84,11 +86,14 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
                 f"{path}: not a lesionseg checkpoint, or damaged; name another, such as "
                 "--checkpoint bundled"
             ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    name = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(name, str) or name != FORMAT:
         raise CheckpointError(
             f"{path}: not a lesionseg checkpoint (expected format {FORMAT!r}); name another"
         )
     version = content.get("format_version")
+    if not isinstance(version, int | None):
+        raise CheckpointError(f"{path}: a damaged checkpoint: its format version is not a number")
     if version not in READABLE:
         raise CheckpointError(
             f"{path}: checkpoint format {version}, this lesionseg ({__version__}) reads up to "
@@ -98,5 +103,52 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
         fields = {name: value for name, value in content.items() if not name.startswith("format")}
         checkpoint = Checkpoint(**fields_of(fields))
         return checkpoint, checkpoint.network()
-    except (LesionsegError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (
+        *(LesionsegError, LookupError, TypeError, ValueError),
+        *(AttributeError, ArithmeticError, RuntimeError),
+    ) as error:
         raise CheckpointError(f"{path}: a damaged checkpoint: {one_line(error)[:200]}") from error
+
+
+def _check_archive(file: BinaryIO) -> None:
+    """Check a checkpoint's file before anything in it is read into memory.
+
+    torch stores every part as it is, so that together they are no larger than the file; a part
+    that is compressed could be of any size. torch compares no checksums.
+
+    Raises:
+        ValueError, zipfile.BadZipFile and more: not such a file, or damaged.
+    """
+    archive = zipfile.ZipFile(file)
+    parts = archive.infolist()
+    size = os.fstat(file.fileno()).st_size
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("compressed")
+    if sum(part.file_size for part in parts) > size:
+        raise ValueError(f"parts of more than the {size} bytes of the file")
+    if damaged := archive.testzip():
+        raise ValueError(f"{damaged} is damaged")
+
+
+def _check_weights(weights: dict[str, Tensor], model: ModelConfig) -> None:
+    """Check that weights fit a network before memory is taken for it, and can be those of one.
+
+    Raises:
+        CheckpointError: they do not.
+    """
+    with torch.device("meta"):
+        expected = UNet(model).state_dict()
+    if missing := expected.keys() - weights.keys():
+        raise CheckpointError(f"weights without {min(missing)}")
+    for name, value in weights.items():
+        if name not in expected or not isinstance(value, Tensor):
+            raise CheckpointError(f"unexpected weights {name!r}")
+        if value.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{name}: expected weights of {tuple(expected[name].shape)}, "
+                f"got {tuple(value.shape)}"
+            )
+        if not value.isfinite().all():
+            raise CheckpointError(f"{name}: weights that are infinite or not numbers")
+        if value.ndim == 4 and name.endswith("weight") and not value.any():
+            raise CheckpointError(f"{name}: weights that are all zero")

@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from lesionseg.config import ModelConfig, Recipe
+from lesionseg.errors import LesionsegError
 from lesionseg.version import __version__
 
 # Checkpoints and exported networks of earlier versions hold names that have changed since.
@@ -120,10 +121,16 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in plain["recipe"].items()
         if name not in _RETIRED_FIELDS
     }
+    scores, epoch = plain["scores"], plain["epoch"]
+    if not isinstance(scores, Mapping) or not all(_is_number(value) for value in scores.values()):
+        raise LesionsegError("expected numbers as scores")
+    texts = [plain.get(name, "") for name in ("version", "command", "commit")]
+    if type(epoch) is not int or not all(isinstance(text, str) for text in texts):
+        raise LesionsegError("expected an epoch and the version, command and commit as text")
     return {
         **plain,
-        "model": ModelConfig(**model),
-        "recipe": Recipe(**recipe),
+        "model": ModelConfig(**_checked(ModelConfig, model)),
+        "recipe": Recipe(**_checked(Recipe, recipe)),
         "data": _training_data(plain["data"]),
         "parent": _parent(plain.get("parent")),
     }
@@ -135,7 +142,7 @@ def _training_data(plain: Mapping[str, Any]) -> TrainingData:
     }
     if "drawn" in data:  # as lesionseg 0.1.0 wrote it
         data["synthetic"] = data.pop("drawn")
-    return TrainingData(**data)
+    return TrainingData(**_checked(TrainingData, data))
 
 
 def _parent(plain: Mapping[str, Any] | None) -> Parent | None:
@@ -143,3 +150,25 @@ def _parent(plain: Mapping[str, Any] | None) -> Parent | None:
         return None
     data, parent = _training_data(plain["data"]), _parent(plain.get("parent"))
     return Parent(**{**plain, "data": data, "parent": parent})
+
+
+def _checked(kind: type[ModelConfig | Recipe | TrainingData], values: dict[Any, Any]) -> Any:
+    """Return the values of a dataclass's fields, or raise LesionsegError at one of another type."""
+    types = get_type_hints(kind)
+    for name, value in values.items():
+        expected = types.get(name)
+        if expected is float:
+            fits = _is_number(value)
+        elif get_origin(expected) is tuple:
+            fits = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+        elif expected in (int, bool, str):
+            fits = type(value) is expected
+        else:  # a choice, or no field of the class, which says so itself
+            fits = isinstance(value, str | int | float | None)
+        if not fits:
+            raise LesionsegError(f"{name}: got an unexpected {type(value).__name__}")
+    return values
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)

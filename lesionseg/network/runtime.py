@@ -7,7 +7,9 @@ were exported; torch is the reference, and a test compares the two. Both take an
 import hashlib
 import json
 import os
+import re
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,6 +81,7 @@ class TorchNetwork:
         with torch.inference_mode():
             logits = self._network(batch.contiguous(memory_format=self._layout))
             probabilities: NDArray[np.float32] = logits.float().sigmoid().squeeze(1).cpu().numpy()
+        _check_probabilities(probabilities, "this network")
         return probabilities
 
 
@@ -92,7 +95,8 @@ class OnnxNetwork:
             slower.
 
     Raises:
-        CheckpointError: no such file, or not one that lesionseg exported.
+        CheckpointError: no such file, not one that lesionseg exported, or one whose kernels lie in
+            a checkpoint that has changed.
     """
 
     device = "cpu (ONNX Runtime)"
@@ -105,12 +109,13 @@ class OnnxNetwork:
 
         if not path.is_file():
             raise CheckpointError(f"cannot read network {path}: no such file")
+        self._path = path
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         if fast_start:
             unoptimised = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.graph_optimization_level = unoptimised
-        options.log_severity_level = 3  # errors; its warnings are for those who write graphs
+        options.log_severity_level = 4  # none: errors are raised, too
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
@@ -119,16 +124,23 @@ class OnnxNetwork:
             metadata = self._session.get_modelmeta().custom_metadata_map
             self.provenance = Provenance(**fields_of(json.loads(metadata[METADATA])))
             self.source = metadata[SOURCE]
+            self._check_graph()
         except Exception as error:  # ONNX Runtime's have no base class of its own
             raise CheckpointError(
                 f"{path}: not a network that 'lesionseg export' wrote, or damaged: "
                 f"{one_line(error)[:200]}"
             ) from error
+        for kernels in _external_files(path):
+            if checksum(kernels) != self.source:
+                raise CheckpointError(
+                    f"{path}: its kernels are in {kernels}, which has changed since; "
+                    "name another network, such as --checkpoint bundled"
+                )
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Network`."""
-        outputs: list[NDArray[np.float32]] = self._session.run([PROBABILITIES], {PHOTO: photos})
-        return outputs[0]
+        (probabilities,) = self._run([PROBABILITIES], photos)
+        return probabilities
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path of the file, which must be there where it is unpickled."""
@@ -145,8 +157,36 @@ class OnnxNetwork:
         Returns:
             (N, H, W) uint8, 0 or 255, and (N, size, size) float32, 0 to 1.
         """
-        mask, probabilities = self._session.run([MASK, PROBABILITIES], {PHOTO: photos})
+        mask, probabilities = self._run([MASK, PROBABILITIES], photos)
         return mask, probabilities
+
+    def _check_graph(self) -> None:
+        """Raise ValueError where the file takes or gives anything but `lesionseg export`'s."""
+        inputs, outputs = (
+            {value.name: (value.type, len(value.shape)) for value in values}
+            for values in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        if inputs != {PHOTO: ("tensor(uint8)", 4)} or outputs != {
+            MASK: ("tensor(uint8)", 3),
+            PROBABILITIES: ("tensor(float)", 3),
+        }:
+            raise ValueError("its graph takes or gives something else")
+
+    def _run(self, names: list[str], photos: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        try:
+            outputs: list[NDArray[Any]] = self._session.run(names, {PHOTO: photos})
+        except Exception as error:  # ONNX Runtime's have no base class of its own
+            raise CheckpointError(
+                f"{self._path}: this network cannot be run: {one_line(error)[:200]}"
+            ) from error
+        size = self.provenance.model.image_size
+        shape = (len(photos), size, size)
+        if outputs[-1].shape != shape:
+            raise CheckpointError(
+                f"{self._path}: expected probabilities of {shape}, got {outputs[-1].shape}"
+            )
+        _check_probabilities(outputs[-1], self._path)
+        return outputs
 
 
 def _reopen(path: Path | None, source: str, threads: int, fast_start: bool) -> OnnxNetwork:
@@ -195,6 +235,32 @@ def open_network(
     return TorchNetwork(unet, checkpoint, device)
 
 
+def _check_probabilities(probabilities: NDArray[np.float32], network: object) -> None:
+    """Raise CheckpointError for what is no probability, which a mask would not show."""
+    if not (probabilities.min() >= 0 and probabilities.max() <= 1):  # NaN fails this, too
+        raise CheckpointError(
+            f"{network}: gives probabilities that are not numbers of 0 to 1: damaged weights; "
+            "name another, such as --checkpoint bundled"
+        )
+
+
+def _external_files(path: Path) -> set[Path]:
+    """The files that hold kernels of an exported network, beside it; most have none.
+
+    They are found by how ONNX writes their names: an entry of key "location" and its value.
+    """
+    content = path.read_bytes()
+    lengths = re.finditer(rb"\x0a\x08location\x12(.)", content, re.DOTALL)
+    names = {content[match.end() : match.end() + match[1][0]] for match in lengths}
+    return {path.parent / os.fsdecode(name) for name in names}
+
+
+@cache
+def _checksum(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def checksum(path: Path) -> str:
     """Compute the SHA-256 of a file, in hexadecimal.
 
@@ -202,7 +268,9 @@ def checksum(path: Path) -> str:
         CheckpointError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        status = path.stat()
+        return _checksum(
+            path.absolute(), status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
+        )
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
