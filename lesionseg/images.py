@@ -339,15 +339,25 @@ def enlarged_above(probabilities: Probabilities, height: int, width: int, thresh
     above = place.astype(np.intp)
     below = np.minimum(above + 1, rows - 1)
     share = (place - above)[:, np.newaxis]
-    mask = np.empty((height, width), np.bool_)
+    mask = np.zeros((height, width), np.bool_)
+    # Nothing lies above the threshold outside of the box of what does before rows are enlarged.
+    columns = np.flatnonzero((wide > threshold).any(axis=0))
+    if not columns.size:
+        return mask
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    wide = np.ascontiguousarray(wide[:, left:right])
+    has_lesion = (wide > threshold).any(axis=1)
+    has_lesion = has_lesion[above] | has_lesion[below]
     for first in range(0, height, _STRIP):
         strip = np.s_[first : first + _STRIP]
+        if not has_lesion[strip].any():
+            continue
         values = wide[below[strip]]
         start = wide[above[strip]]
         values -= start
         values *= share[strip]
         values += start
-        np.greater(values, threshold, out=mask[strip])
+        np.greater(values, threshold, out=mask[strip, left:right])
     return mask
 
 
@@ -425,7 +435,11 @@ def mask_png(mask: Mask, *, one_bit: bool = False) -> bytes:
 
 def probability_png(probabilities: Probabilities) -> bytes:
     """Encode probabilities (H, W) float32 as a PNG: one channel, times 255, rounded."""
-    return _png(Image.fromarray((probabilities * 255 + 0.5).astype(np.uint8)))
+    grey = np.empty(probabilities.shape, np.uint8)
+    for first in range(0, len(grey), _STRIP):  # so that no second map of a large photo is needed
+        strip = np.s_[first : first + _STRIP]
+        grey[strip] = probabilities[strip] * 255 + 0.5
+    return _png(Image.fromarray(grey))
 
 
 def overlay_png(photo: Photo, mask: Mask) -> bytes:
@@ -444,7 +458,10 @@ def overlay_png(photo: Photo, mask: Mask) -> bytes:
     outside = np.logical_not(mask[box]).view(np.uint8)
     away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5)  # 1 beside the lesion
     for first, last, colour in ((0, 4, (0, 0, 0)), (1, 3, (0, 255, 255))):
-        picture[box][(away > first * edge + 0.5) & (away < last * edge + 0.5)] = colour
+        for row in range(0, len(away), _STRIP):
+            strip = away[row : row + _STRIP]
+            line = (strip > first * edge + 0.5) & (strip < last * edge + 0.5)
+            picture[box][row : row + _STRIP][line] = colour
     return _png(Image.fromarray(picture))
 
 

@@ -210,7 +210,8 @@ def segment(
     if len(jobs) > 1:
         doubts = "" if doubtful_below is None else f", {tally.doubtful} doubtful"
         counts = f"{tally.done} done, {tally.failed} failed, {tally.skipped} skipped"
-        console.log(f"photos: {counts}{doubts}")
+        empty = f", {tally.empty} without a lesion" if tally.empty else ""
+        console.log(f"photos: {counts}{doubts}{empty}")
     if tally.failed:
         raise typer.Exit(1)
 
@@ -289,6 +290,8 @@ def _show(outcome: "Outcome", done: int, total: int, *, bar: console.Bar, as_jso
     """Say what became of a photo: errors and doubts as notes, its line of JSON, the progress."""
     if outcome.error is not None:
         console.error(str(outcome.error))
+    if outcome.empty:
+        console.warn(f"no lesion found: {outcome.job.photo}", every_process=True)
     if outcome.doubtful:
         note = f"doubtful: {outcome.job.photo}: quality {outcome.quality:.4f}"
         console.warn(note, every_process=True)

@@ -43,6 +43,11 @@ class Outcome:
     outputs: MaskOutputs = field(default_factory=MaskOutputs)
     error: LesionsegError | None = None
 
+    @property
+    def empty(self) -> bool:
+        """Tell whether the job is done and no lesion was found."""
+        return self.lesion_share == 0
+
     def as_json(self) -> dict[str, object]:
         """Return what `segment --json` prints of the photo, ready for `json.dumps`."""
         photo = str(self.job.photo)
@@ -53,6 +58,7 @@ class Outcome:
             line["skipped"] = True
         else:
             line |= {name: getattr(self, name) for name in _OF_A_DONE_JOB}
+            line["empty"] = self.empty
         if self.doubtful is not None:
             line["doubtful"] = self.doubtful
         if self.outputs.measurements is not None:
@@ -65,12 +71,13 @@ _OF_A_DONE_JOB = ("height", "width", "lesion_share", "quality", "seconds")
 
 @dataclass(frozen=True)
 class Tally:
-    """How many photos ended which way; the doubtful ones are among those done."""
+    """How many photos ended which way; the doubtful and the empty ones are among those done."""
 
     done: int = 0
     skipped: int = 0
     failed: int = 0
     doubtful: int = 0
+    empty: int = 0
 
     @classmethod
     def of(cls, outcome: Outcome) -> "Tally":
@@ -80,6 +87,7 @@ class Tally:
             skipped=int(outcome.status is Status.SKIPPED),
             failed=int(outcome.status is Status.FAILED),
             doubtful=int(bool(outcome.doubtful)),
+            empty=int(outcome.empty),
         )
 
     def __add__(self, other: "Tally") -> "Tally":

@@ -15,12 +15,14 @@ from lesionseg.segmentation.plan import Job, OutputPaths
 JOB = Job(Path("a.jpg"), OutputPaths(Path("masks/a.png")))
 MEASUREMENTS = measure(np.ones((3, 2), bool))
 FIGURES = {"height": 3, "width": 2, "lesion_share": 1.0, "quality": 0.5, "seconds": 0.25}
+FIGURES |= {"empty": False}
 
 
 def done(doubtful: bool | None = None) -> Outcome:
     return Outcome(JOB, Status.DONE, 3, 2, 1.0, 0.5, 0.25, doubtful)
 
 
+EMPTY = Outcome(JOB, Status.DONE, 3, 2, 0.0, 0.5, 0.25)
 FAILED = Outcome(JOB, Status.FAILED, error=PhotoError("a.jpg: not a photo"))
 SKIPPED = Outcome(JOB, Status.SKIPPED)
 
@@ -31,6 +33,7 @@ SKIPPED = Outcome(JOB, Status.SKIPPED)
         (done(), {"mask": "masks/a.png", **FIGURES}),
         (done(doubtful=False), {"mask": "masks/a.png", **FIGURES, "doubtful": False}),
         (done(doubtful=True), {"mask": "masks/a.png", **FIGURES, "doubtful": True}),
+        (EMPTY, {"mask": "masks/a.png", **FIGURES, "lesion_share": 0.0, "empty": True}),
         (SKIPPED, {"mask": "masks/a.png", "skipped": True}),
         (FAILED, {"error": "a.jpg: not a photo"}),
     ],
@@ -47,6 +50,6 @@ def test_measurements_stand_in_the_line_where_they_were_made(status: Status) -> 
 
 
 def test_a_tally_counts_each_photo_once() -> None:
-    outcomes = [done(), done(doubtful=True), done(doubtful=False), SKIPPED, FAILED, FAILED]
+    outcomes = [EMPTY, done(), done(doubtful=True), done(doubtful=False), SKIPPED, FAILED, FAILED]
     tally = sum(map(Tally.of, outcomes), start=Tally())
-    assert tally == Tally(done=3, skipped=1, failed=2, doubtful=1)
+    assert tally == Tally(done=4, skipped=1, failed=2, doubtful=1, empty=1)
