@@ -8,6 +8,8 @@
     result.quality                            # 0 to 1, how sure the network is of the mask
     result.probabilities                      # (H, W) float32, 0 to 1
 
+`lesionseg.train` and `lesionseg.evaluate` do what the commands of these names do.
+
 Research use only; not a medical device.
 """
 
@@ -17,7 +19,9 @@ from lesionseg.errors import CheckpointError, DownloadError, LesionsegError, Pho
 from lesionseg.version import __version__
 
 if TYPE_CHECKING:
+    from lesionseg.evaluation.api import evaluate
     from lesionseg.segmentation.segmenter import Segmentation, Segmenter, load
+    from lesionseg.training.api import train
 
 __all__ = [
     "CheckpointError",
@@ -27,7 +31,9 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "__version__",
+    "evaluate",
     "load",
+    "train",
 ]
 
 
@@ -37,4 +43,12 @@ def __getattr__(name: str) -> Any:
         from lesionseg.segmentation import segmenter
 
         return getattr(segmenter, name)
+    if name == "train":
+        from lesionseg.training.api import train
+
+        return train
+    if name == "evaluate":
+        from lesionseg.evaluation.api import evaluate
+
+        return evaluate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
