@@ -9,6 +9,8 @@
     result.probabilities                      # (H, W) float32, 0 to 1
     results = segmenter.map(["photo.jpg"])    # an iterator; a PhotoError in place of a bad photo
 
+`lesionseg.train` and `lesionseg.evaluate` do what the commands of these names do.
+
 Research use only; not a medical device.
 """
 
@@ -19,7 +21,9 @@ TYPE_CHECKING = False  # as `typing` takes longer to import than all else here
 if TYPE_CHECKING:
     from typing import Any
 
+    from lesionseg.evaluation.api import evaluate
     from lesionseg.segmentation.segmenter import Segmentation, Segmenter, load
+    from lesionseg.training.api import train
 
 __all__ = [
     "CheckpointError",
@@ -29,7 +33,9 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "__version__",
+    "evaluate",
     "load",
+    "train",
 ]
 
 
@@ -39,4 +45,12 @@ def __getattr__(name: str) -> "Any":
         from lesionseg.segmentation import segmenter
 
         return getattr(segmenter, name)
+    if name == "train":
+        from lesionseg.training.api import train
+
+        return train
+    if name == "evaluate":
+        from lesionseg.evaluation.api import evaluate
+
+        return evaluate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

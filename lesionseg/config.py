@@ -145,8 +145,8 @@ RECIPES: dict[RecipeName, tuple[ModelConfig, Recipe]] = {
         ModelConfig(),
         Recipe(
             name="finetune",
-            epochs=10,
-            learning_rate=1e-4,
+            epochs=5,
+            learning_rate=3e-4,
             loss="bce+dice",
             schedule="cosine",
             augmentation="full",
