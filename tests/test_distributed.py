@@ -248,9 +248,9 @@ def by_torchrun(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[E
     """A training by torchrun, and the run's folder."""
     run = tmp_path_factory.mktemp("torchrun") / "run"
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
-    words = ("--data", data, "-o", run, "--epochs", 2)
+    words = ("train", "--epochs", 2, *LONG[3:], "--data", data, "-o", run)
     ended = subprocess.run(
-        [sys.executable, *map(str, (*torchrun, "-m", "lesionseg", "--", *LONG, *words))],
+        [sys.executable, *map(str, (*torchrun, "-m", "lesionseg", "--", *words))],
         env=alone() | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -174,7 +174,7 @@ def program(
     for part in (graph, *graph, *graph.initializers.values()):
         part.metadata_props.clear()  # paths of this machine and lines of its source code
     resizes = [node for node in graph if node.op_type == "Resize"]
-    for node, name in zip(resizes, _RESIZES, strict=True):
+    for node, name in zip((resizes[0], resizes[-1]), _RESIZES, strict=True):
         node.name = name
     return exported
 

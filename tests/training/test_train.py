@@ -27,9 +27,10 @@ def train(
     data = write_pairs(tmp_path / "data", 1, 2, 3, 4)
 
     def run(*words: object) -> tuple[int, str]:
-        small = ("--width", 1, "--image-size", SIZE, "--workers", 1, "--data", data)
-        begun = () if "--resume" in words else small
-        typed = ("lesionseg", "train", "--run", "mine", *begun, *words)
+        small = {"--width": 1, "--image-size": SIZE, "--workers": 1, "--data": data}
+        options = {"--run": "mine", **({} if "--resume" in words else small)}
+        missing = [word for pair in options.items() if pair[0] not in words for word in pair]
+        typed = ("lesionseg", "train", *missing, *words)
         monkeypatch.setattr(sys, "argv", [*map(str, typed)])
         with pytest.raises(SystemExit) as ended:
             app.main()
@@ -135,7 +136,10 @@ def test_from_a_run_with_patience_and_what_does_not_go_together(
     words = ("train", "--data", data, "--workers", 1, "--run", "mine")
     ended = lesionseg(*words, "--from", tmp_path / "a.pt", "--patience", 1, "--lr", 1e-9)
     assert ended.status == 0
-    assert f"recipe finetune, width 2, normalisation none, from {tmp_path / 'a.pt'}" in ended.err
+    assert (
+        f"recipe finetune, width 2, normalisation none, stem none, from {tmp_path / 'a.pt'}"
+        in ended.err
+    )
     assert "ended after epoch 2: the Dice has not risen for 1 epochs" in ended.err
     assert "ended after epoch 2" in lesionseg("train", "--resume").err
     wrong = lesionseg(*words, "--from", tmp_path / "a.pt", "--width", 1)
