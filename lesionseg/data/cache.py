@@ -49,8 +49,8 @@ def cache_pairs(
 ) -> CachedPairs:
     """Read the pairs once, in `workers` threads, and keep their arrays in the cache folder.
 
-    Later calls only map the arrays, unless a file's size or modification time differs, or a pair
-    could not be read. Two processes may do this at once: each builds its own folder, one stays.
+    Later calls only map the arrays, unless a file was changed or replaced, or a pair could not be
+    read. Two processes may do this at once: each builds its own folder, one stays.
 
     Raises:
         LesionsegError: no pair can be read, or the disk is full.
@@ -147,11 +147,16 @@ def _build(
 
 
 def _stamp(path: Path) -> str:
+    """What changes when a file does: unzip, rsync -a and cp -p keep its size and time.
+
+    They cannot keep the time of the last change of its entry, nor the inode of a new file. On
+    Windows, which has neither, that is the time of creation.
+    """
     try:
         status = path.stat()
     except OSError:
         return "missing"
-    return f"{status.st_size} {status.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _hash(parts: Sequence[object]) -> str:

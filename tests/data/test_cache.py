@@ -196,3 +196,16 @@ def test_a_full_disk(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(LesionsegError, match=r": No space left on device; free some space there"):
         cache_pairs(pairs, SIZE)
     assert kept() == []
+
+
+def test_a_file_replaced_with_its_size_and_time_is_read_again(pairs: list[Pair]) -> None:
+    """As `unzip`, `rsync -a` and `cp -p` leave them."""
+    before = cache_pairs(pairs, 32)
+    path = pairs[0].mask
+    status = path.stat()
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path, "BMP")
+    changed = path.read_bytes()
+    path.write_bytes(changed[: status.st_size].ljust(status.st_size, b"\0"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert cache_pairs(pairs, 32).fingerprint != before.fingerprint
