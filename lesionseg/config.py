@@ -7,12 +7,14 @@ from typing import Any, Literal, get_args
 from lesionseg.errors import LesionsegError
 
 Normalisation = Literal["batch", "none"]
-Stem = Literal["strided", "none"]
+Stem = Literal["strided", "quarter", "none"]
 Precision = Literal["float32", "bfloat16", "float16"]
-RecipeName = Literal["classic", "accurate"]
+RecipeName = Literal["classic", "accurate", "finetune"]
 Loss = Literal["bce", "bce+dice"]
 Schedule = Literal["constant", "cosine"]
 Augmentation = Literal["none", "full"]
+Kernels = Literal["float32", "int8"]  # of an exported network
+Initialisation = Literal["he", "small"]
 DEPTH = 4  # poolings in the U-Net, so that its input must be a multiple of 2**DEPTH
 VALIDATION_SHARE = 0.1  # of a set that brings no split of its own
 TOLERANCE = 1.0  # pixels that an outline in labels may leave the mask's border by
@@ -36,9 +38,10 @@ class ModelConfig:
         width: channels of the first encoder block; each of the four poolings doubles them.
         normalisation: batch normalisation after each 3x3 convolution, or none (the textbook).
         image_size: side of the square input in pixels, a multiple of 16 from 32 on; with a
-            strided stem, of 32 from 64 on.
+            strided stem, of 32 from 64 on; with a quarter stem, of 64 from 128 on.
         stem: "strided" puts a convolution of stride 2 before the first encoder block, so that all
-            blocks work at half the side, and enlarges the logits at the end; "none" (the textbook).
+            blocks work at half the side, and enlarges the logits at the end; "quarter" puts two
+            of them there, so that all blocks work at a quarter of the side; "none" (the textbook).
         max_channels: of any block; wider ones are cut to it.
 
     Raises:
@@ -66,12 +69,12 @@ class ModelConfig:
     def multiple(self) -> int:
         """Give what the sides of the network's input are a multiple of."""
         blocks: int = 2**DEPTH
-        return 2 * blocks if self.stem == "strided" else blocks
+        return blocks * {"none": 1, "strided": 2, "quarter": 4}[self.stem]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; as it stands, the classic way.
+    """How a network is trained; as it stands, the classic way of version 0.1.0.
 
     Attributes:
         name: the recipe that the values come from.
@@ -85,6 +88,9 @@ class Recipe:
         schedule: of the learning rate, step by step; see `trainer.learning_rate`.
         augmentation: of photos and masks in training; see the module `augmentation`.
         low_res_fraction: of the epochs, 0 to 1; the first ones, trained at half the side.
+        initialisation: of the weights: He's, or a tenth of it; see `unet.shrink_weights`.
+        patience: epochs at full size without a higher validation Dice after which training ends;
+            0: all epochs are trained.
 
     Raises:
         LesionsegError: a value out of range.
@@ -101,6 +107,8 @@ class Recipe:
     schedule: Schedule = "constant"
     augmentation: Augmentation = "none"
     low_res_fraction: float = 0.0
+    initialisation: Initialisation = "he"
+    patience: int = 0
 
     def __post_init__(self) -> None:
         _check("epochs", self.epochs, 1, 100_000)
@@ -113,11 +121,13 @@ class Recipe:
         _choose("schedule", self.schedule, get_args(Schedule))
         _choose("augmentation", self.augmentation, get_args(Augmentation))
         _check("low res fraction", self.low_res_fraction, 0, 1)
+        _choose("initialisation", self.initialisation, get_args(Initialisation))
+        _check("patience", self.patience, 0, 100_000)
 
 
-# What each part of `accurate` gave: docs/measurements.md.
+# What each part of them gave: docs/measurements.md.
 RECIPES: dict[RecipeName, tuple[ModelConfig, Recipe]] = {
-    "classic": (ModelConfig(), Recipe()),
+    "classic": (ModelConfig(stem="quarter"), Recipe(initialisation="small")),
     "accurate": (
         ModelConfig(width=32, stem="strided", max_channels=256),
         Recipe(
@@ -130,21 +140,56 @@ RECIPES: dict[RecipeName, tuple[ModelConfig, Recipe]] = {
             low_res_fraction=0.5,
         ),
     ),
+    # For trained weights, whose shape it takes; why these values: docs/measurements.md.
+    "finetune": (
+        ModelConfig(),
+        Recipe(
+            name="finetune",
+            epochs=10,
+            learning_rate=1e-4,
+            loss="bce+dice",
+            schedule="cosine",
+            augmentation="full",
+        ),
+    ),
 }
 
 
-def configure(options: Mapping[str, Any]) -> tuple[ModelConfig, Recipe]:
+def configure(
+    options: Mapping[str, Any], trained: ModelConfig | None = None
+) -> tuple[ModelConfig, Recipe]:
     """Make network and recipe, with the fields in `options` in place of the recipe's own.
 
-    `options["name"]` is the recipe's name, `classic` if left out.
+    `options["name"]` is the recipe's name; if left out, `finetune` for a network that is trained
+    already, else `classic`. Where the stem of `classic` does not fit the image size, and without
+    normalisation, which its initial weights rely on, `classic` is the network of version 0.1.0.
+
+    Args:
+        options: fields of `ModelConfig` and `Recipe`.
+        trained: the shape of the network whose weights training starts from. It stays as it is, and
+            the learning rate is that of `finetune` where `options` has none.
 
     Raises:
-        LesionsegError: a value out of range, or no recipe of that name.
+        LesionsegError: a value out of range, no recipe of that name, another shape than that of the
+            weights, or `finetune` without any.
     """
-    name = options.get("name", "classic")
+    name = options.get("name", "finetune" if trained else "classic")
     _choose("recipe", name, get_args(RecipeName))
     model, recipe = RECIPES[name]
     shape = {field.name for field in fields(ModelConfig)}
+    if name == "classic" and "stem" not in options and not _fits(model, options):
+        model, recipe = ModelConfig(), Recipe()
+    if trained:
+        for key, value in options.items():
+            if key in shape and value != getattr(trained, key):
+                raise LesionsegError(
+                    f"{key.replace('_', ' ')}: the weights to start from have "
+                    f"{getattr(trained, key)}, got {value}; leave it out"
+                )
+        model = trained
+        recipe = replace(recipe, learning_rate=RECIPES["finetune"][1].learning_rate)
+    elif name == "finetune":
+        raise LesionsegError("recipe finetune starts from trained weights: add --from CHECKPOINT")
     model = replace(model, **{key: value for key, value in options.items() if key in shape})
     changes = {key: value for key, value in options.items() if key not in shape}
     recipe = replace(recipe, **changes)
@@ -156,3 +201,10 @@ def configure(options: Mapping[str, Any]) -> tuple[ModelConfig, Recipe]:
                 f"begins at half the side, got {model.image_size}"
             )
     return model, recipe
+
+
+def _fits(model: ModelConfig, options: Mapping[str, Any]) -> bool:
+    side: int = options.get("image_size", model.image_size)
+    if options.get("normalisation", model.normalisation) != model.normalisation:
+        return False
+    return side >= 2 * model.multiple and side % model.multiple == 0

@@ -1,5 +1,7 @@
 """Errors that a user can fix, each shown as one line."""
 
+import errno
+
 
 class LesionsegError(Exception):
     """Something a user can fix: a file, a folder, a download, a checkpoint, a setting.
@@ -21,6 +23,10 @@ class DownloadError(LesionsegError):
     """A download failed, or what it brought is damaged."""
 
 
+class DiskFullError(LesionsegError):
+    """A disk, or a quota, is full, so that what comes next cannot be written either."""
+
+
 def as_result(error: LesionsegError) -> LesionsegError:
     """Return the error without its traceback, which would keep a photo and its mask in memory."""
     return type(error)(str(error))
@@ -29,6 +35,14 @@ def as_result(error: LesionsegError) -> LesionsegError:
 def one_line(error: BaseException) -> str:
     """Return the text of any exception on one line, or its class where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def describe(error: OSError) -> str:
+    """Return what an error of the operating system is about, and its reason."""
+    if not error.filename and error.errno == errno.ENOENT:  # of a path without a folder
+        return "the current folder no longer exists; change to one that does"
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or one_line(error)}"
 
 
 def amount(number: int) -> str:

@@ -3,7 +3,10 @@
 import shlex
 
 PACKAGES = {
+    "dicom": ("pydicom", "highdicom"),
     "export": ("onnx", "onnxscript"),
+    "figures": ("matplotlib",),
+    "heif": ("pi-heif",),
     "ray": ("ray[data]",),
     "tensorboard": ("tensorboardX",),
 }

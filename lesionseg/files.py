@@ -1,7 +1,11 @@
 """Files that are written completely or not at all, and folders locked to one process."""
 
+import errno
 import os
+import re
+import shutil
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -9,10 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import DiskFullError, LesionsegError
 
 if sys.platform != "win32":
     import fcntl
+
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
+_A_DAY = 86_400  # seconds
+_SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_cleared: set[Path] = set()  # folders that this process has looked through
 
 
 @contextmanager
@@ -21,12 +30,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     The final name holds either the complete new file or what was there before. A path that is
     not a regular file (`/dev/null`, a named pipe) is yielded as it is. Missing folders are created.
+    Before the first file in a folder, `clear_leftovers` looks through it.
 
     Raises:
-        LesionsegError: the operating system refuses (no space, no permission, a folder there, a
-            file in place of its folder).
+        DiskFullError: no space.
+        LesionsegError: the operating system refuses (no permission, a folder there, a file in
+            place of its folder).
     """
-    temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
+    temporary = part_path(path)
+    handle: int | None = None
     try:
         if path.is_dir():
             raise LesionsegError(f"cannot write {path}: it is a folder; name a file")
@@ -36,13 +48,90 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if path.parent.exists() and not path.parent.is_dir():
             raise LesionsegError(f"cannot write {path}: {path.parent} is not a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(path.parent)
+        while (handle := _create_locked(temporary)) is None:
+            temporary = part_path(path)
         yield temporary
+        if sys.platform == "win32":  # where no open file can be renamed
+            os.close(handle)
+            handle = -1
         temporary.replace(path)
     except OSError as error:
-        raise LesionsegError(f"cannot write {path}: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+        if handle is not None and handle >= 0:
+            os.close(handle)
+
+
+def cannot_write(path: Path, error: OSError) -> LesionsegError:
+    """Return the error that says why a file cannot be written."""
+    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else LesionsegError
+    return kind(f"cannot write {path}: {error.strerror or error}")
+
+
+def part_path(path: Path) -> Path:
+    """Return an unused path beside `path` for an unfinished file or folder."""
+    return path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
+
+
+def _create_locked(path: Path) -> int | None:
+    """Create a file and lock it; return None where it was removed in between."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    if sys.platform != "win32":
+        with suppress(OSError):  # a network drive without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if not os.fstat(handle).st_nlink:
+            os.close(handle)
+            return None
+    return handle
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove the unfinished files that killed processes left in a folder; once a process.
+
+    A file that is locked belongs to a living process. Where files cannot be locked, those of the
+    last day are left alone. Folders are left to `shared_folder`.
+    """
+    key = folder.absolute()
+    if key in _cleared:
+        return
+    _cleared.add(key)
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    _remove_abandoned(Path(entry.path))
+
+
+def _remove_abandoned(path: Path) -> None:
+    is_old = time.time() - path.stat().st_mtime > _A_DAY
+    if sys.platform == "win32":  # where no open file can be removed
+        if is_old:
+            path.unlink()
+        return
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    except BlockingIOError:
+        pass  # a living process writes to it
+    except OSError:  # a network drive without locks
+        if is_old:
+            path.unlink()
+    finally:
+        os.close(handle)
+
+
+def spreadsheet_text(text: str) -> str:
+    """Return text for a CSV file that no spreadsheet runs as a formula.
+
+    Text that begins with =, +, -, @, a tab or a carriage return gets a ' in front, as OWASP advises
+    (https://owasp.org/www-community/attacks/CSV_Injection).
+    """
+    is_formula = len(text) > 1 and text.startswith(_SPREADSHEET_FORMULA)  # "-" is standard input
+    return f"'{text}" if is_formula else text
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -76,6 +165,30 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def shared_folder(folder: Path) -> Iterator[None]:
+    """Share a folder with other processes that build folders in it, and create it where missing.
+
+    A process that finds no other one in it removes the unfinished folders of killed ones.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":  # where a folder cannot be locked this way
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # another process is there, or a network drive has no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for path in folder.iterdir():
+                if _PART.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
 class AtomicTextFile:
     """A text file that appears when its context ends.
 
@@ -100,7 +213,7 @@ class AtomicTextFile:
                 self._file = self._stack.enter_context(file)
             return self._file.write(text)
         except OSError as error:
-            raise LesionsegError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise cannot_write(self.path, error) from error
 
     def __enter__(self) -> Self:
         return self

@@ -4,33 +4,44 @@ Layouts, everywhere: a photo is (H, W, 3) uint8 RGB, 0 to 255, upright; a mask i
 True where the lesion is; probabilities are (H, W) float32, 0 to 1.
 """
 
+import ctypes
 import io
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
+from lesionseg import dicom, filetypes, tiff
 from lesionseg.errors import PhotoError, one_line
 
 Photo = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Probabilities = NDArray[np.float32]
 Source = Path | BinaryIO
+PillowImage = Image.Image
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 LESION_ABOVE = 128  # the challenge's scorer: a pixel is lesion where the mask value is > 128
 
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_PNG_TEXT = (
+    64 * 2**20
+)  # bytes; colour profiles and XMP of scanners and editors exceed Pillow's 1 MB
+_SHORT_DEPTHS = (8, 10, 12, 14)  # bits that cameras have, stored in 16
+_GREY_WITHIN = 8  # channels of a grey mask may differ so far after lossy compression
 _STRIP = 32  # rows; of a wide photo they stay in a processor's cache
 _MASK_PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
 )
+_FULL_SCALES = {1023: 2, 4095: 4, 16383: 6}  # highest values of masks of 10, 12 and 14 bits
 _BILINEAR = Image.Resampling.BILINEAR
 _ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
 _TURNS = {
@@ -44,17 +55,54 @@ _TURNS = {
 }
 
 
+_log = logging.getLogger("lesionseg")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An image, not decoded yet, and what Pillow does not say about it.
+
+    Attributes:
+        image: what Pillow opened.
+        file: what it was opened from.
+        name: for messages.
+        bits: per channel, as stored; 8 also where a format has no other.
+        inverted: whether 0 is white and Pillow does not see to it.
+        palette: red, green, blue, red, ..., where Pillow reads another.
+    """
+
+    image: Image.Image
+    file: BinaryIO
+    name: Path | str
+    bits: int = 8
+    inverted: bool = False
+    palette: list[int] | None = None
+
+    def note(self, text: str) -> None:
+        """Log what a user should know of a file that is read all the same."""
+        _log.warning("%s: %s", self.name, text)
+
+
 @contextmanager
-def _opened(source: Source, what: str) -> Iterator[Image.Image]:
+def _opened(source: Source, what: str) -> Iterator[_Opened]:
     """Open an image, not decoded yet; any error in the block becomes one clear line."""
-    name = source if isinstance(source, Path) else "standard input"
+    name = source if isinstance(source, Path) else getattr(source, "name", "standard input")
+    kind: str | None = None
     try:
         # Given a file's name, Pillow maps some TIFFs and then mixes up the rows of a turned one.
-        with (
-            source.open("rb") if isinstance(source, Path) else nullcontext(source) as file,
-            Image.open(file, formats=_FORMATS) as image,
-        ):
-            yield image
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+            file.seek(0)
+            head = file.read(filetypes.HEAD)
+            file.seek(0)
+            kind = filetypes.kind_of(head)
+            if kind not in filetypes.readable():
+                raise UnidentifiedImageError
+            if kind == "DICOM":
+                yield _Opened(_open_dicom(file, what), file, name)
+                return
+            _prepare(kind)
+            with Image.open(file, formats=("HEIF" if kind == "HEIC" else kind,)) as image:
+                yield _describe(image, file, name, head)
     except PhotoError as error:
         raise PhotoError(f"{name}: {error}") from None
     except Image.DecompressionBombError as error:
@@ -63,12 +111,100 @@ def _opened(source: Source, what: str) -> Iterator[Image.Image]:
             f"{name}: too large to decode safely, over {limit:.0f} megapixels; shrink it first"
         ) from error
     except UnidentifiedImageError as error:
-        raise PhotoError(f"{name}: not a {what}: expected JPEG, PNG, BMP, TIFF or WebP") from error
+        if kind in filetypes.readable():
+            reason = f"cannot read this {what}: a form of {kind} that is not supported, or damaged"
+        else:
+            expected = f"expected {filetypes.NAMES}"
+            found = "an empty file" if kind == "empty" else f"{kind}{filetypes.advice(kind)}"
+            got = f", got {found}" if kind else ""
+            if isinstance(source, Path) and source.suffix.lower() in dicom.SUFFIXES:
+                expected, got = "a DICOM file has DICM after 128 bytes", ""
+            reason = f"not a {what}: {expected}{got}"
+        raise PhotoError(f"{name}: {reason}") from error
     except FileNotFoundError as error:
         raise PhotoError(f"{name}: no such file") from error
     except Exception as error:  # Pillow names no closed list of what a damaged file may raise
         reason = getattr(error, "strerror", None) or one_line(error)
         raise PhotoError(f"{name}: cannot read this {what}: {reason}") from error
+
+
+def _open_dicom(file: BinaryIO, what: str) -> Image.Image:
+    dataset = dicom.read_dataset(file)
+    if what == "mask" and dicom.is_segmentation(dataset):
+        masks = list(dicom.segmentation_masks(dataset).values())
+        if len(masks) > 1:
+            raise PhotoError(f"expected the mask of one photo, got those of {len(masks)}")
+        return Image.fromarray(masks[0].view(np.uint8) * 255)
+    return _of_frame(dicom.frame(dataset))
+
+
+def _of_frame(frame: dicom.Frame) -> Image.Image:
+    """A picture of a DICOM file, as viewers show it: no EXIF tag turns it."""
+    if not isinstance(frame.content, bytes):
+        return Image.fromarray(frame.content)
+    image = Image.open(io.BytesIO(frame.content), formats=("JPEG",))
+    if image.size != (frame.width, frame.height):
+        raise PhotoError(
+            f"expected {frame.width}x{frame.height} pixels as the DICOM header says, "
+            f"got {image.width}x{image.height}"
+        )
+    image.getexif()[_ORIENTATION] = 1
+    return image
+
+
+@cache
+def _prepare(kind: str) -> None:
+    """Set up Pillow for files of a kind."""
+    if kind == "PNG":
+        PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, _PNG_TEXT)
+    elif kind == "HEIC":
+        import_module(str(filetypes.heif_reader())).register_heif_opener()
+    elif kind == "TIFF":
+        TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own way mixes up 16-bit planes
+        prefix = TiffImagePlugin.MM
+        key = (prefix, 0, (1,), 1, (16,), ())  # which Pillow knows in the other byte order alone
+        TiffImagePlugin.OPEN_INFO.setdefault(key, ("I;16B", "I;16B"))
+        # libtiff's own lines on standard error name no file, and Pillow raises an error besides.
+        library = ctypes.CDLL(
+            import_module("PIL._imaging").__file__
+        )  # finds what it is linked with, too
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            with suppress(AttributeError):  # linked in without its names
+                set_handler = getattr(library, name)
+                set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+                set_handler(None)
+
+
+def _describe(image: Image.Image, file: BinaryIO, name: Path | str, head: bytes) -> _Opened:
+    """Go to the page of the photo, and say what Pillow does not of how its values are stored."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = _go_to_photo(image, file)
+        tiff.check(tags)
+        palette = tiff.small_palette(tags)
+        return _Opened(image, file, name, tiff.bits_of(tags), tiff.is_inverted(tags), palette)
+    bits = head[24] if image.format == "PNG" else 8
+    opened = _Opened(image, file, name, bits)
+    if image.format in ("GIF", "PNG", "WEBP", "AVIF") and getattr(image, "is_animated", False):
+        opened.note("animated; its first frame is read")
+    return opened
+
+
+def _go_to_photo(image: TiffImagePlugin.TiffImageFile, file: BinaryIO) -> tiff.Tags:
+    """Make the page that holds the photo the current one, and return its tags."""
+    place = file.tell()
+    file.seek(0)
+    head = file.read(8)
+    head += file.read(8) if head[2] == 43 else b""  # BigTIFF
+    directory = TiffImagePlugin.ImageFileDirectory_v2(head)
+    pages: list[tiff.Tags] = []
+    while directory.next and len(pages) < tiff.MOST_PAGES:
+        file.seek(directory.next)
+        directory.load(file)
+        pages.append({tag: directory[tag] for tag in tiff.TAGS if tag in directory})
+    file.seek(place)
+    index = tiff.photo_page(pages)
+    image.seek(index)
+    return pages[index]
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
@@ -78,27 +214,85 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return (width, height) if turned else (height, width)  # Pillow turns a TIFF's size itself
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF says; no other tag is read, so that none can do harm."""
+def _upright(opened: _Opened) -> Image.Image:
+    """Decode the image, and turn it as its EXIF says; no other tag is read that can do harm.
+
+    Channels of 16 bits come out as one of 16, or several of 8.
+    """
+    image = opened.image
     image.load()
-    turn = None if image.format == "TIFF" else _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    return image if turn is None else image.transpose(turn)  # Pillow turns a TIFF itself
+    format = image.format
+    if opened.palette:
+        image.putpalette(opened.palette)
+    if opened.bits == 16 and image.mode in ("RGB", "RGBA"):
+        image = _with_full_range(opened)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if opened.inverted:
+        image = Image.fromarray(np.uint16(65535) - np.asarray(image).astype(np.uint16))
+    # Pillow turns a TIFF itself, and its reader of HEIC a HEIC
+    turns = format not in ("TIFF", "HEIF")
+    turn = _TURNS.get(opened.image.getexif().get(_ORIENTATION, 1)) if turns else None
+    return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to upright RGB: 16 bits to their high byte, transparency onto black."""
-    image = _upright(image)
+def _with_full_range(opened: _Opened) -> Image.Image:
+    """Read colours of 16 bits that use a fraction of the range anew; Pillow drops the low bytes."""
+    image = opened.image
+    bands = image.getextrema()[:3]
+    highest = max(band[1] for band in bands if isinstance(band, tuple))
+    if highest >= 1 << (_SHORT_DEPTHS[-1] - 8):
+        return image
+    opened.file.seek(0)
+    encoded = np.frombuffer(opened.file.read(), np.uint8)
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    high = np.asarray(image)[:, :, :3]
+    values = np.zeros_like(high, np.uint16)
+    if decoded is not None and decoded.shape[:2] == high.shape[:2] and decoded.ndim == 3:
+        values = decoded[:, :, 2::-1].astype(np.uint16)
+    if decoded is None or decoded.dtype != np.uint16 or (values >> 8 != high).any():
+        raise PhotoError(
+            f"expected colours of 16 bits, got values below {256 * (highest + 1)} of 65535; save "
+            "it with 8 bits a channel"
+        )
+    colours = Image.fromarray(_to_8_bits(values, opened))
+    if image.mode == "RGBA":
+        colours.putalpha(image.getchannel("A"))
+    return colours
+
+
+def _to_8_bits(values: NDArray[np.integer], opened: _Opened) -> NDArray[np.uint8]:
+    """Reduce values of 16 bits, or fewer in a file of 16, to 8 bits.
+
+    Cameras store 10, 12 or 14 bits in 16 as they are: nearly black unless they are stretched. So
+    is what stays below a quarter of the range.
+    """
+    if opened.bits in _SHORT_DEPTHS:  # as TIFF says of 12
+        return (values >> (opened.bits - 8)).astype(np.uint8)
+    highest = int(values.max())
+    depth = next((depth for depth in _SHORT_DEPTHS if highest < 1 << depth), 16)
+    if depth < 16 and highest:
+        opened.note(f"no value of its 16 bits is above {highest}; read as values of {depth} bits")
+    return (values >> (depth - 8)).astype(np.uint8)
+
+
+def _to_rgb(opened: _Opened) -> Image.Image:
+    """Convert any mode to upright RGB: 16 bits to 8, transparency onto black."""
+    image = _upright(opened)
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise PhotoError("expected 8 or 16 bits a channel, got 32")
-        image = Image.fromarray((values >> 8).astype(np.uint8))
+        image = Image.fromarray(_to_8_bits(values, opened))
     elif image.mode == "F":
         raise PhotoError("expected 8 or 16 bits a channel, got floating point")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, (0, 0, 0, 255))  # as a dermoscope's corners
-        image = Image.alpha_composite(background, image)
+        if image.getchannel("A").getextrema() == (0, 0):
+            opened.note("transparent all over; its transparency is ignored")
+        else:
+            background = Image.new("RGBA", image.size, (0, 0, 0, 255))  # as a dermoscope's corners
+            image = Image.alpha_composite(background, image)
     return image.convert("RGB")
 
 
@@ -106,13 +300,15 @@ def read_photo(source: Source) -> Photo:
     """Read a photo at its own size, upright: (H, W, 3) uint8.
 
     EXIF orientation is applied; grey, palette, CMYK, 16-bit and transparent photos become RGB.
-    Of a file with several images, the first is read.
+    Values of 16 bits that stay below a quarter of their range are stretched. Of a file with several
+    images the first is read, of a TIFF the largest page. What a user should know of such a file is
+    logged. A photo in DICOM is as viewers show it.
 
     Raises:
         PhotoError: not a photo, damaged, or a decompression bomb.
     """
-    with _opened(source, "photo") as image:
-        return np.asarray(_to_rgb(image))
+    with _opened(source, "photo") as opened:
+        return np.asarray(_to_rgb(opened))
 
 
 def read_photo_shrunk(source: Source, size: int) -> tuple[Photo, tuple[int, int]]:
@@ -121,10 +317,50 @@ def read_photo_shrunk(source: Source, size: int) -> tuple[Photo, tuple[int, int]
     A JPEG that is far larger is decoded at a reduced scale of at least twice `size`.
     Returns ((size, size, 3) uint8, (H, W)). Raises as `read_photo`.
     """
-    with _opened(source, "photo") as image:
-        own_size = _upright_size(image)
-        image.draft(None, (2 * size, 2 * size))
-        return np.asarray(_shrunk(_to_rgb(image), size)), own_size
+    with _opened(source, "photo") as opened:
+        own_size = _upright_size(opened.image)
+        opened.image.draft(None, (2 * size, 2 * size))
+        return np.asarray(_shrunk(_to_rgb(opened), size)), own_size
+
+
+def read_later_frames(source: Source, size: int) -> Iterator[Photo]:
+    """Read the pictures of a DICOM photo after the first, each squeezed to `size` x `size`.
+
+    Yields (size, size, 3) uint8 each.
+
+    Raises:
+        PhotoError: one of them cannot be decoded.
+    """
+    name = source if isinstance(source, Path) else "standard input"
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        dataset = dicom.read_dataset(file)
+    for index in range(1, dicom.frame_count(dataset)):
+        try:
+            image = _of_frame(dicom.frame(dataset, index))
+            image.draft(None, (2 * size, 2 * size))
+            yield np.asarray(_shrunk(_to_rgb(_Opened(image, file, name)), size))
+        except Exception as error:  # as of `_opened`
+            raise PhotoError(f"{name}: frame {index + 1}: {one_line(error)}") from error
+
+
+def photo_size(source: Source) -> tuple[int, int]:
+    """Return the (height, width) of a photo, upright, without decoding it. Raises PhotoError."""
+    with _opened(source, "photo") as opened:
+        return _upright_size(opened.image)
+
+
+def from_pillow(image: Image.Image) -> Photo:
+    """Convert an open image of Pillow as `read_photo` does a file: (H, W, 3) uint8, upright.
+
+    Raises:
+        PhotoError: damaged, or of more than 16 bits per channel.
+    """
+    try:
+        return np.asarray(_to_rgb(_Opened(image, io.BytesIO(), "this image")))
+    except PhotoError:
+        raise
+    except Exception as error:  # as in `_opened`
+        raise PhotoError(f"cannot read this photo: {one_line(error)}") from error
 
 
 def shrink(photo: Photo, size: int) -> Photo:
@@ -190,37 +426,64 @@ def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
     """Read a mask, (H, W) bool, upright, and tell whether its file holds 0/1 rather than 0/255.
 
     A pixel is lesion where the value is > 128, the rule of the challenge's scorer
-    (isic-challenge-scoring); in a file without a value above 1, where it is 1.
+    (isic-challenge-scoring); in a file without a value above 1, where it is 1. In a DICOM
+    segmentation it is lesion as `dicom.read_segmentation` says.
+
+    Channels may differ by a few values, as lossy formats leave them, and a transparency that hides
+    nothing, or everything, is ignored.
 
     Raises:
-        PhotoError: unreadable; neither one channel nor three equal ones; transparent; or
+        PhotoError: unreadable; neither one channel nor three equal ones; transparent in part; or
             in a `truth`, values that are neither 0/1, 0/255 nor soft (a highest value of 2 to
             128: labels); elsewhere such a mask is empty, as a network's soft map may be.
     """
-    with _opened(source, "mask") as image:
-        if image.has_transparency_data:
-            raise PhotoError(f"expected a mask of one channel, got {image.mode} with transparency")
-        upright = _upright(image)
-        if image.mode in ("1", "P"):
-            upright = upright.convert("RGB" if image.mode == "P" else "L")
-        values: NDArray[np.integer] = np.asarray(upright)
-        if values.ndim == 3:
-            if values.shape[2] != 3 or (values != values[:, :, :1]).any():
-                raise PhotoError(
-                    f"expected a mask of one channel or three equal ones, got {image.mode}"
-                )
-            values = values[:, :, 0]
-        if image.mode == "F":
-            raise PhotoError("expected a mask of 8 or 16 bits, got floating point")
+    with _opened(source, "mask") as opened:
+        mode = opened.image.mode
+        values = _mask_values(_upright(opened), mode)
         highest = int(values.max())
         zero_one = highest == 1
-        if highest > 255:  # 16 bits
+        if highest in _FULL_SCALES:
+            values = values >> _FULL_SCALES[highest]
+        elif highest > 255:  # 16 bits
             values = values >> 8
         if truth and highest > 1 and values.max() <= LESION_ABOVE:
             raise PhotoError(
                 f"expected a mask of 0/255 or 0/1, got a highest value of {highest}: labels?"
             )
         return values > (0 if zero_one else LESION_ABOVE), zero_one
+
+
+def _mask_values(image: Image.Image, mode: str) -> NDArray[np.integer]:
+    """Return the one channel of a mask, (H, W), of 8 or 16 bits."""
+    if image.mode == "F":
+        raise PhotoError("expected a mask of 8 or 16 bits, got floating point")
+    if image.has_transparency_data:
+        if _hides_in_part(image):
+            raise PhotoError(f"expected a mask of one channel, got {mode} with transparency")
+        if image.mode in ("RGBA", "PA"):
+            image = image.convert("RGB")
+        elif image.mode == "LA":
+            image = image.getchannel("L")
+    if image.mode in ("1", "P"):
+        image = image.convert("RGB" if image.mode == "P" else "L")
+    values: NDArray[np.integer] = np.asarray(image)
+    if values.ndim == 2:
+        return values
+    lowest, highest = values.min(axis=2), values.max(axis=2)
+    differences = highest - lowest
+    if values.shape[2] != 3 or (
+        differences.any() and (differences.max() > _GREY_WITHIN or highest.max() <= LESION_ABOVE)
+    ):
+        raise PhotoError(f"expected a mask of one channel or three equal ones, got {mode}")
+    return values[:, :, 1]  # green, which is nearest to grey
+
+
+def _hides_in_part(image: Image.Image) -> bool:
+    """Tell whether a transparency hides a part of an image, rather than nothing or everything."""
+    if image.mode.startswith("I"):
+        hidden = np.asarray(image) == image.info["transparency"]
+        return bool(hidden.any() and not hidden.all())
+    return image.convert("RGBA").getchannel("A").getextrema() not in ((255, 255), (0, 0))
 
 
 def mask_png(mask: Mask, *, one_bit: bool = False) -> bytes:
@@ -275,9 +538,9 @@ def thumbnail(source: Source, side: int) -> bytes:
 
     The aspect is kept, metadata are not. Raises as `read_photo`.
     """
-    with _opened(source, "photo") as image:
-        image.draft(None, (2 * side, 2 * side))
-        small = _to_rgb(image)
+    with _opened(source, "photo") as opened:
+        opened.image.draft(None, (2 * side, 2 * side))
+        small = _to_rgb(opened)
         small.thumbnail((side, side), _BILINEAR)
         buffer = io.BytesIO()
         Image.fromarray(np.asarray(small)).save(buffer, "WEBP", quality=60)
@@ -290,13 +553,13 @@ def shrink_photo_file(data: bytes, side: int) -> bytes:
     The aspect is kept; `shrink_mask_file` shrinks a mask of the same size to the same size.
     Raises as `read_photo`.
     """
-    with _opened(io.BytesIO(data), "photo") as image:
-        height, width = _upright_size(image)
+    with _opened(io.BytesIO(data), "photo") as opened:
+        height, width = _upright_size(opened.image)
         size = _at_most(width, height, side)
         if size == (width, height):
             return data
-        image.draft(None, (2 * side, 2 * side))
-        return photo_jpeg(np.asarray(_to_rgb(image).resize(size, Image.Resampling.LANCZOS)))
+        opened.image.draft(None, (2 * side, 2 * side))
+        return photo_jpeg(np.asarray(_to_rgb(opened).resize(size, Image.Resampling.LANCZOS)))
 
 
 def shrink_mask_file(data: bytes, side: int) -> bytes:

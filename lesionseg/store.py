@@ -7,10 +7,15 @@
 `<cache>` is `LESIONSEG_CACHE_DIR` or the user's cache directory of the operating system.
 """
 
+import io
+import itertools
 import os
+import pickle
 import time
 import uuid
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -19,6 +24,7 @@ from lesionseg.errors import CheckpointError, LesionsegError
 CACHE_VARIABLE = "LESIONSEG_CACHE_DIR"
 CHECKPOINT_VARIABLE = "LESIONSEG_CHECKPOINT"
 BEST, LAST, HISTORY = "best.pt", "last.pt", "history.jsonl"
+_LARGEST_DESCRIPTION = 64 * 1024**2  # bytes; that of 100,000 photos takes some 3 MB
 BUNDLED = "bundled"  # the weights that come with the package
 BUNDLED_FILE = Path(__file__).parent / "weights" / "accurate.pt"
 
@@ -85,7 +91,7 @@ def find_run(name: Path | str | None = None) -> Path:
         CheckpointError: no such run, or it has no checkpoint to resume from.
     """
     if name is None:
-        run = _latest(LAST)
+        run = next(iter(_by_age(LAST)), None)
         if run is None:
             raise CheckpointError(
                 f"no run to resume: none under {runs_dir()}; train without --resume"
@@ -99,17 +105,66 @@ def find_run(name: Path | str | None = None) -> Path:
     )
 
 
-def _latest(file: str) -> Path | None:
-    """Return the run whose `file` is the newest; None where no run has one."""
+def _by_age(file: str) -> list[Path]:
+    """Return the runs that have such a file, that with the newest one first."""
     runs = [run for run in runs_dir().glob("*") if (run / file).is_file()]
-    return max(runs, key=lambda run: (run / file).stat().st_mtime_ns, default=None)
+    return sorted(runs, key=lambda run: (run / file).stat().st_mtime_ns, reverse=True)
+
+
+def is_synthetic(checkpoint: Path) -> bool:
+    """Tell whether a network was trained on synthetic images; False where the file cannot say.
+
+    Only the description in the file is read, without torch: every class in it becomes a plain
+    container, so that no code runs.
+    """
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            (info,) = (info for info in archive.infolist() if info.filename.endswith("/data.pkl"))
+            if info.file_size > _LARGEST_DESCRIPTION:
+                return False
+            content = _Plain(io.BytesIO(archive.read(info))).load()
+        data = content["data"]
+        return bool(data.get("synthetic", data.get("drawn", False)))  # its name in 0.1.0
+    except Exception:  # a damaged file may raise anything, and is refused when it is loaded
+        return False
+
+
+class _Anything(dict[Any, Any]):
+    """A value of any class in a checkpoint, which is not looked at."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+
+
+class _Plain(pickle.Unpickler):
+    """Read plain values and pass over all others."""
+
+    def find_class(self, module: str, name: str) -> type[_Anything]:
+        """Return the same class for every name; nothing is imported."""
+        return _Anything
+
+    def persistent_load(self, pid: object) -> None:
+        """Pass over the arrays."""
+
+
+def runs_passed_over() -> list[str]:
+    """Return the names of the runs newer than the default, all trained on synthetic images.
+
+    The first is the latest run of all. Without a default, where `LESIONSEG_CHECKPOINT` names the
+    checkpoint, there are none.
+    """
+    if os.environ.get(CHECKPOINT_VARIABLE):
+        return []
+    newer = itertools.takewhile(lambda run: is_synthetic(run / BEST), _by_age(BEST))
+    return [run.name for run in newer]
 
 
 def find_checkpoint(name: str | None = None) -> Path:
     """Find a checkpoint file.
 
     `name` is a file, a run's folder, the name of a run under `runs_dir()`, or "bundled"; left out,
-    it is `LESIONSEG_CHECKPOINT`, else the best checkpoint of the latest run, else the bundled one.
+    it is `LESIONSEG_CHECKPOINT`, else the best checkpoint of the latest run that was not trained on
+    synthetic images, else the bundled one.
 
     Raises:
         CheckpointError: there is no such checkpoint.
@@ -117,8 +172,8 @@ def find_checkpoint(name: str | None = None) -> Path:
     variable = None if name else os.environ.get(CHECKPOINT_VARIABLE)
     name = name or variable
     if not name:
-        run = _latest(BEST)
-        return run / BEST if run else BUNDLED_FILE
+        checkpoints = (run / BEST for run in _by_age(BEST))
+        return next((path for path in checkpoints if not is_synthetic(path)), BUNDLED_FILE)
     if name == BUNDLED:
         return BUNDLED_FILE
     for place in (path(name), runs_dir() / name):

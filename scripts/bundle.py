@@ -5,7 +5,8 @@
 Batch normalisation by the means of an epoch; kernels in half precision, and of the machine that
 trained it nothing but the command; scored on the validation photos as `lesionseg eval` does, and
 the scores written into the file. Beside it the
-same network as ONNX, which refers to the kernels of the first. Prints the scores, and each file's
+same network as ONNX, which refers to the kernels of the first, and one with kernels in int8 for
+the page of `lesionseg page`. Prints the scores, and each file's
 size and checksum, for MODEL_CARD.md. Needs the extra `export`.
 """
 
@@ -27,8 +28,8 @@ from lesionseg.metrics import summarise
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import memory_format
-from lesionseg.network.export import PhotoToMask, program
-from lesionseg.network.runtime import EXPORTED, TorchNetwork, checksum
+from lesionseg.network.export import PhotoToMask, export, program
+from lesionseg.network.runtime import EXPORTED, INT8, TorchNetwork, checksum
 from lesionseg.segmentation.segmenter import Segmenter
 from lesionseg.training.runs import Source, gather
 
@@ -126,7 +127,9 @@ def main() -> None:
     checkpoints.save(dataclasses.replace(bundled, scores=scores), options.output)
     graph = options.output.with_suffix(EXPORTED)
     files.write(graph, _graph(options.output))
-    sizes = {path.name: [path.stat().st_size, checksum(path)] for path in (options.output, graph)}
+    small = export(options.output, options.output.with_suffix(INT8), kernels="int8").path
+    written = (options.output, graph, small)
+    sizes = {path.name: [path.stat().st_size, checksum(path)] for path in written}
     print(json.dumps({**scores, **sizes}, indent=2))
 
 

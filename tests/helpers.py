@@ -1,6 +1,7 @@
 """Small networks, small drawings, and files of them, for the tests."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ from lesionseg.training import trainer
 torch.set_num_threads(1)  # the networks here are too small to share out
 
 SIZE = 32  # the smallest side that a network takes
-DATA = TrainingData("drawings", "", "", "", True, "CC0-1.0", ("a", "b"), ("c",), "0-1")
+DATA = TrainingData("drawings", "", "", "", False, "CC0-1.0", ("a", "b"), ("c",), "0-1")
 
 
 def examples(count: int) -> settings:
@@ -67,10 +68,14 @@ def prepared(*indices: int) -> CachedPairs:
     )
 
 
-def begun(width: int = 1, normalisation: Any = "batch", **recipe: Any) -> Checkpoint:
+def begun(
+    width: int = 1, normalisation: Any = "batch", synthetic: bool = False, **recipe: Any
+) -> Checkpoint:
     """A tiny network before its first epoch."""
     return trainer.initial_checkpoint(
-        ModelConfig(width, normalisation, SIZE), Recipe(**recipe), DATA
+        ModelConfig(width, normalisation, SIZE),
+        Recipe(**recipe),
+        replace(DATA, synthetic=synthetic),
     )
 
 

@@ -11,13 +11,41 @@ from lesionseg.errors import LesionsegError
 
 
 def test_the_defaults_are_the_classic_recipe() -> None:
-    assert configure({}) == (ModelConfig(), Recipe())
+    assert configure({}) == RECIPES["classic"]
     assert configure({"name": "classic"}) == configure({})
 
 
-def test_the_classic_recipe_stays_as_it_was() -> None:
-    """Whatever else a recipe may ask for."""
-    model, recipe = configure({})
+@pytest.mark.parametrize(
+    ("options", "stem", "initialisation"),
+    [
+        ({}, "quarter", "small"),
+        ({"image_size": 128}, "quarter", "small"),
+        ({"image_size": 320, "width": 32}, "quarter", "small"),
+        ({"image_size": 64}, "none", "he"),  # one pixel would be left for the bottleneck
+        ({"image_size": 272}, "none", "he"),
+        ({"normalisation": "none"}, "none", "he"),
+        ({"stem": "none"}, "none", "small"),
+        ({"stem": "quarter", "normalisation": "none"}, "quarter", "small"),
+    ],
+)
+def test_where_classic_is_the_network_of_0_1_0(
+    options: dict[str, Any], stem: str, initialisation: str
+) -> None:
+    model, recipe = configure(options)
+    assert (model.stem, recipe.initialisation) == (stem, initialisation)
+    assert all(options[name] == getattr(model, name) for name in options)
+
+
+def test_what_the_classic_recipe_may_not_change() -> None:
+    """Loss, optimiser, epochs, batches and input size."""
+    _, recipe = configure({})
+    changes = {"initialisation": "small"}
+    assert dataclasses.asdict(recipe) == dataclasses.asdict(Recipe()) | changes
+    assert configure({})[0] == ModelConfig(stem="quarter")
+
+
+def test_fields_that_a_file_of_0_1_0_lacks_mean_what_it_did() -> None:
+    model, recipe = ModelConfig(), Recipe()
     assert dataclasses.asdict(model) == {
         "width": 16,
         "normalisation": "batch",
@@ -37,6 +65,8 @@ def test_the_classic_recipe_stays_as_it_was() -> None:
         "schedule": "constant",
         "augmentation": "none",
         "low_res_fraction": 0,
+        "initialisation": "he",
+        "patience": 0,
     }
 
 
@@ -54,18 +84,35 @@ def test_the_accurate_recipe() -> None:
     assert (recipe.low_res_fraction, recipe.batch_size) == (0.5, Recipe().batch_size)
 
 
+def test_trained_weights_keep_their_shape_and_get_a_rate_for_fine_tuning() -> None:
+    shape, _ = RECIPES["accurate"]
+    assert configure({}, shape) == (shape, RECIPES["finetune"][1])
+    assert configure({"width": 32}, shape) == configure({}, shape)
+    _, accurate = configure({"name": "accurate"}, shape)
+    rate = RECIPES["finetune"][1].learning_rate
+    assert accurate == dataclasses.replace(RECIPES["accurate"][1], learning_rate=rate)
+    assert configure({"learning_rate": 0.1}, shape)[1].learning_rate == 0.1
+    with pytest.raises(LesionsegError, match="width: the weights to start from have 32, got 16"):
+        configure({"width": 16}, shape)
+
+
+def test_the_recipe_finetune_is_for_trained_weights() -> None:
+    with pytest.raises(LesionsegError, match="add --from CHECKPOINT"):
+        configure({"name": "finetune"})
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_stands_under_its_own_name(name: RecipeName) -> None:
-    assert configure({"name": name})[1].name == name
+    trained = ModelConfig() if name == "finetune" else None
+    assert configure({"name": name}, trained)[1].name == name
     assert set(RECIPES) == set(get_args(RecipeName))
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "finetune"])
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("width", 4),
-        ("normalisation", "none"),
         ("image_size", 128),
         ("max_channels", 8),
         ("epochs", 3),
@@ -74,6 +121,7 @@ def test_every_recipe_stands_under_its_own_name(name: RecipeName) -> None:
         ("seed", 7),
         ("precision", "bfloat16"),
         ("low_res_fraction", 0.75),
+        ("patience", 3),
     ],
 )
 def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
@@ -91,6 +139,7 @@ def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
     ("field", "on", "off"),
     [
         ("stem", "strided", "none"),
+        ("initialisation", "small", "he"),
         ("loss", "bce+dice", "bce"),
         ("schedule", "cosine", "constant"),
         ("augmentation", "full", "none"),
@@ -103,8 +152,8 @@ def test_parts_of_the_accurate_recipe_can_be_chosen_alone(field: str, on: str, o
 
 def test_what_is_given_replaces_the_default() -> None:
     model, recipe = configure({"width": 16, "image_size": 128, "epochs": 2, "precision": "float16"})
-    assert model == ModelConfig(width=16, image_size=128)
-    assert recipe == Recipe(epochs=2, precision="float16")
+    assert model == ModelConfig(width=16, image_size=128, stem="quarter")
+    assert recipe == Recipe(epochs=2, precision="float16", initialisation="small")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +195,11 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
         ({"normalisation": "x"}, "normalisation: expected one of batch, none, got 'x'"),
         ({"precision": "x"}, "precision: expected one of float32, bfloat16, float16, got 'x'"),
         ({"name": "x"}, "recipe: expected one of classic, accurate, got 'x'"),
+        ({"image_size": 64, "stem": "quarter"}, "image size: expected 128 to 2048, got 64"),
+        ({"image_size": 160, "stem": "quarter"}, "image size: expected a multiple of 64, got 160"),
+        ({"stem": "x"}, "stem: expected one of strided, quarter, none, got 'x'"),
+        ({"initialisation": "x"}, "initialisation: expected one of he, small, got 'x'"),
+        ({"name": "x"}, "recipe: expected one of classic, accurate, finetune, got 'x'"),
         ({"stem": "x"}, "stem: expected one of strided, none, got 'x'"),
         ({"loss": "x"}, r"loss: expected one of bce, bce\+dice, got 'x'"),
         ({"schedule": "x"}, "schedule: expected one of constant, cosine, got 'x'"),

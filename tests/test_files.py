@@ -1,12 +1,17 @@
 """A file is written completely or not at all."""
 
+import errno
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lesionseg import files
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import DiskFullError, LesionsegError
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -100,3 +105,103 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
             temporary.write_text("text")
     finally:
         tmp_path.chmod(0o700)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from lesionseg import files
+with {manager}:
+    {content}
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[[str, str], "subprocess.Popen[str]"]]:
+    """Start processes that write something for ever; they are killed at the end."""
+    processes = []
+
+    def start(manager: str, content: str) -> "subprocess.Popen[str]":
+        code = HOLD.format(manager=manager, content=content)
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such locks")
+def test_what_killed_processes_left_is_removed(
+    tmp_path: Path, hold: Callable[[str, str], "subprocess.Popen[str]"]
+) -> None:
+    writing = f"files.atomic_write(Path({str(tmp_path)!r}) / 'a.png') as path"
+    killed, living = (hold(writing, "path.write_text('half')") for _ in range(2))
+    killed.kill()
+    killed.wait()
+    foreign = [tmp_path / name for name in (".a.part", "a.12345678.part", ".a.12345678.part.png")]
+    for path in foreign:
+        path.touch()
+    (tmp_path / ".link.12345678.part").symlink_to("a.12345678.part")
+    (tmp_path / ".folder.12345678.part").mkdir()
+    before = {path.name for path in tmp_path.iterdir()}
+    files.write(tmp_path / "b.png", "text")
+    (gone,) = before - {path.name for path in tmp_path.iterdir()}
+    assert gone.startswith(".a.png.")
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith(".a.png.")]) == 1
+    assert living.poll() is None
+
+
+def test_without_locks_what_is_a_day_old_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    old, new = tmp_path / ".old.12345678.part", tmp_path / ".new.12345678.part"
+    for path, age in ((old, 90_000), (new, 80_000)):
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    files.write(tmp_path / "file", "text")
+    assert contents(tmp_path) == {".new.12345678.part": "", "file": "text"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such locks")
+def test_unfinished_folders_of_killed_processes_are_removed(
+    tmp_path: Path, hold: Callable[[str, str], "subprocess.Popen[str]"]
+) -> None:
+    shared, part = tmp_path / "shared", tmp_path / "shared" / ".hash.12345678.part"
+    manager = f"files.shared_folder(Path({str(shared)!r}))"
+    process = hold(manager, f"Path({str(part)!r}).mkdir()")
+    (part / "photos").touch()
+    with files.shared_folder(shared):
+        assert part.exists()
+    process.kill()
+    process.wait()
+    with files.shared_folder(shared):
+        assert not part.exists()
+
+
+def test_a_full_disk_is_a_kind_of_error_of_its_own(tmp_path: Path) -> None:
+    for number, kind in ((errno.ENOSPC, DiskFullError), (errno.EACCES, LesionsegError)):
+        with pytest.raises(LesionsegError) as caught:
+            write_half(tmp_path / "file", OSError(number, "reason"))
+        assert caught.type is kind
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+a", "-a", "@a", "\ta", "\ra"])
+def test_no_spreadsheet_runs_a_name(name: str) -> None:
+    assert files.spreadsheet_text(name) == f"'{name}"
+    for harmless in (f"a{name}", f"./{name}", "", "-"):
+        assert files.spreadsheet_text(harmless) == harmless

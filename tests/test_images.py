@@ -1,5 +1,6 @@
 """Photos and masks in every form that people have them, and what is written of them."""
 
+import base64
 import io
 import struct
 import zlib
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from lesionseg import images
+from lesionseg import filetypes, images
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask, Photo, Probabilities
 
@@ -168,13 +171,120 @@ def test_the_size_of_a_nearly_square_photo(
     assert images.read_photo_shrunk(file, 32)[1] == size
 
 
+HEIC = (  # COLOUR, as pillow-heif wrote it; deflated, in base 85
+    "c-muNV30{GsVvAy&8%Pmg51nBLl8SRGck>Ufw3+(wIq=N0u(b+a*CjAhJwuG5(YG&l$n#C3}U!AFfalk5HK!+&_Hkj"
+    "h?O%l^U}aPkf<n-lgb3;Wt1fwf|z^-nI*Y!CI2!DiVA@Az088-d>~y8ROZac!U1H?vj8cQ`@rz$|BoLG4E)RqKpo-^"
+    "j6970|AQ1TgH<pCmF!}2NCe7hIWaP#N=#r8P}p=gX3BMQMqV}+kXQ<cU{Oc{D(7%vJXkDYz%c=6i*Ry&PElTRP6be$"
+    "mw~MTC?t|uT#yR&ngbMTB<Cc8Tx$Szy#k2-|Ns97Ak74%AAo2e7AVN9$OLI*=HLK%MIy5x7Z%FEfMacBVrFdtvTx+3"
+    "B!WWuj0WR+HjAk5>*ISH|Ns9q;rRc*y<Nel-_%sfJIBuc_4DEN^V{|r?&I8F`6FNA*!_!A8@`->Q}y^%=;jA|*+0vM"
+    "*UsYDzgpnlGwpc4@co)cWUlx3ghzat@>jpiz^1=%zQL1EWzG}(tNwgHuybvc?8gwh^@7tkg>3K&ce|q!_59wCMyc*Z"
+    "W(}i+CE7l#TXTO3Kal(H(ie9*b?U~>9?zYOrROWQz1A&~Z1--cW{hhudLhGJFv}xN>TuI;D`Q1jiIy*4wgzbxv2R-V"
+    "!)QYR03AiPIs"
+)
+
+
+@pytest.mark.skipif(filetypes.heif_reader() is None, reason="needs pi-heif")
+def test_a_heic_photo(tmp_path: Path) -> None:
+    file = tmp_path / "photo.jpg"  # its content counts
+    file.write_bytes(zlib.decompress(base64.b85decode(HEIC)))
+    assert_photo(file, COLOUR, 12)
+
+
+def test_a_heic_photo_without_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filetypes, "heif_reader", lambda: None)
+    file = tmp_path / "photo.heic"
+    file.write_bytes(zlib.decompress(base64.b85decode(HEIC)))
+    with pytest.raises(LesionsegError, match=r"HEIC, got HEIC \(pip install pi-heif\)$"):
+        images.read_photo(file)
+
+
+# What is said of a photo that is read all the same
+
+
+def notes(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
+def test_alpha_that_is_0_everywhere_is_ignored(
+    tmp_path: Path, format: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "photo"
+    image = picture(COLOUR)
+    image.putalpha(0)
+    options: dict[str, Any] = {"lossless": True, "exact": True} if format == "WEBP" else {}
+    image.save(file, format, **options)
+    assert_photo(file, COLOUR)
+    assert notes(caplog)[0] == f"{file}: transparent all over; its transparency is ignored"
+
+
+@pytest.mark.parametrize("depth", [10, 12, 14, 16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_fewer_bits_in_16_are_stretched(
+    tmp_path: Path, format: str, channels: int, depth: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "photo"
+    stored = (COLOUR if channels == 3 else GREY).astype(np.uint16) << (depth - 8)
+    ending = ".tif" if format == "TIFF" else ".png"
+    file.write_bytes(
+        cv2.imencode(ending, stored[:, :, ::-1] if channels == 3 else stored)[1].tobytes()
+    )
+    assert_photo(file, COLOUR if channels == 3 else np.dstack([GREY] * 3))
+    highest = 255 << (depth - 8)
+    said = f"{file}: no value of its 16 bits is above {highest}; read as values of {depth} bits"
+    assert set(notes(caplog)) == ({said} if depth < 16 else set())
+
+
+def test_colours_of_fewer_bits_with_transparency(tmp_path: Path) -> None:
+    file = tmp_path / "photo.png"
+    left = np.tile(np.arange(48) < 24, (32, 1))
+    stored = np.dstack([COLOUR[:, :, ::-1].astype(np.uint16) << 4, left * np.uint16(65535)])
+    file.write_bytes(cv2.imencode(".png", stored)[1].tobytes())
+    assert_photo(file, COLOUR * left[:, :, np.newaxis])
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_of_an_animation_the_first_frame_is_read(
+    tmp_path: Path, format: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "photo"
+    qualities: dict[str, Any] = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100}}
+    options = qualities.get(format, {})
+    frames = [picture(np.dstack([grey] * 3)) for grey in (GREY, 255 - GREY)]
+    frames[0].save(file, format, save_all=True, append_images=frames[1:], **options)
+    assert_photo(file, np.dstack([GREY] * 3), 2)
+    assert set(notes(caplog)) == {f"{file}: animated; its first frame is read"}
+
+
+def test_an_avif_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "photo"
+    picture(STORED[6](COLOUR)).save(
+        file, "AVIF", quality=100, subsampling="4:4:4", exif=orientation(6)
+    )
+    photo = images.read_photo(file)
+    assert photo.shape == COLOUR.shape
+    assert np.abs(photo.astype(int) - COLOUR).mean() < 3
+    assert notes(caplog) == []
+
+
+@pytest.mark.parametrize("kind", ["icc", "text"])
+def test_a_png_with_large_metadata(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "photo.png"
+    large = np.random.default_rng(0).bytes(3_000_000)
+    if kind == "icc":
+        picture(COLOUR).save(file, icc_profile=large)
+    else:
+        info = PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", large.hex(), zip=True)
+        picture(COLOUR).save(file, pnginfo=info)
+    assert_photo(file, COLOUR)
+
+
 # What is no photo
 
 
-def gif() -> bytes:
-    buffer = io.BytesIO()
-    picture(GREY).save(buffer, "GIF")
-    return buffer.getvalue()
+FORMATS = "JPEG, PNG, BMP, TIFF, WebP, GIF, AVIF, HEIC or DICOM"
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
@@ -192,14 +302,15 @@ BOMB = png((b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)), (b
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a line of text\n" * 20, "not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"),
-        (b"", "not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"),
-        (gif(), "not a {what}: expected JPEG, PNG, BMP, TIFF or WebP"),
+        (b"a line of text\n" * 20, "not a {what}: expected " + FORMATS + ", got text"),
+        (b"", "not a {what}: expected " + FORMATS + ", got an empty file"),
+        (bytes(200), "not a {what}: expected " + FORMATS),
+        (b"BM" + bytes(200), "cannot read this {what}: .*BMP.*"),
         (BOMB, "too large to decode safely, over [0-9]+ megapixels; shrink it first"),
         ("folder", "cannot read this {what}: Is a directory"),
         ("missing", "no such file"),
     ],
-    ids=["text", "empty", "gif", "bomb", "folder", "missing"],
+    ids=["text", "empty", "zeros", "bmp", "bomb", "folder", "missing"],
 )
 def test_other_files_are_refused_in_one_line(
     tmp_path: Path, read: Callable[[Path], object], content: bytes | str, message: str
@@ -252,6 +363,15 @@ def save(array: NDArray[Any], folder: Path, mode: str | None = None, **options: 
         (LEFT_HALF * np.uint16(65535), None, False),
         (LEFT_HALF * np.uint16(255), None, False),
         (LEFT_HALF * np.uint16(1), None, True),
+        (LEFT_HALF * np.uint16(4095), None, False),  # 12 bits
+        (LEFT_HALF * np.uint8(255), "LA", False),  # opaque all over
+        (LEFT_HALF * np.uint8(255), "RGBA", False),
+        (
+            np.dstack([*[LEFT_HALF * np.uint8(255)] * 3, LEFT_HALF * 0]).astype(np.uint8),
+            None,
+            False,
+        ),
+        (np.dstack([LEFT_HALF * np.uint8(n) for n in (255, 254, 253)]), None, False),
     ],
 )
 def test_masks(tmp_path: Path, values: NDArray[Any], mode: str | None, zero_one: bool) -> None:
@@ -259,6 +379,18 @@ def test_masks(tmp_path: Path, values: NDArray[Any], mode: str | None, zero_one:
     assert mask.dtype == np.bool_
     assert (mask == LEFT_HALF).all()
     assert found == zero_one
+
+
+@pytest.mark.parametrize(
+    ("values", "transparency"),
+    [(LEFT_HALF * np.uint8(255), 7), (LEFT_HALF * np.uint16(65535), 7)],
+)
+def test_a_mask_with_a_transparent_value_that_it_does_not_hold(
+    tmp_path: Path, values: NDArray[Any], transparency: int
+) -> None:
+    file = save(values, tmp_path, transparency=transparency)
+    assert b"tRNS" in chunks(file.read_bytes())
+    assert (images.read_mask(file)[0] == LEFT_HALF).all()
 
 
 def test_a_mask_without_lesion(tmp_path: Path) -> None:
@@ -278,6 +410,7 @@ def test_masks_are_turned_as_their_photos(tmp_path: Path, number: int) -> None:
 
 
 RED = np.dstack([LEFT_HALF * np.uint8(255), np.zeros((6, 8, 2), np.uint8)])
+WHITE_LEFT = np.dstack([np.full((6, 8, 3), 255, np.uint8), LEFT_HALF * np.uint8(255)])
 
 
 @pytest.mark.parametrize(
@@ -286,8 +419,10 @@ RED = np.dstack([LEFT_HALF * np.uint8(255), np.zeros((6, 8, 2), np.uint8)])
         (RED, None, "one channel or three equal ones, got RGB"),
         (RED, "CMYK", "one channel or three equal ones, got CMYK"),
         (RED, "P", "one channel or three equal ones, got P"),
-        (RED, "RGBA", "one channel, got RGBA with transparency"),
-        (LEFT_HALF * np.uint8(255), "LA", "one channel, got LA with transparency"),
+        (RED, "RGBA", "one channel or three equal ones, got RGBA"),
+        (WHITE_LEFT, None, "one channel, got RGBA with transparency"),
+        (RED // np.uint8(255), None, "one channel or three equal ones, got RGB"),
+        (np.dstack([LEFT_HALF * np.uint8(255), *[LEFT_HALF * np.uint8(240)] * 2]), None, "got RGB"),
         (np.arange(8, dtype=np.uint8), None, "0/255 or 0/1, got a highest value of 7: labels[?]"),
         (LEFT_HALF * np.uint8(128), None, "got a highest value of 128: labels[?]"),
         (LEFT_HALF * np.uint16(300), None, "got a highest value of 300: labels[?]"),

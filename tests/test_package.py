@@ -16,7 +16,7 @@ from lesionseg import store
 from lesionseg.cli import app
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("download", "train", "eval", "segment", "export")
+COMMANDS = ("download", "check", "train", "eval", "segment", "export", "page")
 
 LOADED = """
 import sys

@@ -1,10 +1,15 @@
 """Where data sets, runs and checkpoints are looked for."""
 
+import collections
+import fractions
 import os
+import pickle
+import zipfile
 from pathlib import Path
 
 import platformdirs
 import pytest
+from helpers import saved
 
 from lesionseg import store
 from lesionseg.errors import LesionsegError
@@ -175,3 +180,57 @@ def test_a_wrong_name_lists_the_right_ones() -> None:
         make_run(name, file)
     with pytest.raises(LesionsegError, match=f"no checkpoint 'x': .*; the runs are: a, b{NAMED}"):
         store.find_checkpoint("x")
+
+
+# Runs on synthetic images
+
+
+def describe(run: str, data: dict[str, object], seconds: int) -> Path:
+    """The best checkpoint of a run, whose description holds this and values of other classes."""
+    path = make_run(run) / store.BEST
+    content = {"data": data, "weights": collections.OrderedDict(a=fractions.Fraction(1, 2))}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2))
+    os.utime(path, (seconds, seconds))
+    return path
+
+
+@pytest.mark.parametrize("field", ["synthetic", "drawn"])  # the second is that of 0.1.0
+def test_a_run_on_synthetic_images_is_passed_over(field: str) -> None:
+    describe("demo", {field: True}, seconds=5)
+    assert store.find_checkpoint() == store.BUNDLED_FILE
+    assert store.runs_passed_over() == ["demo"]
+    real = describe("real", {field: False}, seconds=4)
+    describe("older demo", {field: True}, seconds=3)
+    assert store.find_checkpoint() == real
+    assert store.runs_passed_over() == ["demo"]
+    newest = describe("newest", {}, seconds=6)
+    assert store.find_checkpoint() == newest
+    assert store.runs_passed_over() == []
+    assert store.find_checkpoint("demo").parent.name == "demo"
+
+
+def test_a_checkpoint_that_cannot_be_read_stays_the_default() -> None:
+    for name, content in (("text", b"text"), ("empty", b"")):
+        best = make_run(name) / store.BEST
+        best.write_bytes(content)
+        assert store.find_checkpoint() == best  # and is refused when it is loaded
+        best.unlink()
+
+
+class Harmful:
+    """What would run code where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return exec, ("raise SystemExit",)
+
+
+def test_reading_a_description_runs_no_code() -> None:
+    path = describe("harmful", {"synthetic": True, "other": Harmful()}, seconds=1)
+    assert store.is_synthetic(path)
+
+
+def test_a_checkpoint_says_whether_its_images_were_synthetic(tmp_path: Path) -> None:
+    for synthetic in (True, False):
+        assert store.is_synthetic(saved(tmp_path / "a.pt", synthetic=synthetic)) is synthetic
+    assert not store.is_synthetic(store.BUNDLED_FILE)

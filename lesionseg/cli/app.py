@@ -9,8 +9,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from lesionseg.cli import console, help
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.cli import console, help, signals
+from lesionseg.errors import LesionsegError, describe
 from lesionseg.version import __version__
 
 COMMANDS = {  # name: its module, and the function in it
@@ -18,8 +18,14 @@ COMMANDS = {  # name: its module, and the function in it
     "train": ("train", "train"),
     "eval": ("evaluate", "evaluate"),
     "download": ("download", "download"),
+    "check": ("check", "check"),
     "export": ("export", "export"),
+    "page": ("page", "page"),
 }
+_NO_TORCH = (
+    "this needs torch, which is not installed: pip install torch; without it 'segment' and 'eval' "
+    "run exported networks on the CPU, such as --checkpoint bundled"
+)
 _EVERY = (*COMMANDS, "help")
 
 
@@ -89,7 +95,9 @@ def main() -> NoReturn:
     """Runs the command line; one line on standard error for whatever a user can put right."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8
-    warnings.filterwarnings("ignore", module="PIL")  # a damaged photo is told of by its error
+    for module in ("PIL", "pydicom", "highdicom"):  # a damaged photo is reported by its error
+        warnings.filterwarnings("ignore", module=module)
+    console.show_notes()
     try:
         first = sys.argv[1:2]
         names = first if first and first[0] in COMMANDS else _EVERY
@@ -107,12 +115,16 @@ def main() -> NoReturn:
     except LesionsegError as error:
         console.error(str(error))
         status = 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "torch":
+            raise
+        console.error(_NO_TORCH)
+        status = 1
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
-        where = f"{error.filename}: " if error.filename else ""
-        console.error(f"{where}{error.strerror or one_line(error)}")
+        console.error(describe(error))
         status = 1
     except KeyboardInterrupt:  # while a command is imported; later Typer answers
-        status = 130
-    if status == 130:  # by Ctrl-C
-        console.warn("interrupted; the same command, typed again, begins again or goes on")
+        status = signals.STATUS
+    if status == signals.STATUS:  # by Ctrl-C
+        console.warn(signals.INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

@@ -3,12 +3,11 @@
 rich draws on a terminal only; in a pipe or a log a note is a plain line and a bar is nothing.
 """
 
-import signal
+import logging
 import sys
-import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from lesionseg import distributed
@@ -56,6 +55,33 @@ def error(text: str) -> None:
     """Write what went wrong, on standard error; of several processes each says which it is."""
     process = f"process {distributed.rank()}: " if distributed.world_size() > 1 else ""
     warn(f"{process}error: {text}", every_process=True)
+
+
+class _Notes(logging.Handler):
+    """Writes what the library logs, and Python's warnings, each line once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._written: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; one that every process logs is marked as shared."""
+        self.write(record.getMessage(), every_process=not getattr(record, "shared", False))
+
+    def write(self, text: str, *, every_process: bool = True) -> None:
+        """Write a note, unless it was written before."""
+        line = f"note: {' '.join(text.split())}"
+        if line not in self._written:
+            self._written.add(line)
+            warn(line, every_process=every_process)
+
+
+def show_notes() -> None:
+    """Write what the library logs on standard error from now on; warnings without source text."""
+    notes = _Notes()
+    logger = logging.getLogger("lesionseg")
+    logger.handlers = [notes]
+    warnings.showwarning = lambda message, *_, **__: notes.write(str(message))
 
 
 def _write(text: str, style: str | None = None) -> None:
@@ -128,35 +154,3 @@ def _counts(done: int, total: int, speed: float | None, unit: str) -> str:
     if unit == "bytes":
         return f"{decimal(done)}/{decimal(total)}" + (f", {decimal(int(speed))}/s" if speed else "")
     return f"{done}/{total} {unit}" + (f", {speed:.1f}/s" if speed else "")
-
-
-def end_by_sigterm_as_by_ctrl_c() -> None:
-    """Make a batch system's SIGTERM raise KeyboardInterrupt, so that unfinished files are removed.
-
-    Of several processes none does so: they would not hear it while they wait for one that was lost.
-    """
-    if distributed.world_size() == 1:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-@contextmanager
-def stoppable() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and a batch system's SIGTERM into a question: has someone asked to stop?
-
-    The second time it stops at once, by KeyboardInterrupt.
-    """
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        warn("stopping after this step; once more to stop at once")
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ask) for number in signals]
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionseg import store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, OUTPUT
 from lesionseg.cli.options import CacheDir, Quiet, SplitName, field, option
 from lesionseg.data.catalog import BASES, DATASETS, Name
@@ -80,6 +80,7 @@ def download(
         console.show(_table(downloads.listing()))
         return
     target = output or store.data_dir(name)
+    signals.interrupt()
     with console.bar(name) as bar:
         description = downloads.download(
             DATASETS[name],

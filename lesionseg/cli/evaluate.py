@@ -2,21 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lesionseg import distributed, store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, NETWORK, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
+    DEFAULT_CHECKPOINT,
     WORKERS,
     AllRegions,
     BatchSize,
     CacheDir,
+    Category,
     Data,
     Device,
     Photos,
@@ -36,7 +37,7 @@ from lesionseg.data.catalog import find_data
 if TYPE_CHECKING:
     from lesionseg.data.pairs import Pair
     from lesionseg.evaluation.report import Evaluation
-    from lesionseg.network.provenance import TrainingData
+    from lesionseg.network.provenance import Provenance
     from lesionseg.training.runs import Source
 
 _BATCH_SIZE = CLASSIC.validation_batch_size
@@ -46,6 +47,7 @@ def evaluate(
     data: Data = None,
     photos: Photos = None,
     truth: Truth = None,
+    category: Category = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
         field("Which photos.", "val if a validation split exists, else all", rich_help_panel=INPUT),
@@ -55,13 +57,22 @@ def evaluate(
         field(
             f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it to compare "
             "several.",
-            f"${store.CHECKPOINT_VARIABLE}, else the latest run, else the bundled weights",
+            DEFAULT_CHECKPOINT,
             "--checkpoint",
             "-c",
             metavar="FILE|RUN",
             rich_help_panel=NETWORK,
         ),
     ] = None,
+    out_of_fold: Annotated[
+        bool,
+        option(
+            "Score each photo by the checkpoint that held it out, as one score; name one run of "
+            "each train --fold by --checkpoint.",
+            "--out-of-fold",
+            rich_help_panel=NETWORK,
+        ),
+    ] = False,
     threshold: Threshold = 0.5,
     all_regions: AllRegions = False,
     predictions: Annotated[
@@ -110,6 +121,7 @@ def evaluate(
         lesionseg eval --data my-photos --split test --report report
         lesionseg eval --truth truth-masks --predictions my-masks
         lesionseg eval --data my-photos -c bundled -c my-run
+        lesionseg eval --data my-photos -c fold1 -c fold2 --out-of-fold
 
     Each photo is scored on its own, at the resolution of its truth mask; the score of the set is
     the mean over photos. Without --data, a checkpoint is scored on the data set that it was trained
@@ -120,31 +132,42 @@ def evaluate(
 
     folders, checkpoints = predictions or [], checkpoint or []
     changed = masks or all_regions or device or (threshold, batch_size) != (0.5, _BATCH_SIZE)
-    _check_usage(checkpoints, folders, masks, report, bool(changed))
-    source = data_source(data, photos, truth, masks_alone=bool(folders) and not checkpoints)
+    if out_of_fold and (split or folders):
+        raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
+    alone = len(checkpoints) + len(folders) < 2 or out_of_fold
+    _check_usage(checkpoints, folders, masks if not alone else None, report, bool(changed))
+    source = data_source(
+        data, photos, truth, category, masks_alone=bool(folders) and not checkpoints
+    )
     names: Sequence[str | None] = checkpoints or ([] if folders else [None])
     segmenters = [named_segmenter(name, device, threshold, all_regions, workers) for name in names]
-    training = [segmenter.checkpoint.data for segmenter in segmenters]
-    dataset = (source or _default_source(training)).find()
-    chosen = split or candidates.default_split(dataset, *training)
+    networks = [segmenter.checkpoint for segmenter in segmenters]
+    dataset = (source or _default_source(networks)).find()
+    chosen = "all" if out_of_fold else split or candidates.default_split(dataset, *networks)
     pairs = {pair.id: pair for pair in dataset.split(chosen)}
     note_problems(dataset.problems, "left out")
-    evaluate_one = partial(
-        candidates.evaluate,
-        dataset=dataset,
-        split=chosen,
-        command=command_line(),
-        batch_size=batch_size,
-        workers=workers,
-        masks=masks,
-        outlines=report is not None,
-    )
+    shared: dict[str, Any] = {
+        "dataset": dataset,
+        "command": command_line(),
+        "batch_size": batch_size,
+        "workers": workers,
+        "masks": masks,
+        "outlines": report is not None,
+    }
     evaluations = []
+    signals.interrupt()
     with distributed.joined(distributed.TO_THE_SLOWEST):
-        for candidate in candidates.list_candidates(segmenters, folders):
+        if out_of_fold:
             with console.bar("scoring") as bar:
-                evaluations.append(evaluate_one(candidate, on_photo=bar))
-            alone = len(segmenters) + len(folders) == 1
+                scored = candidates.evaluate_out_of_fold(segmenters, **shared, on_photo=bar)
+            evaluations.append(scored)
+            note_problems(scored.left_out[len(dataset.problems) :], "left out")
+            note_problems(scored.skipped, "error")
+        for candidate in [] if out_of_fold else candidates.list_candidates(segmenters, folders):
+            with console.bar("scoring") as bar:
+                evaluations.append(
+                    candidates.evaluate(candidate, split=chosen, **shared, on_photo=bar)
+                )
             what = "error" if alone else f"error: {candidate.name}"
             note_problems(evaluations[-1].skipped, what)
         if distributed.rank() == 0:
@@ -172,11 +195,11 @@ def _check_usage(
         raise typer.BadParameter(f"--report: {report} is not a folder")
 
 
-def _default_source(training: "Sequence[TrainingData]") -> "Source":
+def _default_source(networks: "Sequence[Provenance]") -> "Source":
     """Where the first network's data were, else the downloaded data set."""
     from lesionseg.training.runs import Source
 
-    return (Source.of(training[0]) if training else None) or Source(find_data())
+    return (Source.of(networks[0].data) if networks else None) or Source(find_data())
 
 
 def _show(

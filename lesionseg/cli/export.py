@@ -3,10 +3,20 @@
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from lesionseg import store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import OUTPUT
-from lesionseg.cli.options import CacheDir, CheckpointName, Quiet, Threshold, field
+from lesionseg.cli.options import (
+    CacheDir,
+    CheckpointName,
+    Quiet,
+    Threshold,
+    field,
+    note_run_passed_over,
+)
+from lesionseg.config import Kernels
 from lesionseg.errors import LesionsegError, amount
 
 
@@ -16,7 +26,8 @@ def export(
         Path | None,
         field(
             "ONNX file.",
-            "beside the checkpoint, where 'segment' and 'eval' find it",
+            "beside the checkpoint, where 'segment' and 'eval' find it; NAME.int8.onnx with "
+            "--kernels int8, which they do not use",
             "--output",
             "-o",
             metavar="FILE",
@@ -24,6 +35,14 @@ def export(
         ),
     ] = None,
     threshold: Threshold = 0.5,
+    kernels: Annotated[
+        Kernels,
+        typer.Option(
+            help="Store kernels in full or in eight bits: a quarter of the size, and masks that "
+            "differ in a few pixels of the outline.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "float32",
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> None:
@@ -32,21 +51,25 @@ def export(
     Examples:
         lesionseg export -o lesion.onnx --checkpoint bundled
         lesionseg export
+        lesionseg export -o small.onnx --kernels int8 --checkpoint bundled
 
     The file takes photos of any size, (N, H, W, 3) uint8, and gives masks of that size, (N, H, W)
     uint8 of 0 and 255. It is compared with torch before it is written. Prints its path.
     """
-    from lesionseg.network.runtime import EXPORTED
+    from lesionseg.network.runtime import EXPORTED, INT8
 
     source = store.find_checkpoint(checkpoint)
-    target = source.with_suffix(EXPORTED) if output is None else output
+    note_run_passed_over(checkpoint)
+    suffix = INT8 if kernels == "int8" else EXPORTED  # 'segment' takes the full one beside a run
+    target = source.with_suffix(suffix) if output is None else output
     if source == store.BUNDLED_FILE and output is None:
         raise LesionsegError("the bundled weights run so already; name a file by -o to get a copy")
     if target.suffix != EXPORTED:
         raise LesionsegError(f"{target}: networks are .onnx files; name it {target.stem}.onnx")
     from lesionseg.network.export import export as write
 
-    exported = write(source, target, threshold)
+    signals.interrupt()
+    exported = write(source, target, threshold, kernels)
     console.log(
         f"{source} as ONNX, opset {exported.opset}, {amount(exported.size)}, "
         f"SHA-256 {exported.sha256}"

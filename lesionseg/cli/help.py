@@ -1,9 +1,11 @@
-"""How the pages of `--help` look: plain types, panels by purpose, and where the docs are."""
+"""What all commands share: the look of `--help`, and what no command line may hold."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from typer import BadParameter
 from typer.core import TyperCommand, TyperGroup
 
 INPUT, OUTPUT, NETWORK = "Input", "Output", "Network"
@@ -28,7 +30,29 @@ def _plain(params: list[Any], context: Any) -> list[Any]:
 
 
 class Command(TyperCommand):
-    """A command whose page names no Python types."""
+    """A command whose page names no Python types; no value is lost or empty without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command; refuse repeated single values and empty ones.
+
+        Raises:
+            BadParameter: an option that takes one value is given twice, under whatever name, or a
+                value is empty, as that of an unset shell variable is.
+        """
+        values, _, params = self.make_parser(ctx).parse_args(args=list(args))
+        if any(param.name == "help" for param in params):
+            return super().parse_args(ctx, args)
+        for param, count in Counter[Any](params).items():
+            is_option = param.param_type_name == "option"
+            name = "/".join(param.opts) if is_option else param.metavar or param.name
+            value = values.get(param.name)
+            if value == "" or (isinstance(value, list | tuple) and "" in value):
+                raise BadParameter(
+                    f"{name}: the value is empty; name something or leave it out", ctx
+                )
+            if count > 1 and not (param.multiple or param.is_flag):
+                raise BadParameter(f"{name} was given {count} times; give it once", ctx)
+        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters as the page shows them."""

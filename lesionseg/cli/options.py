@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionseg import distributed, store
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, MACHINE, NETWORK
 from lesionseg.config import RECIPES
 
@@ -34,14 +34,20 @@ def _keep_in(folder: Path | None) -> None:
 
 def field(help: str, default: object, *names: str, **more: Any) -> Any:
     """Declare an option that is None when not given; `default` is what the help shows."""
-    return typer.Option(*names, help=f"{help} Default: {default}.", show_default=False, **more)
+    return option(f"{help} Default: {default}.", *names, **more)
 
 
 def option(help: str, *names: str, **more: Any) -> Any:
-    """Declare an option without a default worth showing."""
-    return typer.Option(*names, help=help, show_default=False, **more)
+    """Declare an option without a default worth showing.
+
+    A file that may not be read is refused where it is read, which is no wrong usage.
+    """
+    return typer.Option(*names, help=help, show_default=False, readable=False, **more)
 
 
+DEFAULT_CHECKPOINT = (
+    f"${store.CHECKPOINT_VARIABLE}, else the latest run on real photos, else the bundled weights"
+)
 SplitName = StrEnum("SplitName", ["train", "val", "test"])  # Typer takes no list of Literal
 SHAPE, CLASSIC = RECIPES["classic"]
 
@@ -74,9 +80,19 @@ Photos = Annotated[
 Truth = Annotated[
     Path | None,
     option(
-        "Truth masks, or labels from a labelling tool (a COCO .json, a CVAT .xml, a folder of "
-        "LabelMe .json files); with --photos.",
+        "Truth masks, or labels from a labelling tool (a COCO or Label Studio .json, a CVAT "
+        ".xml, a folder of LabelMe .json files); with --photos.",
         metavar="DIR|FILE",
+        **_INPUT,
+    ),
+]
+Category = Annotated[
+    list[str] | None,
+    option(
+        "In labels, take outlines of this category for the lesion and ignore all others; may be "
+        "repeated. Default: lesion alone, and a photo with any other category is left out.",
+        "--category",
+        metavar="NAME",
         **_INPUT,
     ),
 ]
@@ -105,7 +121,7 @@ CheckpointName = Annotated[
     str | None,
     field(
         f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'.",
-        f"${store.CHECKPOINT_VARIABLE}, else the latest run, else the bundled weights",
+        DEFAULT_CHECKPOINT,
         "--checkpoint",
         "-c",
         metavar="FILE|RUN",
@@ -136,7 +152,12 @@ BatchSize = Annotated[
 
 
 def data_source(
-    data: str | None, photos: Path | None, truth: Path | None, *, masks_alone: bool = False
+    data: str | None,
+    photos: Path | None,
+    truth: Path | None,
+    category: list[str] | None = None,
+    *,
+    masks_alone: bool = False,
 ) -> "Source | None":
     """Return where the user says that photos and masks are; None without an option for it."""
     from lesionseg.data.catalog import find_data
@@ -146,9 +167,12 @@ def data_source(
         raise typer.BadParameter("--photos and --truth go together")
     if data is not None and truth is not None:
         raise typer.BadParameter("--data names one folder, --photos and --truth two: give either")
+    categories = frozenset(name.strip().casefold() for name in category) if category else None
     if data is None and truth is None:
+        if categories:
+            raise typer.BadParameter("--category is for labels; name them by --data or --truth")
         return None
-    return Source(find_data(data) if data else None, photos, truth)
+    return Source(find_data(data) if data else None, photos, truth, categories=categories)
 
 
 def named_segmenter(
@@ -161,25 +185,42 @@ def named_segmenter(
     fast_start: bool = False,
 ) -> "Segmenter":
     """Load the network, for `concurrency` photos at a time, and name it on standard error."""
-    from lesionseg.network.device import keep_freed_memory
-    from lesionseg.segmentation.segmenter import load
+    with signals.ending_at_once():
+        from lesionseg.network.device import keep_freed_memory
+        from lesionseg.segmentation.segmenter import load
 
-    if not fast_start:
-        keep_freed_memory()
-    threads = max(1, _CORES // max(1, concurrency))
-    segmenter = load(
-        checkpoint,
-        device,
-        threshold,
-        all_regions=all_regions,
-        threads=threads,
-        fast_start=fast_start,
-    )
-    drawn = " (trained on synthetic images only)" if segmenter.checkpoint.data.synthetic else ""
-    bundled = " (bundled)" if segmenter.path == store.BUNDLED_FILE else ""
-    console.log(f"checkpoint {segmenter.path}{bundled}{drawn} on {segmenter.network.device}")
-    console.end_by_sigterm_as_by_ctrl_c()  # while packages are imported it would be lost
+        if not fast_start:
+            keep_freed_memory()
+        segmenter = load(
+            checkpoint,
+            device,
+            threshold,
+            all_regions=all_regions,
+            threads=max(1, _CORES // max(1, concurrency)),
+            fast_start=fast_start,
+        )
+    note_run_passed_over(checkpoint)
+    notes = []
+    if not checkpoint and os.environ.get(store.CHECKPOINT_VARIABLE):
+        notes.append(f"from ${store.CHECKPOINT_VARIABLE}")
+    elif segmenter.path == store.BUNDLED_FILE:
+        notes.append("bundled")
+    elif not checkpoint:
+        notes.append("your latest run")
+    if segmenter.checkpoint.data.synthetic:
+        notes.append("trained on synthetic images only")
+    why = f" ({', '.join(notes)})" if notes else ""
+    console.log(f"checkpoint {segmenter.path}{why} on {segmenter.network.device}")
     return segmenter
+
+
+def note_run_passed_over(checkpoint: str | None) -> None:
+    """Say so where the latest run is not the default, as it was trained on synthetic images."""
+    if not checkpoint and (runs := store.runs_passed_over()):
+        console.warn(
+            f"run {runs[0]} is not used: it was trained on synthetic images; to use it, add "
+            f"--checkpoint {shlex.quote(runs[0])}"
+        )
 
 
 def command_line() -> str:

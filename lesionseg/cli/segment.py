@@ -3,6 +3,8 @@
 import json
 import math
 import sys
+from dataclasses import replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionseg import distributed
-from lesionseg.cli import console
+from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, LABELS, OUTPUT
 from lesionseg.cli.options import (
     CLASSIC,
@@ -32,8 +34,10 @@ from lesionseg.config import TOLERANCE
 if TYPE_CHECKING:
     from lesionseg.segmentation.outcome import Outcome
     from lesionseg.segmentation.outputs import OutputOptions
+    from lesionseg.segmentation.plan import Job
 
 
+Order = StrEnum("Order", ["doubtful"])
 _STDIO = Path("-")  # `plan.STDIO`, which is not imported for --help
 
 
@@ -44,6 +48,7 @@ def segment(
             metavar="PHOTO|FOLDER|-",
             show_default=False,
             help="Photos, folders of photos, or - for one photo from standard input.",
+            readable=False,  # it fails alone
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -55,6 +60,15 @@ def segment(
             rich_help_panel=INPUT,
         ),
     ] = None,
+    recursive: Annotated[
+        bool,
+        option(
+            "Also take photos from folders below the named ones; results go to folders of the same "
+            "names.",
+            "--recursive",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
     skip_existing: Annotated[
         bool,
         option(
@@ -67,7 +81,8 @@ def segment(
     output: Annotated[
         Path | None,
         field(
-            "Mask PNG, or - for standard output; a folder for several photos.",
+            "Mask PNG, or .dcm for that of a DICOM photo, or - for standard output; a folder for "
+            "several photos.",
             "standard output for a photo from standard input",
             "--output",
             "-o",
@@ -88,6 +103,24 @@ def segment(
         option(
             "Also write the probabilities, as PNG, 0 to 255.",
             metavar="FILE|DIR",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    segmentation: Annotated[
+        Path | None,
+        option(
+            "Also write the masks of DICOM photos as DICOM Segmentations.",
+            "--dicom-seg",
+            metavar="FILE.dcm|DIR",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        option(
+            "Also write the measurements of DICOM photos as DICOM structured reports (TID 1500).",
+            "--report",
+            metavar="FILE.dcm|DIR",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -114,9 +147,9 @@ def segment(
     labels: Annotated[
         Path | None,
         option(
-            "Also write outlines for a labelling tool: .json is one COCO file for all photos, .xml "
-            "one CVAT file, a folder gets a LabelMe .json per photo. Existing labels are never "
-            "replaced.",
+            "Also write outlines for a labelling tool: .json is one COCO file for all photos, "
+            ".label-studio.json one of Label Studio, .xml one of CVAT, a folder gets a LabelMe "
+            ".json per photo. Existing labels are never replaced.",
             metavar="FILE|DIR",
             rich_help_panel=LABELS,
         ),
@@ -151,8 +184,30 @@ def segment(
     mm_per_pixel: Annotated[
         float | None,
         option(
-            "Scale of the photos, for measurements in millimetres.",
+            "Scale of photos that do not say their own, as DICOM may, for measurements in "
+            "millimetres.",
             metavar="MM",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    order: Annotated[
+        Order | None,
+        field(
+            "Order of --labels and --measurements: 'doubtful' puts the photos of lowest quality "
+            "first.",
+            "as the photos come",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    control: Annotated[
+        float | None,
+        field(
+            "With --order doubtful: the share of photos, drawn at random, that come before all "
+            "others and are marked as control, so that not only hard photos are labelled.",
+            "0",
+            min=0,
+            max=1,
+            metavar="SHARE",
             rich_help_panel=LABELS,
         ),
     ] = None,
@@ -179,6 +234,7 @@ def segment(
         lesionseg segment photo.jpg -o mask.png
         lesionseg segment photo.jpg -o mask.png --overlay overlay.png
         lesionseg segment photos/ -o masks --json --measurements table.csv
+        lesionseg segment photo.dcm -o outline.dcm --report report.dcm
         cat photo.jpg | lesionseg segment - > mask.png
 
     A photo that cannot be read is reported and the others are still segmented; the exit status is
@@ -188,15 +244,30 @@ def segment(
     from lesionseg.segmentation.plan import OutputPaths, plan_jobs
 
     inputs = _inputs(photos or [], files_from)
-    paths = OutputPaths(_mask_path(inputs, output, as_json), overlay, probabilities)
+    mask = _mask_path(inputs, output, as_json)
+    paths = OutputPaths(mask, overlay, probabilities, segmentation, report)
+    if mm_per_pixel is not None and not (measurements or as_json or paths.has_dicom):
+        raise typer.BadParameter(
+            "--mm-per-pixel is for --measurements, --json, --report and DICOM masks"
+        )
     output_options = _output_options(
         labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json
+    )
+    _check_order(order, control, labels, measurements)
+    output_options = replace(
+        output_options,
+        doubtful_first=order is not None,
+        control=control or 0.0,
+        doubtful_below=doubtful_below,
     )
     if labels is not None and _STDIO in inputs:
         raise typer.BadParameter("--labels lists photos by name; one from standard input has none")
     if measurements and files_from and measurements.resolve() == files_from.resolve():
         raise typer.BadParameter(f"{measurements} is the list of photos; name another table")
-    jobs = plan_jobs(inputs, paths, skip_existing=skip_existing)
+    jobs = plan_jobs(inputs, paths, skip_existing=skip_existing, recursive=recursive)
+    if segmentation or report:
+        _note_other_photos(jobs)
+    signals.interrupt()
     with console.bar("segmenting", hidden=as_json and _stdout_is_terminal()) as bar:
         tally = run_shared(
             jobs,
@@ -209,6 +280,8 @@ def segment(
         doubts = "" if doubtful_below is None else f", {tally.doubtful} doubtful"
         counts = f"{tally.done} done, {tally.failed} failed, {tally.skipped} skipped"
         console.log(f"photos: {counts}{doubts}")
+    if left := len(jobs) - (tally.done + tally.failed + tally.skipped):
+        console.warn(f"{left} photos were not tried; free some space and add --skip-existing")
     if tally.failed:
         raise typer.Exit(1)
 
@@ -226,6 +299,8 @@ def _inputs(photos: list[Path], files_from: Path | None) -> list[Path]:
                 raise typer.BadParameter("standard input cannot be a photo and a list of names")
             names = read_names(sys.stdin.buffer) if sys.stdin else []
         else:
+            if files_from.is_fifo():
+                console.log(f"waiting for names from the pipe {files_from}")
             names = read_names(files_from)
         inputs += map(Path, names)
     if not inputs:
@@ -263,11 +338,8 @@ def _output_options(
         raise typer.BadParameter("--tolerance and --run-lengths are for --labels")
     if tolerance is not None and run_lengths:
         raise typer.BadParameter("--tolerance is for polygons: it goes without --run-lengths")
-    if mm_per_pixel is not None:
-        if not 0 < mm_per_pixel < math.inf:
-            raise typer.BadParameter(f"--mm-per-pixel: expected more than 0, got {mm_per_pixel:g}")
-        if measurements is None and not as_json:
-            raise typer.BadParameter("--mm-per-pixel is for --measurements and --json")
+    if mm_per_pixel is not None and not 0 < mm_per_pixel < math.inf:
+        raise typer.BadParameter(f"--mm-per-pixel: expected more than 0, got {mm_per_pixel:g}")
     return OutputOptions(
         labels,
         TOLERANCE if tolerance is None else tolerance,
@@ -276,6 +348,32 @@ def _output_options(
         as_json,
         mm_per_pixel,
     )
+
+
+def _note_other_photos(jobs: "list[Job]") -> None:
+    """Say how many photos are not DICOM, so that no DICOM result refers to them."""
+    others = sum(not job.paths.has_dicom for job in jobs)
+    if others:
+        photos = "1 photo is" if others == 1 else f"{others} photos are"
+        console.warn(f"{photos} not DICOM: no DICOM files for {'it' if others == 1 else 'them'}")
+
+
+def _check_order(
+    order: Order | None, control: float | None, labels: Path | None, measurements: Path | None
+) -> None:
+    """Refuse an order of nothing, or one that the labels cannot hold."""
+    if control is not None and order is None:
+        raise typer.BadParameter("--control is for --order doubtful")
+    if order is None:
+        return
+    suffix = None if labels is None else labels.suffix.lower()
+    if measurements is None and suffix not in (".json", ".xml"):
+        raise typer.BadParameter(
+            "--order is for --labels FILE.json or .xml and for --measurements; LabelMe sorts its "
+            "files by name"
+        )
+    if control and suffix == ".xml":
+        raise typer.BadParameter("a CVAT file cannot mark --control; name a .json, or leave it out")
 
 
 def _stdout_is_terminal() -> bool:

@@ -3,19 +3,21 @@
 import shlex
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionseg import distributed, store
-from lesionseg.cli import console
-from lesionseg.cli.help import NETWORK, OUTPUT, TRAINING
+from lesionseg import distributed, files, store
+from lesionseg.cli import console, signals
+from lesionseg.cli.help import INPUT, NETWORK, OUTPUT, TRAINING
 from lesionseg.cli.options import (
     CLASSIC,
     SHAPE,
     WORKERS,
     CacheDir,
+    Category,
     Data,
     Device,
     Photos,
@@ -43,11 +45,12 @@ if TYPE_CHECKING:
 
     from lesionseg.network.checkpoint import Checkpoint
     from lesionseg.training.history import History
-    from lesionseg.training.runs import Material, Run
+    from lesionseg.training.runs import Material, Run, Source
     from lesionseg.training.tensorboard import TensorBoardWriter
     from lesionseg.training.trainer import Predict, Progress, TrainingResult
 
 
+_INPUT: dict[str, Any] = {"rich_help_panel": INPUT}
 _TRAINING: dict[str, Any] = {"rich_help_panel": TRAINING}
 _NETWORK: dict[str, Any] = {"rich_help_panel": NETWORK}
 _OUTPUT: dict[str, Any] = {"rich_help_panel": OUTPUT}
@@ -57,12 +60,13 @@ def train(
     data: Data = None,
     photos: Photos = None,
     truth: Truth = None,
+    category: Category = None,
     recipe: Annotated[
         RecipeName | None,
         field(
-            "classic: short and plain; accurate: made the bundled weights, hours without a GPU. "
-            "The defaults below are those of classic.",
-            CLASSIC.name,
+            "classic: short and plain; accurate: made the bundled weights, hours without a GPU; "
+            "finetune: for --from. The defaults below are those of classic.",
+            f"{CLASSIC.name}, or finetune with --from",
             **_TRAINING,
         ),
     ] = None,
@@ -78,6 +82,14 @@ def train(
         float | None,
         field("Adam learning rate.", CLASSIC.learning_rate, "--learning-rate", "--lr", **_TRAINING),
     ] = None,
+    patience: Annotated[
+        int | None,
+        field(
+            "End when the validation Dice has not risen for so many epochs.",
+            "all epochs are trained",
+            **_TRAINING,
+        ),
+    ] = None,
     precision: Annotated[
         Precision | None,
         field(
@@ -87,6 +99,35 @@ def train(
     seed: Annotated[
         int | None,
         field("Seed of initial weights, order and augmentation.", CLASSIC.seed, **_TRAINING),
+    ] = None,
+    fold: Annotated[
+        str | None,
+        option(
+            "Hold out part K of N for validation and train on the rest, whatever split the set "
+            "has; its test photos stay out. For eval --out-of-fold.",
+            metavar="K/N",
+            **_INPUT,
+        ),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        field(
+            "CSV file with the columns id and lesion, patient or group: photos of one group stay "
+            "on one side of the split.",
+            "groups.csv in the data set, if there is one",
+            metavar="FILE",
+            **_INPUT,
+        ),
+    ] = None,
+    initial: Annotated[
+        str | None,
+        option(
+            f"Start from these trained weights: a checkpoint file, a run, or '{store.BUNDLED}'. "
+            "The network's shape is theirs, the recipe finetune.",
+            "--from",
+            metavar="FILE|RUN",
+            **_TRAINING,
+        ),
     ] = None,
     resume: Annotated[
         bool,
@@ -131,6 +172,8 @@ def train(
     Examples:
         lesionseg train --epochs 5
         lesionseg train --data my-photos --recipe accurate
+        lesionseg train --data my-photos --from bundled
+        lesionseg train --data my-photos --fold 1/5 --run fold1
         lesionseg train --resume
 
     Without --data it trains on the downloaded data set. Ctrl-C stops with a checkpoint, from which
@@ -138,7 +181,7 @@ def train(
     progress.
     """
     from lesionseg.network.device import find_device
-    from lesionseg.training.runs import Run, gather
+    from lesionseg.training.runs import InitialWeights, Run, gather
     from lesionseg.training.tensorboard import TensorBoardWriter
 
     values = {
@@ -152,31 +195,56 @@ def train(
         "normalisation": normalisation,
         "precision": precision,
         "seed": seed,
+        "patience": patience,
     }
     options = {name: value for name, value in values.items() if value is not None}
     if run and output:
         raise typer.BadParameter(
             "--run names a run in the cache folder, --output a folder: give one"
         )
-    source = data_source(data, photos, truth)
+    if resume and (initial or fold or groups):
+        raise typer.BadParameter(
+            "--from, --fold and --groups are for a new run; a resumed one has its own"
+        )
+    source = data_source(data, photos, truth, category)
+    if fold or groups:
+        source = _split_source(source, fold, groups)
     writer = TensorBoardWriter() if tensorboard else nullcontext()
     torch_device = find_device(device)
+    signals.interrupt()
     with distributed.joined(distributed.A_STEP, cuda=torch_device.type == "cuda"):
         if resume:
             training = Run.resume(options, source, output or run)
         else:
-            training = Run.new(*_configure(options), source, output, run)
-        with console.bar("preparing") as bar:
+            shape, weights = InitialWeights.load(initial) if initial else (None, None)
+            training = Run.new(*_configure(options, shape), source, output, run, weights)
+        with files.shared_folder(store.pair_cache_dir()), console.bar("preparing") as bar:
             material = gather(training.source, training.model.image_size, workers, bar)
         note_problems(material.problems, "left out")
+        if distributed.rank() == 0:
+            for note in material.notes:
+                console.log(note)
         start = training.start(material, command_line())
         result = _train(training, start, material, torch_device, writer)
     _conclude(result, training.folder, material)
 
 
-def _configure(options: dict[str, Any]) -> tuple[ModelConfig, Recipe]:
+def _split_source(source: "Source | None", fold: str | None, groups: Path | None) -> "Source":
+    """Say how the photos are split, the downloaded ones where no others are named."""
+    from lesionseg.data.catalog import find_data
+    from lesionseg.data.splits import Fold
+    from lesionseg.training.runs import Source
+
     try:
-        return configure(options)
+        part = Fold.parse(fold) if fold else None
+    except LesionsegError as error:
+        raise typer.BadParameter(str(error)) from error
+    return replace(source or Source(find_data()), groups_file=groups, fold=part)
+
+
+def _configure(options: dict[str, Any], trained: ModelConfig | None) -> tuple[ModelConfig, Recipe]:
+    try:
+        return configure(options, trained)
     except LesionsegError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -191,7 +259,13 @@ def _train(
     """Train with a progress bar, a line for each epoch, and figures."""
     from lesionseg.training import trainer
     from lesionseg.training.figures import TrainingFigures
+    from lesionseg.training.runs import seen_before
 
+    if seen := seen_before(start):
+        console.log(
+            f"the weights to start from were trained on {seen} of the {len(material.validation)} "
+            "validation photos: the scores on these will be too high"
+        )
     if material.data.synthetic:
         console.log("these images are synthetic: the network will be useless on real photos")
     processes = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
@@ -200,13 +274,14 @@ def _train(
         f"{start.data.name}, "
         f"{len(material.training)} photos, {len(material.validation)} for validation, "
         f"recipe {start.recipe.name}, width {start.model.width}, "
-        f"normalisation {start.model.normalisation}"
+        f"normalisation {start.model.normalisation}, stem {start.model.stem}"
+        + (f", from {start.parent.file}" if start.parent else "")
     )
     epochs = start.recipe.epochs
     with (
         run.reserved(),
         writer as opened,
-        console.stoppable() as should_stop,
+        signals.stoppable(console.warn) as should_stop,
         console.bar("epoch") as bar,
     ):
         figures = TrainingFigures(run.folder, material.validation, epochs, console.log, opened)
@@ -287,7 +362,12 @@ def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> N
         sys.exit(130)
     if distributed.rank() > 0:
         return
-    best = best_epoch(result.history)
+    recipe, best = result.last.recipe, best_epoch(result.history)
+    if result.last.epoch < recipe.epochs:
+        console.log(
+            f"ended after epoch {result.last.epoch}: "
+            f"the Dice has not risen for {recipe.patience} epochs"
+        )
     split = ""
     if material.split_source == "seeded":
         split = (

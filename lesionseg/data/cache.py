@@ -57,7 +57,9 @@ def cache_pairs(
     """
     paths = [path for pair in pairs for path in (pair.photo, pair.mask)]
     key = _hash([_VERSION, size, *(path.absolute() for path in paths)])
-    stamp = _hash([_stamp(path) for path in paths])
+    chosen = {pair.labels.categories for pair in pairs if pair.labels} - {None}
+    categories = [sorted(names) for names in chosen if names]
+    stamp = _hash([*(_stamp(path) for path in paths), *categories])
     folder = store.pair_cache_dir() / key[:16]
     cached = _open(folder, stamp)
     if cached is not None and not cached.problems:

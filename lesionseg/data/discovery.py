@@ -9,33 +9,35 @@ A folder may be laid out in ways that are tried in this order; names match in an
 
 Two folders may also be named by two options. A mask is called like its photo, with or without
 `_segmentation`. Except in official folders, there may be labels in place of masks, as a labelling
-tool left them: `labels.json`, `labels.xml`, `annotations.json` or `annotations.xml` beside the
-folders or the photos, else LabelMe's files beside the photos or in `labels/`. They are taken even
-where masks are, as these may be the drafts that they correct. Lists of ids, `train.txt`, `val.txt`
-and `test.txt`, beside the folders decide the split where they stand.
+tool left them: one file (`formats.beside` has the names) beside the folders or the photos, in
+`labels/` or in `annotations/`, or LabelMe's files; two sets of labels are refused. They are taken
+even where masks are, as these may be the drafts that they correct. Lists of ids, `train.txt`,
+`val.txt` and `test.txt`, beside the folders decide the split where they stand.
 
 A new layout is one function in `_LAYOUTS`.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lesionseg import images
+from lesionseg import filetypes
 from lesionseg.data import splits
 from lesionseg.data.catalog import Description, read_description
 from lesionseg.data.filenames import file_id, is_mask_name, list_images
+from lesionseg.data.groups import FILE, Groups, read_groups
 from lesionseg.data.lists import read_names
 from lesionseg.data.pairs import Matches, Pair, match_labels, match_masks
-from lesionseg.data.splits import OFFICIAL, SEEDED, SPLITS, Lists
+from lesionseg.data.splits import OFFICIAL, SEEDED, SPLITS, Fold, Lists
 from lesionseg.errors import LesionsegError, one_line
 from lesionseg.labels import formats
-from lesionseg.labels.formats import Labels
+from lesionseg.labels.formats import Categories, Labels
 
 _OFFICIAL_NAME = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
 _OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
-_LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
+_SUFFIXES = filetypes.SUFFIXES | filetypes.HEIF_SUFFIXES
+_LOSSY = _SUFFIXES - {".png", ".bmp", ".tif", ".tiff", ".gif"}
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Dataset:
         folder: where the search began.
         pairs: all of them, sorted by id, by split.
         problems: one line for each file that is left out, with its name.
-        split_source: "lists", "official folders", or "seeded" for a split made by hash here.
+        split_source: "lists", "official folders", "folds", or "seeded" for a split made by hash.
         description: what `dataset.json` says, None where there is none.
+        notes: what a reader must know of the split.
     """
 
     folder: Path
@@ -55,6 +58,7 @@ class Dataset:
     problems: tuple[str, ...]
     split_source: str
     description: Description | None = None
+    notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Pair, ...]:
         """Return the pairs of "train", "val", "test" or "all", sorted by id.
@@ -72,22 +76,31 @@ class Dataset:
         return chosen
 
 
-def find(folder: Path | None, photos: Path | None = None, truth: Path | None = None) -> Dataset:
+def find(
+    folder: Path | None,
+    photos: Path | None = None,
+    truth: Path | None = None,
+    groups_file: Path | None = None,
+    fold: Fold | None = None,
+    categories: Categories = None,
+) -> Dataset:
     """Find the pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
 
     `truth` is a folder of masks or of LabelMe's files, or a file of labels. Where it stands alone,
-    photos are not looked for: each pair's photo is its mask, or where its label says.
+    photos are not looked for: each pair's photo is its mask, or where its label says. `groups_file`
+    says which photos belong together, by default `groups.csv` where it is; `fold` is held out.
+    `categories` are those of `formats.read`.
 
     Raises:
         LesionsegError: no such folder or file, no pair in it, or a list that names nothing there.
     """
     if truth is not None:
         root = folder or truth.parent
-        contents = _whole(_match_truth(photos, truth))
+        contents = _whole(_match_truth(photos, truth, categories))
         expected = "masks called like the photos, or labels that name them"
     elif folder is not None:
         root = folder
-        contents = _recognise(_list(folder))
+        contents = _recognise(replace(_list(folder), categories=categories))
         expected = (
             "the official ISIC folders, images/ and masks/, or photos beside NAME_segmentation.png "
             "or labels"
@@ -99,13 +112,19 @@ def find(folder: Path | None, photos: Path | None = None, truth: Path | None = N
         raise LesionsegError(
             f"{truth or root}: no photo with a mask found{problems}; expected {expected}"
         )
-    decision = splits.decide(contents.pairs, contents.source, _read_lists(root))
+    groups, notes = _read_groups(root, groups_file)
+    decision = splits.decide(contents.pairs, contents.source, _read_lists(root), groups, fold)
+    if groups_file and not any(
+        file_id(pair.photo) in groups for part in decision.pairs.values() for pair in part
+    ):
+        raise LesionsegError(f"{groups_file}: none of its ids has a photo and a mask")
     return Dataset(
         root,
         decision.pairs,
         (*contents.problems, *decision.problems),
         decision.source,
         read_description(root),
+        (*notes, *decision.notes),
     )
 
 
@@ -116,6 +135,7 @@ class _Folder:
     path: Path
     images: list[Path]
     children: dict[str, Path]
+    categories: Categories = None
 
 
 @dataclass(frozen=True)
@@ -187,9 +207,18 @@ def _photos_folder(folder: _Folder) -> Path | None:
 
 
 def _labels_near(folder: _Folder) -> Labels | None:
-    """The labels in a folder, beside its photos, or in `labels/`."""
-    places = [folder.path, _photos_folder(folder), folder.children.get("labels")]
-    return next((labels for place in places if place and (labels := formats.beside(place))), None)
+    """The labels in a folder, beside its photos, or in `labels/` or `annotations/`."""
+    children = (folder.children.get(name) for name in ("labels", "annotations"))
+    places = [folder.path, _photos_folder(folder), *children]
+    found = [
+        labels for place in places if place and (labels := formats.beside(place, folder.categories))
+    ]
+    if len(found) > 1:
+        raise LesionsegError(
+            f"{found[0].path} and {found[1].path}: two sets of labels; name one by --truth, with "
+            "--photos, or move it away"
+        )
+    return found[0] if found else None
 
 
 def _match(photos: list[Path], masks: list[Path], labels: Labels | None) -> _Contents:
@@ -226,12 +255,12 @@ def _split_photos_from_masks(files: Iterable[Path]) -> tuple[list[Path], list[Pa
     return photos, masks
 
 
-def _match_truth(photos: Path | None, truth: Path) -> Matches:
+def _match_truth(photos: Path | None, truth: Path, categories: Categories) -> Matches:
     """The pairs of photos with the masks or labels that `truth` names."""
     photo_files = None if photos is None else list_images(photos)
     is_file = truth.is_file() or (truth.suffix.lower() in formats.SUFFIXES and not truth.exists())
     masks = [] if is_file else list_images(truth)  # says so where the folder is missing
-    labels = formats.read(truth) if is_file else _labels_of(truth, masks)
+    labels = formats.read(truth, categories) if is_file else _labels_of(truth, masks, categories)
     if labels is None:
         return match_masks(masks if photo_files is None else photo_files, masks)
     if photo_files is None:
@@ -239,12 +268,22 @@ def _match_truth(photos: Path | None, truth: Path) -> Matches:
     return _match_labels([path for path in photo_files if not is_mask_name(path)], masks, labels)
 
 
-def _labels_of(folder: Path, masks: list[Path]) -> Labels | None:
+def _labels_of(folder: Path, masks: list[Path], categories: Categories) -> Labels | None:
     """The labels in a folder; where it has neither labels nor masks, those that are broken."""
-    labels = formats.beside(folder)
-    if labels is None and not masks and (broken := formats.read(folder)).unusable:
+    labels = formats.beside(folder, categories)
+    if labels is None and not masks and (broken := formats.read(folder, categories)).unusable:
         return broken  # which says why
     return labels
+
+
+def _read_groups(root: Path, path: Path | None) -> tuple[Groups, tuple[str, ...]]:
+    """The groups in a file, else in `groups.csv` in a folder; a line where that is of no use."""
+    if path is not None:
+        return read_groups(path), ()
+    try:
+        return (read_groups(root / FILE) if (root / FILE).is_file() else {}), ()
+    except LesionsegError as error:
+        return {}, (f"no groups are kept together: {error}",)
 
 
 def _read_lists(folder: Path) -> Lists:
@@ -273,5 +312,5 @@ def _read_list(path: Path) -> list[str] | None:
 def _listed_id(name: str) -> str:
     """The id that a line of a list means; only the suffix of an image is none of an id."""
     name = re.split(r"[/\\]", name)[-1]
-    is_file = Path(name).suffix.lower() in images.SUFFIXES
+    is_file = Path(name).suffix.lower() in _SUFFIXES
     return file_id(Path(name if is_file else f"{name}.png"))

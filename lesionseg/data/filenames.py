@@ -1,13 +1,22 @@
 """File names: which are photos, which are masks, and which belong together."""
 
+import logging
 import os
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
-from lesionseg import images
+from lesionseg import dicom, filetypes
 from lesionseg.errors import LesionsegError
 
 MASK, OVERLAY, PROBABILITIES = "_segmentation", "_overlay", "_probabilities"  # ends of names
+REPORT = "_report"  # of a DICOM structured report
+_SIDE_FILES = frozenset({".json", ".xml", ".csv", ".md"})  # labels, tables and notes
+_SIDE_NAMES = frozenset(
+    {"train.txt", "val.txt", "test.txt", "attribution.txt", "license.txt", "readme.txt", "license"}
+    | {"thumbs.db", "desktop.ini"}
+)
+_log = logging.getLogger("lesionseg")
 _NEITHER = ("_superpixels", OVERLAY, PROBABILITIES)  # photo nor mask
 
 
@@ -21,28 +30,53 @@ def fold(name: str) -> str:
 
 def file_id(path: Path) -> str:
     """Return the id of a photo or mask: its name without suffix and `_segmentation`, folded."""
-    return fold(path.stem).removesuffix(MASK)
+    return fold(name_of(path)).removesuffix(MASK)
+
+
+def name_of(path: Path) -> str:
+    """Return a file's name without its suffix; a UID as a name, `1.2.840.5`, has none."""
+    return path.name if path.suffix[1:].isdigit() else path.stem
 
 
 def list_images(folder: Path) -> list[Path]:
     """List the image files directly in `folder`, sorted by name.
 
-    Left out are superpixels of ISIC 2017, and overlays and probabilities that `segment` wrote.
+    Files are images by their suffix, or else by their content. What is left out is logged in one
+    line, counted by kind, except labels and lists of a data set. Left out without a word are
+    superpixels of ISIC 2017, and overlays, probabilities and reports that `segment` wrote.
 
     Raises:
         LesionsegError: no such folder.
     """
+    images: list[Path] = []
+    left_out: Counter[str] = Counter()
     try:
-        return sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in images.SUFFIXES
-            and not path.name.startswith(".")
-            and not path.stem.lower().endswith(_NEITHER)
-            and path.is_file()
-        )
+        for path in sorted(folder.iterdir()):
+            is_ours = path.name.startswith(".") or path.stem.lower().endswith(_NEITHER)
+            if is_ours or not path.is_file():
+                continue
+            suffix = path.suffix.lower()
+            kind = "DICOM" if suffix in dicom.SUFFIXES else None
+            if suffix in filetypes.SUFFIXES:
+                images.append(path)
+                continue
+            if suffix in _SIDE_FILES or path.name.lower() in _SIDE_NAMES:
+                continue
+            kind = kind or filetypes.kind_of_file(path) or "other"
+            if kind == "DICOM" and path.stem.lower().endswith(REPORT):
+                continue
+            if kind in filetypes.readable():
+                images.append(path)
+            else:
+                left_out[kind] += 1
     except OSError as error:
         raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
+    if left_out:
+        counts = (
+            f"{number} {kind}{filetypes.advice(kind)}" for kind, number in left_out.most_common()
+        )
+        _log.warning("%s: left out: %s", folder, ", ".join(counts), extra={"shared": True})
+    return images
 
 
 def is_mask_name(path: Path) -> bool:

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesionseg import images
-from lesionseg.data.filenames import MASK, file_id, fold, is_mask_name
+from lesionseg import dicom, filetypes, images
+from lesionseg.data.filenames import MASK, file_id, fold, is_mask_name, name_of
 from lesionseg.errors import PhotoError
-from lesionseg.labels import formats
+from lesionseg.labels import formats, segmentations
+from lesionseg.labels.annotations import Unusable
 from lesionseg.labels.formats import LabelledPhoto, Labels
 
 
@@ -33,7 +34,13 @@ class Matches:
 
 
 def match_masks(photos: Iterable[Path], masks: Iterable[Path]) -> Matches:
-    """Pair photos with masks by their ids; what has no partner, or more than one, is left out."""
+    """Pair photos with masks by their ids; what has no partner, or more than one, is left out.
+
+    DICOM segmentations go by the UID of the photo that they refer to, not by their names.
+    """
+    photos, masks = list(photos), list(masks)
+    if photos != masks and any(map(_is_dicom, masks)):
+        return _match_both_kinds(photos, masks)
     photo_of, photo_problems = _by_id(photos, "photo")
     mask_of, mask_problems = _by_id(masks, "mask")
     alone = [f"{photo_of[key]}: no mask" for key in photo_of.keys() - mask_of.keys()]
@@ -45,13 +52,72 @@ def match_masks(photos: Iterable[Path], masks: Iterable[Path]) -> Matches:
     return Matches(tuple(sorted(pairs)), tuple(sorted([*photo_problems, *mask_problems, *alone])))
 
 
+def _is_dicom(path: Path) -> bool:
+    return path.suffix.lower() not in filetypes.SUFFIXES
+
+
+def _match_both_kinds(photos: list[Path], masks: list[Path]) -> Matches:
+    """Pair DICOM segmentations by UID, the other masks by name with the photos that are left."""
+    by_uid = match_segmentations(filter(_is_dicom, photos), filter(_is_dicom, masks))
+    paired = {pair.photo for pair in by_uid.pairs}
+    others = [path for path in masks if not _is_dicom(path)]
+    if not others:
+        alone = [f"{path}: not DICOM" for path in photos if not _is_dicom(path)]
+        return Matches(by_uid.pairs, tuple(sorted([*by_uid.problems, *alone])))
+    by_name = match_masks([path for path in photos if path not in paired], others)
+    done = {str(pair.photo) for pair in (*by_uid.pairs, *by_name.pairs)}
+    lines = {*by_uid.problems, *by_name.problems}
+    problems = [line for line in lines if line.split(": ")[0] not in done]
+    return Matches(tuple(sorted([*by_uid.pairs, *by_name.pairs])), tuple(sorted(problems)))
+
+
+def match_segmentations(photos: Iterable[Path], files: Iterable[Path]) -> Matches:
+    """Pair DICOM photos with DICOM segmentations by the UID that these refer to.
+
+    What has no partner, or more than one, is left out.
+    """
+    problems = []
+    photo_of: dict[str, list[Path]] = {}
+    for photo in photos:
+        try:
+            photo_of.setdefault(str(dicom.read_header(photo).get("SOPInstanceUID")), []).append(
+                photo
+            )
+        except PhotoError as error:
+            problems.append(str(error))
+    entries: dict[str, list[LabelledPhoto]] = {}
+    for file in files:
+        for entry in segmentations.read(file):
+            if isinstance(entry, Unusable):
+                problems.append(entry.reason)
+            else:
+                entries.setdefault(entry.name, []).append(entry)
+    pairs = []
+    for uid, (entry, *others) in entries.items():
+        candidates = photo_of.get(uid, [])
+        if others:
+            problems += [
+                f"{other.file}: a second segmentation of {uid}; both left out" for other in others
+            ]
+        elif len(candidates) > 1:
+            problems.append(f"{candidates[1]}: the same photo as {candidates[0]}; both left out")
+        elif not candidates:
+            problems.append(f"{entry.file}: no photo with UID {uid}")
+        else:
+            pairs.append(Pair(name_of(candidates[0]), candidates[0], entry.file, entry))
+    for uid in photo_of.keys() - entries.keys():
+        problems += [f"{photo}: no segmentation" for photo in photo_of[uid]]
+    return Matches(tuple(sorted(pairs)), tuple(sorted(problems)))
+
+
 def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
     """Pair photos with their labels; what has no partner, or more than one, is left out."""
     photo_of, repeated = _by_id(photos, "photo")
     problems = [*repeated, *(entry.reason for entry in labels.unusable)]
     entries: dict[str, list[LabelledPhoto]] = {}
     for entry in labels.photos:
-        entries.setdefault(fold(formats.stem(entry.name)), []).append(entry)
+        entries.setdefault(_photo_key(entry.name, photo_of), []).append(entry)
+        problems += entry.notes
     pairs = []
     for key, (entry, *others) in sorted(entries.items()):
         place = f"{entry.file}: {entry.name}"
@@ -62,15 +128,24 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
         else:
             photo = photo_of[key]
             pairs.append(Pair(photo.stem, photo, entry.file, entry))
-    unusable = {fold(formats.stem(entry.name)) for entry in labels.unusable}
+    unusable = {_photo_key(entry.name, photo_of) for entry in labels.unusable}
     missing = sorted(photo_of.keys() - entries.keys() - unusable)
     problems += [f"{photo_of[key]}: not in {labels.path}" for key in missing]
     return Matches(tuple(sorted(pairs)), tuple(problems))
 
 
+def _photo_key(name: str, photo_of: dict[str, Path]) -> str:
+    """The key of the photo that a label names, by a tool's name for it where only that fits."""
+    key = fold(formats.stem(name))
+    originals = [fold(stem) for stem in formats.original_stems(name)]
+    known = [original for original in originals if original in photo_of]
+    return known[0] if key not in photo_of and len(known) == 1 else key
+
+
 def _own_id(photo: Path) -> str:
     """The id of a photo as it is written; masks may stand for their photos."""
-    return photo.stem[: -len(MASK)] if is_mask_name(photo) else photo.stem
+    name = name_of(photo)
+    return name[: -len(MASK)] if is_mask_name(photo) else name
 
 
 def _by_id(paths: Iterable[Path], kind: str) -> tuple[dict[str, Path], list[str]]:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from lesionseg.config import VALIDATION_SHARE
 from lesionseg.data.filenames import file_id, fold
+from lesionseg.data.groups import Groups
 from lesionseg.data.pairs import Pair
 from lesionseg.errors import LesionsegError
 
 SPLITS = ("train", "val", "test")
 OFFICIAL, LISTS, SEEDED = "official folders", "lists", "seeded"  # where a split comes from
+FOLDS = "folds"
 
 BySplit = Mapping[str, Sequence[Pair]]
 
@@ -32,15 +34,50 @@ class Lists:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """The part `number` of `count`, counted from 1, which is held out for validation."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Fold":
+        """Read a fold such as "1/5".
+
+        Raises:
+            LesionsegError: it is not of this form, or out of range.
+        """
+        number, _, count = text.partition("/")
+        if number.isdecimal() and count.isdecimal():
+            fold = cls(int(number), int(count))
+            if 1 <= fold.number <= fold.count and fold.count >= 2:
+                return fold
+        raise LesionsegError(f"fold: expected K/N, such as 1/5, with K from 1 to N, got {text!r}")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+@dataclass(frozen=True)
 class Splits:
-    """The pairs of each split, sorted by id; where the split comes from; what is left out."""
+    """The pairs of each split, sorted by id; where the split comes from; what is left out.
+
+    `notes` say what a reader must know of the split.
+    """
 
     pairs: dict[str, tuple[Pair, ...]]
     source: str
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-def decide(layout: BySplit, source: str, lists: Lists) -> Splits:
+def decide(
+    layout: BySplit,
+    source: str,
+    lists: Lists,
+    groups: Groups | None = None,
+    fold: Fold | None = None,
+) -> Splits:
     """Split pairs by the lists, else as their layout does, else by the hash of their ids.
 
     Args:
@@ -48,23 +85,32 @@ def decide(layout: BySplit, source: str, lists: Lists) -> Splits:
             say nothing.
         source: where the layout's splits come from.
         lists: decide wherever there is one.
+        groups: photos of one group stay together where the split is made here.
+        fold: is held out for validation, of all photos but those for testing; the rest of these is
+            for training, whatever layout and lists say.
 
     Raises:
-        LesionsegError: an id stands in two lists, or a list has no id of a pair.
+        LesionsegError: an id stands in two lists, or a list has no id of a pair; or there are too
+            few groups.
     """
+    groups = groups or {}
     unique, problems = _drop_repeated(layout)
     pairs = {split: list(unique.get(split, ())) for split in SPLITS}
     if lists.ids:
         pairs, unlisted = _by_lists([pair for part in pairs.values() for pair in part], lists)
         problems += unlisted
         source = LISTS
-    if pairs["train"] and not pairs["val"] and "val" not in lists.ids:
-        pairs["train"], pairs["val"] = _by_hash(pairs["train"])
+    if fold:
+        pairs["train"], pairs["val"] = _by_fold(pairs["train"] + pairs["val"], groups, fold)
+        source = FOLDS
+    elif pairs["train"] and not pairs["val"] and "val" not in lists.ids:
+        pairs["train"], pairs["val"] = _by_hash(pairs["train"], groups)
         source = SEEDED
     return Splits(
         {split: tuple(sorted(part)) for split, part in pairs.items() if part},
         source,
         tuple(problems),
+        tuple(_straddling(pairs, groups)),
     )
 
 
@@ -122,11 +168,66 @@ def _split_of(lists: Lists) -> dict[str, str]:
     return split_of
 
 
-def _by_hash(pairs: Iterable[Pair]) -> tuple[list[Pair], list[Pair]]:
-    """The pairs for training and a tenth for validation, chosen by the hash of the ids alone."""
-    ranked = sorted(pairs, key=lambda pair: _hash(file_id(pair.photo)))
-    count = max(1, round(len(ranked) * VALIDATION_SHARE)) if len(ranked) > 1 else 0
-    return ranked[count:], ranked[:count]
+def _by_hash(pairs: Sequence[Pair], groups: Groups) -> tuple[list[Pair], list[Pair]]:
+    """The pairs for training and a tenth for validation, chosen by the hash of the ids alone.
+
+    Groups are taken whole until there are enough, but for those that hold more than half.
+    """
+    if len(pairs) == 1:
+        return list(pairs), []
+    count = max(1, round(len(pairs) * VALIDATION_SHARE))
+    training: list[Pair] = []
+    validation: list[Pair] = []
+    for group in _ranked(pairs, groups):
+        fits = len(validation) < count and len(validation) + len(group) <= len(pairs) / 2
+        (validation if fits else training).extend(group)
+    if not validation:
+        raise LesionsegError(
+            f"all {len(pairs)} photos belong to one group: nothing is left for validation; "
+            "name photos of other groups in val.txt"
+        )
+    return training, validation
+
+
+def _by_fold(pairs: Sequence[Pair], groups: Groups, fold: Fold) -> tuple[list[Pair], list[Pair]]:
+    """The pairs outside of a fold and those in it.
+
+    The groups, in the order of their hashes, go one by one to the fold that has the fewest photos.
+    """
+    ranked = _ranked(pairs, groups)
+    if len(ranked) < fold.count:
+        raise LesionsegError(
+            f"fold {fold}: expected at least {fold.count} photos or groups of them, "
+            f"got {len(ranked)}"
+        )
+    folds: list[list[Pair]] = [[] for _ in range(fold.count)]
+    for group in ranked:
+        min(folds, key=len).extend(group)
+    validation = folds.pop(fold.number - 1)
+    return [pair for part in folds for pair in part], validation
+
+
+def _ranked(pairs: Iterable[Pair], groups: Groups) -> list[list[Pair]]:
+    """The pairs of each group, in the order of the hash of its first id; a photo alone is one."""
+    members: dict[tuple[bool, str], list[Pair]] = {}
+    for pair in sorted(pairs, key=lambda pair: file_id(pair.photo)):
+        key = file_id(pair.photo)
+        members.setdefault((key in groups, groups.get(key, key)), []).append(pair)
+    return sorted(members.values(), key=lambda group: _hash(file_id(group[0].photo)))
+
+
+def _straddling(pairs: BySplit, groups: Groups) -> list[str]:
+    """A line where photos for validation or testing have relatives among those for training."""
+    trained = {groups.get(file_id(pair.photo)) for pair in pairs["train"]} - {None}
+    lines = []
+    for split in ("val", "test"):
+        count = sum(groups.get(file_id(pair.photo)) in trained for pair in pairs[split])
+        if count:
+            lines.append(
+                f"{count} photos of split {split} belong to groups that are also trained on: "
+                "the scores on these will be too high"
+            )
+    return lines
 
 
 def _hash(text: str) -> str:

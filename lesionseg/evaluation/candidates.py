@@ -1,19 +1,23 @@
 """Candidates: the networks and the folders of finished masks that are scored on the same photos."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from lesionseg import distributed, store
 from lesionseg.data.discovery import Dataset
 from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import Pair
+from lesionseg.data.splits import FOLDS
+from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import scoring
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
-from lesionseg.network.provenance import TrainingData
+from lesionseg.network.provenance import Provenance
 from lesionseg.segmentation.segmenter import Segmenter
 from lesionseg.version import __version__
+
+OUT_OF_FOLD = "out-of-fold"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def short_names(paths: Sequence[PurePath]) -> list[str]:
     return names
 
 
-def default_split(dataset: Dataset, *training: TrainingData | None) -> str:
+def default_split(dataset: Dataset, *networks: Provenance | None) -> str:
     """Return the split to score by default: "val" where one is set apart, else "all".
 
     A split made here, by hash, counts only where a network was trained on the rest of it.
@@ -69,19 +73,20 @@ def default_split(dataset: Dataset, *training: TrainingData | None) -> str:
     if "val" not in dataset.pairs:
         return "all"
 
-    def is_set_apart(data: TrainingData) -> bool:
-        known, seen = (_overlap(dataset.split(split), data) for split in ("all", "val"))
+    def is_set_apart(network: Provenance) -> bool:
+        ids = network.trained_ids()
+        known, seen = (_overlap(dataset.split(split), ids) for split in ("all", "val"))
         return known > 0 and seen == 0
 
-    if dataset.split_source != "seeded" or any(is_set_apart(data) for data in training if data):
+    if dataset.split_source != "seeded" or any(is_set_apart(item) for item in networks if item):
         return "val"
     return "all"
 
 
-def _overlap(pairs: Sequence[Pair], training: TrainingData) -> int:
-    """Count the photos that a network was trained on, by id."""
-    ids = {fold(photo) for photo in training.train_ids}
-    return sum(fold(pair.id) in ids for pair in pairs)
+def _overlap(pairs: Sequence[Pair], ids: Collection[str]) -> int:
+    """Count the photos whose id is among these."""
+    folded = {fold(photo) for photo in ids}
+    return sum(fold(pair.id) in folded for pair in pairs)
 
 
 def evaluate(
@@ -130,11 +135,127 @@ def evaluate(
     return build_evaluation(result, candidate, dataset, split, command)
 
 
-def build_evaluation(
-    result: ScoringResult, candidate: Candidate, dataset: Dataset, split: str, command: str
+def assign_folds(
+    networks: Sequence[Provenance], pairs: Sequence[Pair]
+) -> tuple[list[list[Pair]], list[str]]:
+    """Give each network the photos that it held out, which the others were trained on.
+
+    Args:
+        networks: of runs with `--fold 1/N` to `--fold N/N`, in any order.
+        pairs: the photos that the folds are made of.
+
+    Returns:
+        The pairs of each network, and a line for each pair that none of them held out.
+
+    Raises:
+        LesionsegError: they are not the folds of one set, or each of them, or of those that it
+            started from, was trained on the same photo.
+    """
+    folds = [network.data.fold for network in networks]
+    counts = {fold.partition("/")[2] for fold in folds}
+    expected = [f"{number}/{len(folds)}" for number in range(1, len(folds) + 1)]
+    if len(folds) < 2 or "" in folds or len(counts) > 1 or sorted(folds) != sorted(expected):
+        got = ", ".join(fold or "none" for fold in folds)
+        raise LesionsegError(
+            f"expected a checkpoint of each fold, 1/N to N/N, got folds: {got}; "
+            "name one run of each by --checkpoint"
+        )
+    trained = [frozenset(map(fold, network.trained_ids())) for network in networks]
+    held_out = [{fold(photo) for photo in network.data.val_ids} for network in networks]
+    everyone = frozenset.intersection(*trained)
+    if seen := [pair.id for pair in pairs if fold(pair.id) in everyone]:
+        raise LesionsegError(
+            f"{len(seen)} of {len(pairs)} photos, such as {seen[0]}, were seen in training by all "
+            "networks, or by those that they started from: there is no out-of-fold score"
+        )
+    parts: list[list[Pair]] = [[] for _ in networks]
+    unknown = []
+    for pair in pairs:
+        key = fold(pair.id)
+        owners = [index for index, ids in enumerate(held_out) if key in ids]
+        if len(owners) > 1 or any(key in trained[index] for index in owners):
+            raise LesionsegError(
+                f"{pair.id}: held out by {len(owners)} folds, or trained on by the one that held "
+                "it out; the folds were not made of the same photos: train them again"
+            )
+        if owners:
+            parts[owners[0]].append(pair)
+        else:
+            unknown.append(f"{pair.photo}: held out by no fold")
+    if not any(parts):
+        raise LesionsegError("none of these photos was held out by a fold; name the folds' data")
+    return parts, unknown
+
+
+def evaluate_out_of_fold(
+    segmenters: Sequence[Segmenter],
+    dataset: Dataset,
+    *,
+    command: str,
+    batch_size: int,
+    workers: int,
+    masks: Path | None = None,
+    outlines: bool = False,
+    on_photo: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Join the scores with what they are of, and what a reader must know before quoting them."""
+    """Score each photo by the network that held it out, as one evaluation.
+
+    Args:
+        segmenters: the networks of all folds; see `assign_folds`.
+        dataset: photos and truth masks, those for testing left aside.
+        command, batch_size, workers, masks, outlines, on_photo: as of `evaluate`.
+
+    Raises:
+        LesionsegError: as `assign_folds` and `scoring.evaluate`.
+    """
+    pairs = sorted(pair for name in ("train", "val") for pair in dataset.pairs.get(name, ()))
+    parts, unknown = assign_folds([segmenter.checkpoint for segmenter in segmenters], pairs)
+    total, done = sum(map(len, parts)), 0
+    results = []
+    for segmenter, part in zip(segmenters, parts, strict=True):
+        share = part[distributed.rank() :: distributed.world_size()]
+        result = scoring.evaluate(
+            segmenter,
+            share,
+            batch_size=batch_size,
+            workers=workers,
+            masks=masks,
+            outlines=outlines,
+            on_photo=lambda count, _, done=done: on_photo(done + count, total),  # type: ignore[misc]
+        )
+        done += len(part)
+        results += distributed.all_gather(result)
+    scored = sorted(pair for part in parts for pair in part)
+    folds = replace(
+        dataset,
+        pairs={OUT_OF_FOLD: tuple(scored)},
+        problems=(*dataset.problems, *unknown),
+        split_source=FOLDS,
+    )
+    candidate = Candidate(OUT_OF_FOLD, segmenters[0])
+    evaluation = build_evaluation(
+        scoring.merge(results), candidate, folds, OUT_OF_FOLD, command, trained_on=()
+    )
+    note = f"each photo was scored by the one of {len(segmenters)} networks that held it out"
+    checkpoint = evaluation.checkpoint and replace(evaluation.checkpoint, file=None)
+    return replace(evaluation, checkpoint=checkpoint, notes=[note, *evaluation.notes])
+
+
+def build_evaluation(
+    result: ScoringResult,
+    candidate: Candidate,
+    dataset: Dataset,
+    split: str,
+    command: str,
+    trained_on: Collection[str] | None = None,
+) -> Evaluation:
+    """Join the scores with what they are of, and what a reader must know before quoting them.
+
+    `trained_on` are the ids of the photos that the network has seen; by default, it says them.
+    """
     segmenter, description = candidate.segmenter, dataset.description
+    if trained_on is None:
+        trained_on = segmenter.checkpoint.trained_ids() if segmenter else ()
     return Evaluation(
         scores=result.scores,
         skipped=result.skipped,
@@ -152,13 +273,17 @@ def build_evaluation(
         version=__version__,
         threshold=segmenter.threshold if segmenter else None,
         all_regions=segmenter.all_regions if segmenter else None,
-        notes=_notes(result, segmenter, dataset, split),
+        notes=_notes(result, segmenter, dataset, split, trained_on),
         name=candidate.name,
     )
 
 
 def _notes(
-    result: ScoringResult, segmenter: Segmenter | None, dataset: Dataset, split: str
+    result: ScoringResult,
+    segmenter: Segmenter | None,
+    dataset: Dataset,
+    split: str,
+    trained_on: Collection[str],
 ) -> list[str]:
     pairs, description = dataset.split(split), dataset.description
     synthetic = bool(description and description.synthetic)
@@ -172,8 +297,9 @@ def _notes(
             f"photos and truth masks were shrunk to a shorter side of {description.shrunk} pixels: "
             "not comparable with scores at full size"
         )
-    if segmenter and (seen := _overlap(pairs, segmenter.checkpoint.data)):
-        notes.append(f"the network was trained on {seen} of these {len(pairs)} photos")
+    if segmenter and (seen := _overlap(pairs, trained_on)):
+        ancestor = ", or started from one that was," if segmenter.checkpoint.parent else ""
+        notes.append(f"the network was{ancestor} trained on {seen} of these {len(pairs)} photos")
     if segmenter and segmenter.checkpoint.data.synthetic and not synthetic:
         notes.append("the network was trained on synthetic pictures only")
     if result.zero_one:

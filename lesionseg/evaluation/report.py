@@ -187,7 +187,10 @@ def write_files(
     ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(columns)
-        table.writerows(scores)
+        for row in scores:
+            table.writerow(
+                files.spreadsheet_text(value) if isinstance(value, str) else value for value in row
+            )
 
 
 def rows(evaluation: Evaluation) -> list[list[object]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lesionseg import files, images
 from lesionseg.data.filenames import MASK, file_id, fold, list_images, may_hold_truth
 from lesionseg.data.pairs import Pair, read_truth
-from lesionseg.errors import LesionsegError, PhotoError, as_result
+from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
 from lesionseg.evaluation.thumbnails import outline
 from lesionseg.images import Mask, Probabilities
 from lesionseg.metrics import PhotoScore, confusion
@@ -81,6 +81,8 @@ def evaluate(
         segmenter, pairs, lambda pair: pair.photo, finish, batch_size=batch_size, workers=workers
     )
     for done, (_, outcome) in enumerate(outcomes, start=1):
+        if isinstance(outcome, DiskFullError):
+            raise outcome
         result.add(outcome)
         on_photo(done, len(pairs))
     return result

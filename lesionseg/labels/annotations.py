@@ -1,5 +1,6 @@
 """A photo in a label file: its name, its size, and the outlines of its lesion."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,19 @@ from lesionseg.labels.runlength import Runs, fill_all
 LESION = "lesion"  # the category that is written, and the one that is read, in any case
 
 Shape = Ring | Runs
+Categories = frozenset[str] | None  # the chosen ones, case-folded; None for `LESION` alone
 
+
+class Dropped(NamedTuple):
+    """A part of a label that holds no area and is left out, and what it is."""
+
+    what: str
+
+
+_RENAMED = (
+    re.compile(r"[0-9a-f]{8}-(.+)"),
+    re.compile(r"(.+)_(?:jpe?g|png|bmp|tiff?|webp)\.rf\.[0-9A-Za-z]+"),
+)
 _MOST_PIXELS = 178_956_970  # of a photo; Pillow decodes no larger one
 _FARTHEST = 1e6  # pixels; no corner lies farther off
 _MOST_WORK = 8  # photos; an outline of a mask crosses less than one row a pixel
@@ -32,6 +45,8 @@ class LabelledPhoto:
         name: the photo's name in that file, with or without folders.
         height, width: the photo's size, upright, in pixels.
         shapes: one or more; what any of them encloses is lesion.
+        notes: one line for each part of its labels that was left out.
+        categories: those that were chosen.
     """
 
     file: Path
@@ -39,6 +54,8 @@ class LabelledPhoto:
     height: int
     width: int
     shapes: tuple[Shape, ...]
+    notes: tuple[str, ...] = ()
+    categories: Categories = None
 
     @property
     def photo(self) -> Path:
@@ -64,13 +81,13 @@ def parse_photo(
     file: Path,
     name: object,
     size: tuple[object, object],
-    shapes: Callable[[int, int], Iterable[Shape]],
+    shapes: Callable[[int, int], Iterable[Shape | Dropped]],
 ) -> LabelledPhoto | Unusable:
     """Check what a label file says of a photo and collect its outlines.
 
     Args:
         file, name: as in `LabelledPhoto`.
-        size: (height, width), integers.
+        size: (height, width), integers, also as 256.0 or "256".
         shapes: called with height and width; what it raises (ValueError, TypeError, LookupError,
             ArithmeticError, AttributeError and RecursionError) becomes the reason.
     """
@@ -80,7 +97,9 @@ def parse_photo(
         height, width = (_pixels(side) for side in size)
         if height * width > _MOST_PIXELS:
             raise ValueError(f"expected a photo, got {width}x{height} pixels")
-        outlines = tuple(shapes(height, width))
+        parts = tuple(shapes(height, width))
+        outlines = tuple(part for part in parts if not isinstance(part, Dropped))
+        dropped = [part.what for part in parts if isinstance(part, Dropped)]
         _check_work(outlines, height, width)
     except KeyError as error:
         return Unusable(name, f"{file}: {name}: expected {error}, found none")
@@ -90,8 +109,10 @@ def parse_photo(
     ) as error:
         return Unusable(name, f"{file}: {name}: {one_line(error)[:_LONGEST]}")
     if not outlines:
-        return Unusable(name, f"{file}: {name}: no outline")
-    return LabelledPhoto(file, name, height, width, outlines)
+        reason = f"no outline; {dropped[0]}" if dropped else "no outline"
+        return Unusable(name, f"{file}: {name}: {reason}")
+    notes = (f"{file}: {name}: {what}; its other outlines are used" for what in dropped)
+    return LabelledPhoto(file, name, height, width, outlines, tuple(notes))
 
 
 def shown(value: object) -> str:
@@ -110,25 +131,44 @@ def stem(name: str) -> str:
     return unicodedata.normalize("NFC", _path(name).stem)
 
 
+def is_lesion(category: object, categories: Categories) -> bool:
+    """Tell whether an outline of a category is used; without chosen ones, only `LESION` may occur.
+
+    Raises:
+        ValueError: no categories were chosen, and this is not `LESION`.
+    """
+    if categories is None:
+        check_category(category)
+        return True
+    return isinstance(category, str) and category.strip().casefold() in categories
+
+
 def check_category(category: object) -> None:
     """Raise ValueError for any category but `LESION`."""
     if not isinstance(category, str) or category.strip().casefold() != LESION:
         raise ValueError(
-            f"expected the category {LESION!r}, got {shown(category)}; rename or delete it"
+            f"expected the category {LESION!r}, got {shown(category)}; rename or delete it, or "
+            "choose categories by --category"
         )
 
 
-def parse_polygon(points: Sequence[Sequence[Any]]) -> Ring:
-    """Parse a polygon of (x, y) points.
+def parse_polygon(points: Sequence[Any]) -> Ring | Dropped:
+    """Parse a polygon of (x, y) points, also as x, y, x, y; fewer than three hold no area.
 
     Raises:
-        ValueError, TypeError: fewer than three points, or something else than points.
+        ValueError, TypeError: something else than points.
     """
+    if points and all(isinstance(value, int | float) for value in points):
+        if len(points) % 2:
+            raise ValueError(f"expected an x and a y for each corner, got {len(points)} numbers")
+        points = list(zip(points[::2], points[1::2], strict=True))
     try:
         corners = np.array([(float(x), float(y)) for x, y in points])
     except ValueError:  # says more
         corners = np.array([[float(value) for value in point] for point in points])
-    if len(corners) < 3 or corners.shape[1:] != (2,):
+    if len(corners) < 3 and corners.shape[1:] in ((2,), ()):
+        return Dropped(f"expected a polygon of three or more points, got {len(corners)}")
+    if corners.shape[1:] != (2,):
         raise ValueError(f"expected a polygon of three or more points, got {len(corners)}")
     if not (np.abs(corners) < _FARTHEST).all():  # NaN fails this, too
         raise ValueError("a corner lies far outside the photo")
@@ -139,7 +179,20 @@ def _path(name: str) -> PureWindowsPath:
     return PureWindowsPath(name)  # which knows both kinds of slashes
 
 
+def original_stems(name: str) -> list[str]:
+    """Return the stems that a photo may have had before a labelling tool renamed it.
+
+    Label Studio adds eight digits before the name of an upload, Roboflow a hash behind it.
+    """
+    matches = (pattern.fullmatch(stem(name)) for pattern in _RENAMED)
+    return [match[1] for match in matches if match]
+
+
 def _pixels(side: object) -> int:
+    if isinstance(side, float) and side.is_integer():
+        side = int(side)
+    if isinstance(side, str) and side.isdecimal() and len(side) < 20:
+        side = int(side)
     if isinstance(side, bool) or not isinstance(side, int) or side < 1:
         raise ValueError(f"expected its height and width in pixels, got {shown(side)}")
     return side

@@ -17,10 +17,12 @@ from lesionseg.images import Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,
+    Categories,
+    Dropped,
     LabelledPhoto,
     Shape,
     Unusable,
-    check_category,
+    is_lesion,
     parse_photo,
     parse_polygon,
     shown,
@@ -75,13 +77,25 @@ class Writer:
         self._annotations = 0
         file.write(json.dumps(_HEAD)[:-1] + ', "annotations": [')
 
-    def add(self, name: str, height: int, width: int, shapes: list[dict[str, Any]]) -> None:
+    def add(
+        self,
+        name: str,
+        height: int,
+        width: int,
+        shapes: list[dict[str, Any]],
+        quality: float | None = None,
+        control: bool = False,
+    ) -> None:
         image = len(self._images) + 1
         entry = {"id": image, "file_name": name, "width": width, "height": height}
+        entry |= {"control": True} if control else {}
+        score = {} if quality is None else {"score": quality}
         self._images.append(json.dumps(entry))
         for shape in shapes:
             head = {"id": self._annotations + 1, "image_id": image, "category_id": 1, "iscrowd": 0}
-            self._file.write(f"{',' if self._annotations else ''}\n{json.dumps(head | shape)}")
+            self._file.write(
+                f"{',' if self._annotations else ''}\n{json.dumps(head | shape | score)}"
+            )
             self._annotations += 1
 
     def close(self) -> None:
@@ -89,19 +103,21 @@ class Writer:
         self._file.write(f'\n], "images": [\n{images}\n]}}\n')
 
 
-def read(file: Path, content: dict[str, Any]) -> Iterator[LabelledPhoto | Unusable]:
+def read(
+    file: Path, content: dict[str, Any], categories: Categories = None
+) -> Iterator[LabelledPhoto | Unusable]:
     """Read the photos of a COCO file, each with its outlines or the reason they cannot be used.
 
     Raises:
         KeyError, TypeError, AttributeError: not a COCO file.
     """
     names = _names(content.get("categories"))
-    of_image: dict[object, list[Any]] = {}
+    of_image: dict[str, list[Any]] = {}
     strays = []
     for annotation in content["annotations"]:
         image = annotation.get("image_id") if isinstance(annotation, dict) else None
         if isinstance(image, int | str):
-            of_image.setdefault(image, []).append(annotation)
+            of_image.setdefault(str(image), []).append(annotation)
         else:
             strays.append(annotation)
     if strays and not of_image:
@@ -114,9 +130,10 @@ def read(file: Path, content: dict[str, Any]) -> Iterator[LabelledPhoto | Unusab
             yield Unusable("", f"{file}: expected an image, got {shown(image)}")
             continue
 
-        def parse_shapes(height: int, width: int, image: Any = image) -> Iterator[Shape]:
-            for annotation in of_image.get(image["id"], ()):
-                check_category(names.get(annotation["category_id"]))
+        def parse_shapes(height: int, width: int, image: Any = image) -> Iterator[Shape | Dropped]:
+            for annotation in of_image.get(str(image["id"]), ()):
+                if not is_lesion(names.get(str(annotation["category_id"])), categories):
+                    continue
                 yield from _shapes(annotation["segmentation"], height, width)
 
         yield parse_photo(
@@ -124,16 +141,16 @@ def read(file: Path, content: dict[str, Any]) -> Iterator[LabelledPhoto | Unusab
         )
 
 
-def _names(categories: Any) -> dict[Any, Any]:
+def _names(categories: Any) -> dict[str, Any]:
     """The names of the categories by their ids; what is no category is left out."""
     return {
-        category["id"]: category.get("name")
+        str(category["id"]): category.get("name")
         for category in (categories if isinstance(categories, list) else ())
         if isinstance(category, dict) and isinstance(category.get("id"), int | str)
     }
 
 
-def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape]:
+def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape | Dropped]:
     if isinstance(segmentation, dict):
         if segmentation["size"] != [height, width]:
             raise ValueError(f"expected run lengths of {width}x{height} pixels, got another size")
@@ -142,7 +159,6 @@ def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape]:
         return
     if not segmentation:
         raise ValueError("an annotation without an outline")
-    for flat in segmentation:
-        if len(flat) % 2:
-            raise ValueError(f"expected an x and a y for each corner, got {len(flat)} numbers")
-        yield parse_polygon(list(zip(flat[::2], flat[1::2], strict=True)))
+    flat = all(isinstance(value, int | float) for value in segmentation)
+    for corners in [segmentation] if flat else segmentation:
+        yield parse_polygon(corners)

@@ -17,10 +17,12 @@ from lesionseg.images import Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,
+    Categories,
+    Dropped,
     LabelledPhoto,
     Shape,
     Unusable,
-    check_category,
+    is_lesion,
     parse_photo,
     parse_polygon,
 )
@@ -61,14 +63,22 @@ def refuse_names(photos: Iterable[Path]) -> None:
 
 
 class Writer:
-    """Write a CVAT file, photo by photo."""
+    """Write a CVAT file, photo by photo; it has no place for quality and control."""
 
     def __init__(self, file: AtomicTextFile) -> None:
         self._file = file
         self._images = 0
         file.write(_HEAD)
 
-    def add(self, name: str, height: int, width: int, shapes: list[dict[str, str]]) -> None:
+    def add(
+        self,
+        name: str,
+        height: int,
+        width: int,
+        shapes: list[dict[str, str]],
+        quality: float | None = None,
+        control: bool = False,
+    ) -> None:
         attributes = {
             "id": str(self._images),
             "name": name,
@@ -85,7 +95,7 @@ class Writer:
         self._file.write("</annotations>\n")
 
 
-def read(file: Path) -> Iterator[LabelledPhoto | Unusable]:
+def read(file: Path, categories: Categories = None) -> Iterator[LabelledPhoto | Unusable]:
     """Read the photos of a CVAT file, each with its outlines or the reason they cannot be used.
 
     Raises:
@@ -103,21 +113,24 @@ def read(file: Path) -> Iterator[LabelledPhoto | Unusable]:
 
             def parse_shapes(
                 height: int, width: int, image: ET.Element = element
-            ) -> Iterator[Shape]:
+            ) -> Iterator[Shape | Dropped]:
                 for shape in image:
-                    yield from _shapes(shape, height, width)
+                    if categories is None or is_lesion(shape.get("label"), categories):
+                        yield from _shapes(shape, height, width, categories)
 
             size = _integer(element.get("height")), _integer(element.get("width"))
             yield parse_photo(file, element.get("name"), size, parse_shapes)
             root.clear()
 
 
-def _shapes(shape: ET.Element, height: int, width: int) -> Iterator[Shape]:
+def _shapes(
+    shape: ET.Element, height: int, width: int, categories: Categories
+) -> Iterator[Shape | Dropped]:
     if shape.tag in _NOT_OUTLINES:
         raise ValueError(f"expected a polygon or a mask, got a {shape.tag}; draw it as polygon")
     if shape.tag not in ("polygon", "mask"):
         return  # a tag of the whole photo
-    check_category(shape.get("label"))
+    is_lesion(shape.get("label"), categories)
     if shape.tag == "polygon":
         yield parse_polygon([point.split(",") for point in shape.attrib["points"].split(";")])
         return

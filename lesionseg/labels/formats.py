@@ -1,7 +1,8 @@
-"""Masks <-> label files of COCO, CVAT and LabelMe; this module picks the format.
+"""Masks <-> label files of COCO, CVAT, Label Studio and LabelMe; this module picks the format.
 
-The name decides: `.json` is a COCO file for all photos, `.xml` a CVAT file for all
-photos, a folder holds a LabelMe file for each photo.
+The name decides what is written: `.json` is a COCO file for all photos, `.label-studio.json` one of
+Label Studio, `.xml` one of CVAT, a folder holds a LabelMe file for each photo. The content decides
+what is read.
 """
 
 import json
@@ -9,7 +10,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import ParseError
@@ -19,16 +20,18 @@ from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError, one_line
 from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
-from lesionseg.labels import coco, cvat, labelme
-from lesionseg.labels.annotations import LabelledPhoto, Unusable, stem
+from lesionseg.labels import coco, cvat, label_studio, labelme
+from lesionseg.labels.annotations import Categories, LabelledPhoto, Unusable, original_stems, stem
 
 __all__ = [
     "SUFFIXES",
+    "Categories",
     "LabelledPhoto",
     "Labels",
     "PhotoShapes",
     "Writer",
     "beside",
+    "original_stems",
     "read",
     "stem",
     "writing",
@@ -36,15 +39,27 @@ __all__ = [
 
 _FORMATS = {".json": coco, ".xml": cvat}  # of one file for all photos
 SUFFIXES = frozenset(_FORMATS)
-_NAMES = ("labels.json", "labels.xml", "annotations.json", "annotations.xml")
+_NAMES = (
+    *("labels.json", "labels.xml", "annotations.json", "annotations.xml"),
+    "_annotations.coco.json",  # Roboflow
+    "instances_default.json",  # CVAT
+    "result.json",  # Label Studio's COCO
+)
 
 
 class PhotoShapes(NamedTuple):
-    """The outlines on a photo of (height, width) pixels, in the format of a label file."""
+    """The outlines on a photo of (height, width) pixels, in the format of a label file.
+
+    `quality` is that of the mask, 0 to 1, where it is known; `doubtful` whether it is below the
+    level that was set; `control` whether the photo was drawn at random for labelling.
+    """
 
     height: int
     width: int
     shapes: list[dict[str, Any]]
+    quality: float | None = None
+    doubtful: bool | None = None
+    control: bool = False
 
 
 @contextmanager
@@ -62,7 +77,8 @@ def writing(
     appear one by one. No existing file is replaced, as it may hold corrections.
 
     Args:
-        path: a .json for COCO, a .xml for CVAT, else a folder for LabelMe.
+        path: a .json for COCO, a .label-studio.json for Label Studio, a .xml for CVAT, else a
+            folder for LabelMe.
         photos: those that will be added.
         keep: keep LabelMe files that exist already, instead of stopping at them.
         tolerance: how far polygons may be off the pixels' edges, in pixels; see `outline.regions`.
@@ -75,7 +91,7 @@ def writing(
     """
     if not 0 <= tolerance < math.inf:
         raise LesionsegError(f"tolerance: expected 0 or more pixels, got {tolerance:g}")
-    format_ = _FORMATS.get(path.suffix.lower())
+    format_ = _format(path)
     if format_ is None:
         if run_lengths:
             raise LesionsegError(f"{path}: LabelMe has no run lengths; name a .json or .xml")
@@ -105,8 +121,8 @@ class Writer:
 
     def __init__(self, file_for_all: AtomicTextFile, tolerance: float | None) -> None:
         self._text_file, self._path, self._tolerance = file_for_all, file_for_all.path, tolerance
-        self._format = _FORMATS.get(self._path.suffix.lower())
-        self._file: coco.Writer | cvat.Writer | None = None
+        self._format = _format(self._path)
+        self._file: coco.Writer | cvat.Writer | label_studio.Writer | None = None
 
     def draw(self, mask: Mask) -> PhotoShapes:
         """Return the outlines of a mask (H, W) bool, for `add`; several threads may call it."""
@@ -126,19 +142,28 @@ class Writer:
             file = _labelme_file(photo, self._path)
             if not file.exists():
                 name = _relative(photo, self._path)
-                files.write(file, labelme.text(name, *outlines))
+                flags = {} if outlines.doubtful is None else {"doubtful": outlines.doubtful}
+                flags |= {"control": True} if outlines.control else {}
+                files.write(file, labelme.text(name, *outlines[:3], flags))
             return
         if self._file is None:
             self._file = self._format.Writer(self._text_file)
         name = _relative(photo, self._path.parent)
         if self._format is cvat and name.startswith("../"):
             name = photo.name  # CVAT, a server, accepts no path out of its own folder
-        self._file.add(name, *outlines)
+        self._file.add(name, *outlines[:3], outlines.quality, outlines.control)
 
     def close(self) -> None:
         """Write the end of a file for all photos."""
         if self._file is not None:
             self._file.close()
+
+
+def _format(path: Path) -> Any:
+    """Return the module of the format with one file for all photos that a name asks for."""
+    if path.name.lower().endswith(label_studio.SUFFIX):
+        return label_studio
+    return _FORMATS.get(path.suffix.lower())
 
 
 def _labelme_file(photo: Path, folder: Path) -> Path:
@@ -169,52 +194,63 @@ class Labels:
     unusable: tuple[Unusable, ...]
 
 
-def read(path: Path) -> Labels:
-    """Read the labels in a COCO .json, a CVAT .xml, a LabelMe .json, or a folder of those.
+def read(path: Path, categories: Categories = None) -> Labels:
+    """Read the labels in a .json of COCO, Label Studio or LabelMe, a CVAT .xml, or a folder.
 
     What any of the outlines of a photo encloses is its lesion. A photo without an outline, or with
-    one that its label calls something else than a lesion, is unusable, not an empty mask.
+    one that its label calls something else than a lesion, is unusable, not an empty mask. Where
+    categories are chosen, their outlines are the lesion, and all others are ignored.
 
     Raises:
         LesionsegError: the file cannot be read, or has another format.
     """
     if path.is_dir():
-        recognised, broken = _read_labelme_folder(path)
-        return _labels(path, [*recognised, *broken])
+        recognised, broken = _read_labelme_folder(path, categories)
+        return _labels(path, [*recognised, *broken], categories)
     if path.suffix.lower() not in SUFFIXES:
         raise LesionsegError(f"{path}: expected a folder of masks, or labels as .json or .xml")
-    entries = _read_file(path)
+    entries = _read_file(path, categories)
     if entries is None:
-        raise LesionsegError(f"{path}: expected labels of COCO, CVAT or LabelMe")
-    return _labels(path, entries)
+        raise LesionsegError(f"{path}: expected labels of COCO, CVAT, Label Studio or LabelMe")
+    return _labels(path, entries, categories)
 
 
-def beside(folder: Path) -> Labels | None:
+def beside(folder: Path, categories: Categories = None) -> Labels | None:
     """Find and read the labels in a folder of photos; return None where there are none.
 
-    They are one file called labels or annotations (.json or .xml), else LabelMe's, one a photo.
+    They are one file called labels or annotations (.json or .xml) or as tools name it, or
+    LabelMe's, one per photo.
 
     Raises:
-        LesionsegError: there are two files for all photos, or one that cannot be read.
+        LesionsegError: there are both, or two files for all photos, or one that cannot be read.
     """
     paths = [folder / name for name in _NAMES if (folder / name).is_file()]
-    contents = [(path, entries) for path in paths if (entries := _read_file(path)) is not None]
+    contents = [
+        (path, entries) for path in paths if (entries := _read_file(path, categories)) is not None
+    ]
     if len(contents) > 1:
         raise LesionsegError(f"{contents[0][0]} and {contents[1][0]}: name one of them by --truth")
+    recognised, broken = _read_labelme_folder(folder, categories, [path for path, _ in contents])
+    if contents and recognised:
+        raise LesionsegError(
+            f"{contents[0][0]} and {len(recognised)} LabelMe files lie in one folder; choose the "
+            "first by --truth, or move it away to use the others"
+        )
     if contents:
-        return _labels(*contents[0])
-    recognised, broken = _read_labelme_folder(folder)
-    return _labels(folder, [*recognised, *broken]) if recognised else None
+        return _labels(*contents[0], categories)
+    return _labels(folder, [*recognised, *broken], categories) if recognised else None
 
 
-def _read_labelme_folder(folder: Path) -> tuple[list[LabelledPhoto | Unusable], list[Unusable]]:
+def _read_labelme_folder(
+    folder: Path, categories: Categories, exclude: Sequence[Path] = ()
+) -> tuple[list[LabelledPhoto | Unusable], list[Unusable]]:
     """Read the LabelMe files in a folder; return also the .json files that cannot be read.
 
     Other .json files are ignored.
     """
     recognised: list[LabelledPhoto | Unusable] = []
     broken: list[Unusable] = []
-    for file in sorted(folder.iterdir()):
+    for file in sorted(set(folder.iterdir()).difference(exclude)):
         if file.suffix.lower() == ".json" and not file.name.startswith(".") and file.is_file():
             try:
                 content = _json(file)
@@ -223,28 +259,36 @@ def _read_labelme_folder(folder: Path) -> tuple[list[LabelledPhoto | Unusable], 
                 broken.append(Unusable(file.name, line))
                 continue
             if _is_labelme(content):
-                recognised.append(labelme.read(file, content))
+                recognised.append(labelme.read(file, content, categories))
     return recognised, broken
 
 
-def _labels(path: Path, entries: Sequence[LabelledPhoto | Unusable]) -> Labels:
+def _labels(
+    path: Path, entries: Sequence[LabelledPhoto | Unusable], categories: Categories
+) -> Labels:
     return Labels(
         path,
-        tuple(entry for entry in entries if isinstance(entry, LabelledPhoto)),
+        tuple(
+            replace(entry, categories=categories)
+            for entry in entries
+            if isinstance(entry, LabelledPhoto)
+        ),
         tuple(entry for entry in entries if isinstance(entry, Unusable)),
     )
 
 
-def _read_file(path: Path) -> list[LabelledPhoto | Unusable] | None:
+def _read_file(path: Path, categories: Categories) -> list[LabelledPhoto | Unusable] | None:
     """Read a file for all photos, or LabelMe's for one; return None for any other kind."""
     try:
         if path.suffix.lower() == ".xml":
-            return list(cvat.read(path))
+            return list(cvat.read(path, categories))
         content = _json(path)
         if _is_labelme(content):
-            return [labelme.read(path, content)]
+            return [labelme.read(path, content, categories)]
+        if label_studio.recognises(content):
+            return list(label_studio.read(path, content, categories))
         if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
-            return list(coco.read(path, content))
+            return list(coco.read(path, content, categories))
     except (OSError, ValueError, ParseError, LookupError, TypeError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)[:200]
         if isinstance(error, KeyError):

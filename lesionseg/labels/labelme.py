@@ -8,7 +8,8 @@ import base64
 import io
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from lesionseg.images import Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,
+    Categories,
+    Dropped,
     LabelledPhoto,
     Shape,
     Unusable,
-    check_category,
+    is_lesion,
     parse_photo,
     parse_polygon,
     shown,
@@ -49,11 +52,17 @@ def shapes(mask: Mask, tolerance: float) -> list[dict[str, Any]]:
     ]
 
 
-def text(name: str, height: int, width: int, shapes: list[dict[str, Any]]) -> str:
+def text(
+    name: str,
+    height: int,
+    width: int,
+    shapes: list[dict[str, Any]],
+    flags: dict[str, bool] | None = None,
+) -> str:
     """Return the content of a photo's file; the photo itself is not in it."""
     content: dict[str, Any] = {
         "version": _VERSION,
-        "flags": {},
+        "flags": flags or {},
         "shapes": shapes,
         "imagePath": name,
         "imageData": None,
@@ -63,12 +72,15 @@ def text(name: str, height: int, width: int, shapes: list[dict[str, Any]]) -> st
     return json.dumps(content) + "\n"
 
 
-def read(file: Path, content: dict[str, Any]) -> LabelledPhoto | Unusable:
+def read(
+    file: Path, content: dict[str, Any], categories: Categories = None
+) -> LabelledPhoto | Unusable:
     """Read the photo of a file, or the reason its labels cannot be used."""
 
-    def parse_shapes(height: int, width: int) -> Iterator[Shape]:
+    def parse_shapes(height: int, width: int) -> Iterator[Shape | Dropped]:
         for shape in content["shapes"]:
-            check_category(shape["label"])
+            if not is_lesion(shape["label"], categories):
+                continue
             kind = shape.get("shape_type") or "polygon"
             if kind == "polygon":
                 yield parse_polygon(shape["points"])
@@ -78,8 +90,24 @@ def read(file: Path, content: dict[str, Any]) -> LabelledPhoto | Unusable:
                 kind = shown(kind).strip("'")
                 raise ValueError(f"expected a polygon or a mask, got a {kind}; draw it as polygon")
 
-    size = content.get("imageHeight"), content.get("imageWidth")
+    size: tuple[object, object] = content.get("imageHeight"), content.get("imageWidth")
+    if size == (None, None):
+        size = _size_of_photo(file, content.get("imagePath")) or size
     return parse_photo(file, content.get("imagePath"), size, parse_shapes)
+
+
+def _size_of_photo(file: Path, name: object) -> tuple[int, int] | None:
+    """Return the (height, width) of a file's photo, where that can be read."""
+    if isinstance(name, str) and "\0" not in name:
+        name = PureWindowsPath(name)
+        for folder in (file.parent / name.parent.as_posix(), *_beside(file.parent)):
+            with suppress(LesionsegError):
+                return images.photo_size(folder / name.name)
+    return None
+
+
+def _beside(folder: Path) -> list[Path]:
+    return [folder, folder.parent, *(folder.parent / name for name in ("images", "photos"))]
 
 
 def _runs(shape: dict[str, Any], height: int, width: int) -> Runs:

@@ -26,9 +26,12 @@ def has_cuda() -> bool:
     count = ctypes.c_int(0)
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return False
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    return not version("torch").endswith("+cpu")
+    try:
+        return not version("torch").endswith("+cpu")
+    except PackageNotFoundError:
+        return False
 
 
 def find_device(name: str | None = None) -> "torch.device":

@@ -26,6 +26,8 @@ class TrainingData:
         licence: of the photos, "" where unknown.
         train_ids, val_ids: of the photos.
         fingerprint: of both parts' photos and masks.
+        groups_file: that said which photos belong together; "" where none was named.
+        fold: which part was held out for validation, such as "1/5"; "" for an ordinary split.
     """
 
     name: str
@@ -37,6 +39,25 @@ class TrainingData:
     train_ids: tuple[str, ...]
     val_ids: tuple[str, ...]
     fingerprint: str
+    groups_file: str = ""
+    fold: str = ""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The checkpoint whose weights a run started from.
+
+    Attributes:
+        file: where it was, or "bundled".
+        checksum: SHA-256 of the file, in hexadecimal.
+        data: what it was trained on.
+        parent: the checkpoint that it started from itself; None where its weights were drawn.
+    """
+
+    file: str
+    checksum: str
+    data: TrainingData
+    parent: "Parent | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +73,7 @@ class Provenance:
         version: of lesionseg.
         command: that made it, "" where unknown.
         commit: of lesionseg's source, "" where unknown.
+        parent: the checkpoint that training started from; None where it started from scratch.
     """
 
     model: ModelConfig
@@ -62,13 +84,24 @@ class Provenance:
     version: str = __version__
     command: str = ""
     commit: str = ""
+    parent: Parent | None = None
+
+    def trained_ids(self) -> frozenset[str]:
+        """Return the ids of all photos that it or an ancestor was trained on."""
+        ids = {*self.data.train_ids}
+        parent = self.parent
+        while parent:
+            ids.update(parent.data.train_ids)
+            parent = parent.parent
+        return frozenset(ids)
 
     def plain(self) -> dict[str, Any]:
         """Give these fields, and no others of a subclass, as values that JSON can hold."""
         names = [field.name for field in dataclasses.fields(Provenance)]
         fields = {name: getattr(self, name) for name in names}
-        for name in ("model", "recipe", "data"):
-            fields[name] = dataclasses.asdict(fields[name])
+        for name in ("model", "recipe", "data", "parent"):
+            if fields[name] is not None:
+                fields[name] = dataclasses.asdict(fields[name])
         return fields
 
 
@@ -80,12 +113,6 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         LesionsegError, KeyError, TypeError: a value that does not fit.
     """
-    data: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in plain["data"].items()
-    }
-    if "drawn" in data:  # as lesionseg 0.1.0 wrote it
-        data["synthetic"] = data.pop("drawn")
     model = dict(plain["model"])
     if "stem" in model:
         model["stem"] = _RENAMED_STEMS.get(model["stem"], model["stem"])
@@ -104,8 +131,25 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
         **plain,
         "model": ModelConfig(**_checked(ModelConfig, model)),
         "recipe": Recipe(**_checked(Recipe, recipe)),
-        "data": TrainingData(**_checked(TrainingData, data)),
+        "data": _training_data(plain["data"]),
+        "parent": _parent(plain.get("parent")),
     }
+
+
+def _training_data(plain: Mapping[str, Any]) -> TrainingData:
+    data: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+    }
+    if "drawn" in data:  # as lesionseg 0.1.0 wrote it
+        data["synthetic"] = data.pop("drawn")
+    return TrainingData(**_checked(TrainingData, data))
+
+
+def _parent(plain: Mapping[str, Any] | None) -> Parent | None:
+    if plain is None:
+        return None
+    data, parent = _training_data(plain["data"]), _parent(plain.get("parent"))
+    return Parent(**{**plain, "data": data, "parent": parent})
 
 
 def _checked(kind: type[ModelConfig | Recipe | TrainingData], values: dict[Any, Any]) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionseg import store
 from lesionseg.errors import CheckpointError, LesionsegError, one_line
 from lesionseg.network.device import find_device, has_cuda, memory_format
 from lesionseg.network.provenance import Provenance, fields_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lesionseg.network.unet import UNet
 
 EXPORTED = ".onnx"
+INT8 = ".int8.onnx"  # with kernels in int8, see `kernels`
 # Unless this is set before it is imported, ONNX Runtime sends Microsoft what runs where, and keeps
 # an id for it in the user's cache folder (its Privacy.md; 1.32 does).
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
@@ -101,6 +103,7 @@ class OnnxNetwork:
     batched = False
 
     def __init__(self, path: Path, threads: int = 0, *, fast_start: bool = False) -> None:
+        self._path, self._threads, self._fast_start = path, threads, fast_start
         os.environ.setdefault(_NO_TELEMETRY, "1")
         import onnxruntime
 
@@ -138,6 +141,12 @@ class OnnxNetwork:
         """See `Network`."""
         (probabilities,) = self._run([PROBABILITIES], photos)
         return probabilities
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path of the file, which must be there where it is unpickled."""
+        bundled = self._path == store.BUNDLED_FILE.with_suffix(EXPORTED)
+        path = None if bundled else self._path.absolute()
+        return _reopen, (path, self.source, self._threads, self._fast_start)
 
     def masks(self, photos: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Compute all outputs of the file, as other programs see them.
@@ -178,6 +187,15 @@ class OnnxNetwork:
             )
         _check_probabilities(outputs[-1], self._path)
         return outputs
+
+
+def _reopen(path: Path | None, source: str, threads: int, fast_start: bool) -> OnnxNetwork:
+    """Open a pickled network again, the bundled one where no path is given."""
+    path = path or store.BUNDLED_FILE.with_suffix(EXPORTED)
+    network = OnnxNetwork(path, threads, fast_start=fast_start)
+    if network.source != source:
+        raise CheckpointError(f"{path}: not the network that was pickled, but another one")
+    return network
 
 
 def open_network(

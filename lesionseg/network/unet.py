@@ -8,13 +8,17 @@ Design choices:
 - A "strided" stem, where the configuration asks for one, is a convolution of stride 2 before the
   first encoder block; the blocks then work on a quarter of the pixels, and a transposed convolution
   brings the result back to the input's size. It is what makes a wide network cheap.
+- A "quarter" stem is two of those, and the logits are interpolated back to the input's size: a
+  transposed convolution would begin as a pattern of 4x4 pixels that a short training cannot undo.
 - The network owns its normalisation of photos, so that no caller can get it wrong: bytes go in.
 """
 
 import itertools
+import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from lesionseg.config import DEPTH, ModelConfig
 
@@ -22,6 +26,8 @@ from lesionseg.config import DEPTH, ModelConfig
 # documentation gives; fixed, so that scaling never depends on what the pixels happen to be.
 PHOTO_MEAN = (123.675, 116.28, 103.53)
 PHOTO_STD = (58.395, 57.12, 57.375)
+SHRINKAGE = 10.0
+LESION_FRACTION = 0.18  # of the pixels of the official training masks
 
 
 class Convolutions(nn.Sequential):
@@ -57,14 +63,17 @@ class UNet(nn.Module):
         normalise = config.normalisation == "batch"
         channels = [min(config.width * 2**level, config.max_channels) for level in range(DEPTH + 1)]
         first, *_ = channels
-        strided = config.stem == "strided"
+        strided, quarter = config.stem == "strided", config.stem == "quarter"
 
         self.register_buffer("mean", torch.tensor(PHOTO_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(PHOTO_STD).view(1, 3, 1, 1))
-        self.stem = Convolutions(3, first, normalise=normalise, stride=2) if strided else None
+        self.stem = None
+        if strided or quarter:
+            sides = [3, (first + 1) // 2, first] if quarter else [3, first]
+            self.stem = Convolutions(*sides, normalise=normalise, stride=2)
         self.encoder = nn.ModuleList(
             Convolutions(inputs, outputs, outputs, normalise=normalise)
-            for inputs, outputs in itertools.pairwise([first if strided else 3, *channels[:-1]])
+            for inputs, outputs in itertools.pairwise([first if self.stem else 3, *channels[:-1]])
         )
         self.pool = nn.MaxPool2d(2)
         *_, last, deepest = channels
@@ -86,14 +95,14 @@ class UNet(nn.Module):
 
         Args:
             photos: (B, 3, H, W) uint8 or float, RGB, 0 to 255; H and W multiples of 16, of 32
-                with a strided stem.
+                with a strided stem, of 64 with a quarter stem.
 
         Returns:
             (B, 1, H, W) float logits; their sigmoid is the probability of lesion.
         """
         x = (photos - self.mean) / self.std
         if self.stem is not None:
-            x = self.stem(x)  # h, w = H / 2, W / 2; without it h, w = H, W
+            x = self.stem(x)  # h, w = H / 2, W / 2, or a quarter; without it h, w = H, W
         skips = []
         for block in self.encoder:
             x = block(x)
@@ -104,8 +113,10 @@ class UNet(nn.Module):
             x = block(torch.cat([skips.pop(), upsample(x)], dim=1))
         if self.enlarge is not None:
             x = self.enlarge(x).relu()  # (B, half the first, H, W)
-        logits: Tensor = self.head(x)  # (B, 1, H, W)
-        return logits
+        logits: Tensor = self.head(x)
+        if self.config.stem == "quarter":
+            logits = interpolate(logits, scale_factor=4.0, mode="bilinear")
+        return logits  # (B, 1, H, W)
 
 
 def _initialise(module: nn.Module) -> None:
@@ -114,3 +125,26 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def shrink_weights(network: UNet) -> None:
+    """Divide the initial weights by ten, where that leaves the output as it was.
+
+    Adam moves a weight by about its learning rate a step, whatever the gradient: a smaller weight
+    is learned faster. Batch normalisation undoes the scale of the convolutions before it, and the
+    last one's own scale that of the head, whose bias says at the start how much of a photo is
+    lesion. Karras et al. 2018 (arXiv:1710.10196) call it an equalised learning rate. A network
+    without normalisation stays as it is.
+    """
+    *_, last = network.decoder
+    norms = [layer for layer in last.modules() if isinstance(layer, nn.BatchNorm2d)]
+    if not norms:
+        return
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d) and layer.bias is None:  # before a normalisation
+                layer.weight.div_(SHRINKAGE)
+        norms[-1].weight.mul_(SHRINKAGE)
+        network.head.weight.div_(SHRINKAGE)
+        assert network.head.bias is not None
+        network.head.bias.fill_(math.log(LESION_FRACTION / (1 - LESION_FRACTION)))

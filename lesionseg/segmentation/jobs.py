@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from lesionseg import distributed, files, images
-from lesionseg.errors import LesionsegError, as_result
+from lesionseg import dicom, distributed, files, images
+from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
 from lesionseg.images import Mask, Probabilities, Source
 from lesionseg.segmentation.outcome import Outcome, Status, Tally
 from lesionseg.segmentation.outputs import (
@@ -26,12 +26,18 @@ from lesionseg.segmentation.outputs import (
     OutputWriter,
     writing_outputs,
 )
-from lesionseg.segmentation.plan import STDIO, Job
-from lesionseg.segmentation.segmenter import Segmenter, stream
+from lesionseg.segmentation.plan import STDIO, Job, is_dicom_name
+from lesionseg.segmentation.segmenter import Segmentation, Segmenter, stream
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from lesionseg.clinic.results import Encoded
 
 _FEW = 2  # photos, up to which a network that starts sooner saves more than a faster one
 
-Analyser = Callable[[Mask, float], MaskOutputs]  # takes a mask and its quality
+# Takes a mask, its quality, and the header of a photo that is DICOM.
+Analyser = Callable[[Mask, float, "Dataset | None"], MaskOutputs]
 
 
 @dataclass(frozen=True)
@@ -115,16 +121,23 @@ def run_shared(
 def _run_or_skip(
     jobs: Sequence[Job], open_segmenter: OpenSegmenter, options: JobOptions, writer: OutputWriter
 ) -> Iterator[Outcome]:
-    """Run the jobs of one process, or skip them, in their order."""
+    """Run the jobs of one process, or skip them, in their order; a full disk ends them."""
     existing = {job for job in jobs if options.skip_existing and job.done}
-    todo = [job for job in jobs if job not in existing]
+    todo = [job for job in jobs if job.error is None and job not in existing]
     outcomes: Iterator[Outcome] = iter(())
     if todo:
         concurrency = min(options.workers, len(todo))
         segmenter = open_segmenter(concurrency, fast_start=len(todo) <= _FEW)
-        outcomes = run(segmenter, todo, options, writer.analyse)
+        outcomes = run(segmenter, todo, options, writer.analyse, writer.mm_per_pixel)
     for job in jobs:
-        yield _skip(job, writer) if job in existing else next(outcomes)
+        if job.error is not None:
+            yield Outcome(job, Status.FAILED, error=job.error)
+        elif job in existing:
+            yield _skip(job, writer)
+        elif (outcome := next(outcomes, None)) is not None:
+            yield outcome
+        else:
+            return  # the disk is full
 
 
 def _skip(job: Job, writer: OutputWriter) -> Outcome:
@@ -133,7 +146,7 @@ def _skip(job: Job, writer: OutputWriter) -> Outcome:
         return Outcome(job, Status.SKIPPED)
     try:
         mask, _ = images.read_mask(job.paths.mask, truth=False)
-        return Outcome(job, Status.SKIPPED, outputs=writer.analyse(mask))
+        return Outcome(job, Status.SKIPPED, outputs=writer.analyse(mask, None, _header(job.photo)))
     except LesionsegError as error:
         return Outcome(job, Status.FAILED, error=as_result(error))
 
@@ -142,18 +155,21 @@ def run(
     segmenter: Segmenter,
     jobs: Sequence[Job],
     options: JobOptions,
-    analyse: Analyser = lambda mask, quality: MaskOutputs(),
+    analyse: Analyser = lambda mask, quality, header: MaskOutputs(),
+    mm_per_pixel: float | None = None,
 ) -> Iterator[Outcome]:
     """Segment the photos and write the files of each; outcomes come in the order of the jobs.
 
-    Every file appears whole or not at all. A job that fails does not stop the rest. Memory does
-    not grow with the number of jobs.
+    Every file appears whole or not at all. A job that fails does not stop the rest, unless the disk
+    is full. Memory does not grow with the number of jobs.
 
     Args:
         segmenter: the network.
         jobs: photos and their files; they are run even where these are there.
         options: how the jobs are run.
-        analyse: called with each mask, (H, W) bool, and its quality; in a thread.
+        analyse: called with each mask, (H, W) bool, its quality, and the header of a photo that
+            is DICOM; in a thread.
+        mm_per_pixel: the scale, for DICOM files of photos that do not say their own.
 
     Raises:
         LesionsegError: memory is out.
@@ -173,15 +189,31 @@ def run(
     def finish(job: Job, probabilities: Probabilities, size: tuple[int, int]) -> Outcome:
         segmentation = segmenter.at_size(probabilities, *size)
         mask, quality = segmentation.mask, segmentation.quality
-        outputs = analyse(mask, quality)
+        header = _header(photo_source(job))
+        outputs = analyse(mask, quality, header)
+        encoded = uids = None
+        if header is not None:
+            from lesionseg.clinic import results
+
+            uids = results.uids_of(header)
+        if job.paths.has_dicom:
+            encoded = encode(job, header, segmentation)
+            uids = encoded.uids
         if job.paths.overlay is not None:
             photo = images.read_photo(photo_source(job))
             _write(job.paths.overlay, images.overlay_png(photo, mask))
         if job.paths.probabilities is not None:
             png = images.probability_png(segmentation.probabilities)
             _write(job.paths.probabilities, png)
-        mask_png = images.mask_png(mask, one_bit=options.one_bit)
-        _write(job.paths.mask, mask_png)  # last: it marks the job as done
+        if encoded and job.paths.segmentation:
+            _write(job.paths.segmentation, encoded.segmentation)
+        if encoded and encoded.report and job.paths.report:
+            _write(job.paths.report, encoded.report)
+        if encoded and is_dicom_name(job.paths.mask):
+            content = encoded.segmentation
+        else:
+            content = images.mask_png(mask, one_bit=options.one_bit)
+        _write(job.paths.mask, content)  # last: it marks the job as done
         return Outcome(
             job,
             Status.DONE,
@@ -190,18 +222,51 @@ def run(
             quality=quality,
             seconds=time.perf_counter() - start_times[job],
             doubtful=None if level is None else quality < level,
+            checkpoint=segmenter.path,
+            uids=uids,
             outputs=outputs,
         )
 
-    results = stream(
+    def encode(job: Job, header: "Dataset | None", first: Segmentation) -> "Encoded":
+        """Encode the DICOM files of a photo; its frames after the first are segmented here."""
+        from lesionseg.clinic import results
+
+        if header is None:
+            raise PhotoError(f"{job.photo}: not a DICOM file; name a .png by -o")
+        frames = [first]
+        if dicom.frame_count(header) > 1:
+            for frame in images.read_later_frames(photo_source(job), segmenter.size):
+                (probabilities,) = segmenter.predict([frame])
+                frames.append(segmenter.at_size(probabilities, *first.mask.shape))
+        try:
+            return results.encode(
+                header,
+                frames,
+                results.algorithm_of(segmenter),
+                mm_per_pixel,
+                report=job.paths.report is not None,
+            )
+        except LesionsegError as error:
+            raise LesionsegError(f"{job.photo}: {error}") from error
+
+    outcomes = stream(
         segmenter, jobs, start, finish, batch_size=options.batch_size, workers=options.workers
     )
-    for job, result in results:
+    for job, result in outcomes:
         del start_times[job]
         if isinstance(result, LesionsegError):
             yield Outcome(job, Status.FAILED, error=result)
+            if isinstance(result, DiskFullError):
+                return
         else:
             yield result
+
+
+def _header(source: Source) -> "Dataset | None":
+    """The header of a photo that is DICOM."""
+    if isinstance(source, Path):
+        return dicom.read_header(source) if dicom.is_dicom_file(source) else None
+    return dicom.read_header(source) if dicom.is_dicom(source) else None
 
 
 @cache

@@ -2,10 +2,15 @@
 
 from dataclasses import asdict, astuple, dataclass, field
 from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lesionseg.errors import LesionsegError
 from lesionseg.segmentation.outputs import MaskOutputs
 from lesionseg.segmentation.plan import Job
+
+if TYPE_CHECKING:
+    from lesionseg.clinic.results import Uids
 
 
 class Status(StrEnum):
@@ -28,6 +33,8 @@ class Outcome:
         quality: 0 to 1, how sure the network is of the mask; see `quality.agreement`.
         seconds: from opening the photo to its mask written, waiting for its batch included.
         doubtful: whether the quality is below the level that was set; None without a level.
+        checkpoint: the file of the network; None unless done with one from a file.
+        uids: of a DICOM photo and its results.
         outputs: what was derived from the mask; empty where the job failed.
         error: why the job failed; None otherwise.
     """
@@ -40,6 +47,8 @@ class Outcome:
     quality: float | None = None
     seconds: float | None = None
     doubtful: bool | None = None
+    checkpoint: Path | None = None
+    uids: "Uids | None" = None
     outputs: MaskOutputs = field(default_factory=MaskOutputs)
     error: LesionsegError | None = None
 
@@ -53,10 +62,14 @@ class Outcome:
             line["skipped"] = True
         else:
             line |= {name: getattr(self, name) for name in _OF_A_DONE_JOB}
+        if self.checkpoint is not None:
+            line["checkpoint"] = str(self.checkpoint)
         if self.doubtful is not None:
             line["doubtful"] = self.doubtful
         if self.outputs.measurements is not None:
             line["measurements"] = asdict(self.outputs.measurements)
+        if self.uids is not None:
+            line["dicom"] = asdict(self.uids)
         return line
 
 

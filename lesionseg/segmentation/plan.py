@@ -7,51 +7,81 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesionseg import dicom, filetypes
 from lesionseg.data.filenames import (
     MASK,
     OVERLAY,
     PROBABILITIES,
+    REPORT,
     is_mask_name,
     list_images,
     may_hold_truth,
+    name_of,
 )
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, describe
 
 STDIO = Path("-")  # standard input or standard output
 
 
 @dataclass(frozen=True)
 class OutputPaths:
-    """Where pictures go: each a file for one photo, a folder for several, None for nowhere."""
+    """Where results go: each a file for one photo, a folder for several, None for nowhere.
+
+    Attributes:
+        mask, overlay, probabilities: PNG files; the mask of one DICOM photo may also be a .dcm.
+        segmentation: the mask of a DICOM photo as a DICOM Segmentation.
+        report: the measurements of a DICOM photo as a DICOM structured report.
+    """
 
     mask: Path
     overlay: Path | None = None
     probabilities: Path | None = None
+    segmentation: Path | None = None
+    report: Path | None = None
+
+    @property
+    def has_dicom(self) -> bool:
+        """Tell whether one of the files is DICOM."""
+        return is_dicom_name(self.mask) or self.segmentation is not None or self.report is not None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and the files that are made of it."""
+    """One photo and the files that are made of it.
+
+    Attributes:
+        photo, paths: which file becomes which.
+        error: why an input that was named cannot be a photo, nor a folder of photos.
+    """
 
     photo: Path
     paths: OutputPaths
+    error: LesionsegError | None = None
 
     @property
     def done(self) -> bool:
         """Tell whether every file is there already."""
-        return self.paths.mask != STDIO and all(path.exists() for path in _files(self.paths))
+        return self.paths.mask != STDIO and all(_exists(path) for path in _files(self.paths))
 
 
 def plan_jobs(
-    inputs: Sequence[Path], paths: OutputPaths, *, skip_existing: bool = False
+    inputs: Sequence[Path],
+    paths: OutputPaths,
+    *,
+    skip_existing: bool = False,
+    recursive: bool = False,
 ) -> list[Job]:
-    """Plan the jobs, in the order of the inputs; a folder stands for the photos right in it.
+    """Plan the jobs, in the order of the inputs; a folder stands for the photos in it.
 
     Files in a folder that are called like results are not taken for photos.
 
     One photo, not given by a folder, goes to the file that `paths` names, unless that is a
     folder, or has no suffix and is not there yet; everything else goes to folders, under
-    `<name>_segmentation.png`, `<name>_overlay.png` and `<name>_probabilities.png`.
+    `<name>_segmentation.png`, `<name>_overlay.png`, `<name>_probabilities.png`,
+    `<name>_segmentation.dcm` and `<name>_report.dcm`. DICOM files are planned for DICOM photos.
+
+    A file that is missing or cannot be read fails when its job is run. Of several inputs, a folder
+    without photos is a job with an error.
 
     No result that goes to a folder replaces what may be a truth mask, unless it will be skipped.
 
@@ -59,24 +89,42 @@ def plan_jobs(
         inputs: photos, folders of photos, or `STDIO` for one photo.
         paths: where their pictures go.
         skip_existing: whether jobs whose files are all there will be skipped.
+        recursive: whether a folder also stands for the photos in folders below, whose results go
+            to folders of the same names.
 
     Raises:
-        LesionsegError: a folder without photos, an output that is an input, one output of two
-            inputs, an output that is not a PNG, or standard output for more than one mask.
+        LesionsegError: only folders without photos, an output that is an input, one output of two
+            inputs, an output that is neither PNG nor DICOM, a DICOM output of a photo that is not
+            DICOM, or standard output for more than one mask.
     """
     try:
-        return _plan(inputs, paths, skip_existing)
+        return _plan(inputs, paths, skip_existing, recursive)
     except OSError as error:  # a name too long, a folder that may not be looked into
-        raise LesionsegError(f"{error.filename}: {error.strerror}") from error
+        raise LesionsegError(describe(error)) from error
 
 
-def _plan(inputs: Sequence[Path], paths: OutputPaths, skip_existing: bool) -> list[Job]:
-    if STDIO in (paths.overlay, paths.probabilities):
+def _plan(
+    inputs: Sequence[Path], paths: OutputPaths, skip_existing: bool, recursive: bool
+) -> list[Job]:
+    if STDIO in (paths.overlay, paths.probabilities, paths.segmentation, paths.report):
         raise LesionsegError("standard output takes the mask; name a file for anything else")
     photos: list[Path] = []
+    subfolders: list[Path] = []  # of each photo, below the input that it was found in
+    unusable: dict[int, LesionsegError] = {}  # by place among the photos
     for path in inputs:
-        photos += _photos_in(path) if path.is_dir() else [path]
-    single = len(inputs) == 1 and not inputs[0].is_dir()
+        inside = [path]
+        is_folder = _is_dir(path)
+        if is_folder:
+            try:
+                inside = _photos_in(path, recursive)
+            except LesionsegError as error:
+                unusable[len(photos)] = error
+                is_folder = False
+        photos += inside
+        subfolders += [photo.parent.relative_to(path) if is_folder else Path() for photo in inside]
+    if len(unusable) == len(photos):
+        raise next(iter(unusable.values()))
+    single = len(inputs) == 1 and not _is_dir(inputs[0])
     if single and not _is_folder(paths.mask):
         jobs = [Job(photos[0], _for_single_photo(paths, photos[0]))]
     else:
@@ -84,23 +132,53 @@ def _plan(inputs: Sequence[Path], paths: OutputPaths, skip_existing: bool) -> li
             raise LesionsegError("standard input is one photo; give it alone, with a file for -o")
         if paths.mask == STDIO:
             raise LesionsegError("standard output takes one mask; name a folder by -o")
-        for folder in (paths.mask, paths.overlay, paths.probabilities):
-            if folder and not folder.is_dir() and (_is_png(folder) or folder.exists()):
+        for folder in _files(paths):
+            is_file = _is_png(folder) or is_dicom_name(folder) or folder.exists()
+            if not folder.is_dir() and is_file:
                 raise LesionsegError(
                     f"{folder}: several photos, or a folder of them, need a folder"
                 )
-        jobs = [Job(photo, _in_folders(paths, photo)) for photo in photos]
-    _refuse_collisions(jobs)
+        jobs = [
+            Job(photo, _in_folders(paths, photo, subfolder), unusable.get(place))
+            for place, (photo, subfolder) in enumerate(zip(photos, subfolders, strict=True))
+        ]
+    usable = [job for job in jobs if job.error is None]
+    _refuse_collisions(usable)
     if not single and not skip_existing:
-        _refuse_truth(jobs)
+        _refuse_truth(usable)
     return jobs
 
 
-def _photos_in(folder: Path) -> list[Path]:
-    photos = [path for path in list_images(folder) if not is_mask_name(path)]
+def _exists(path: Path) -> bool:
+    """Tell whether a result is there; one whose name is too long is not, and fails alone."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_dir(path: Path) -> bool:
+    """Tell whether an input is a folder; one that may not be looked at is a photo, and fails so."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _photos_in(folder: Path, recursive: bool) -> list[Path]:
+    folders = [folder]
+    if recursive:
+        below = (path for path in sorted(folder.rglob("*")) if path.is_dir())
+        folders += [path for path in below if not _is_hidden(path.relative_to(folder))]
+    photos = [path for place in folders for path in list_images(place) if not is_mask_name(path)]
     if not photos:
-        raise LesionsegError(f"{folder}: no photos in this folder (JPEG, PNG, BMP, TIFF or WebP)")
+        advice = "" if recursive else "; --recursive looks into folders below"
+        raise LesionsegError(f"{folder}: no photos in this folder ({filetypes.NAMES}){advice}")
     return photos
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _is_folder(path: Path) -> bool:
@@ -109,6 +187,16 @@ def _is_folder(path: Path) -> bool:
 
 def _is_png(path: Path) -> bool:
     return path.suffix.lower() == ".png"
+
+
+def is_dicom_name(path: Path) -> bool:
+    """Tell whether a file is DICOM by its suffix."""
+    return path.suffix.lower() in dicom.SUFFIXES
+
+
+def is_dicom_photo(photo: Path) -> bool:
+    """Tell whether a photo is DICOM by its content; one from standard input may be."""
+    return photo == STDIO or dicom.is_dicom_file(photo)
 
 
 def _for_single_photo(paths: OutputPaths, photo: Path) -> OutputPaths:
@@ -122,10 +210,20 @@ def _for_single_photo(paths: OutputPaths, photo: Path) -> OutputPaths:
         paths.mask,
         choose(paths.overlay, inside.overlay),
         choose(paths.probabilities, inside.probabilities),
+        choose(paths.segmentation, inside.segmentation),
+        choose(paths.report, inside.report),
     )
+    if chosen.has_dicom and photo.exists() and not is_dicom_photo(photo):
+        raise LesionsegError(
+            f"{photo}: not a DICOM file, so there is nothing that a DICOM result could refer to; "
+            "name a .png by -o"
+        )
+    pictures = (chosen.mask, chosen.overlay, chosen.probabilities)
     for path in _files(chosen):
-        if not _is_png(path) and not _is_special(path):
-            raise LesionsegError(f"{path}: results are PNG files; name it {path.stem}.png")
+        fits = is_dicom_name(path) if path not in pictures else _is_png(path)
+        if not fits and not _is_special(path) and not (path == paths.mask and is_dicom_name(path)):
+            kind, suffix = ("PNG", ".png") if path in pictures else ("DICOM", ".dcm")
+            raise LesionsegError(f"{path}: results are {kind} files; name it {path.stem}{suffix}")
     return chosen
 
 
@@ -134,20 +232,24 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def _in_folders(paths: OutputPaths, photo: Path) -> OutputPaths:
-    def inside(folder: Path | None, suffix: str) -> Path | None:
-        return folder and folder / f"{photo.stem}{suffix}.png"
+def _in_folders(paths: OutputPaths, photo: Path, subfolder: Path = Path()) -> OutputPaths:
+    def inside(folder: Path | None, ending: str) -> Path | None:
+        return folder and folder / subfolder / f"{name_of(photo)}{ending}"
 
+    wants_dicom = paths.segmentation is not None or paths.report is not None
+    is_dicom = wants_dicom and is_dicom_photo(photo)
     return OutputPaths(
-        paths.mask / f"{photo.stem}{MASK}.png",
-        inside(paths.overlay, OVERLAY),
-        inside(paths.probabilities, PROBABILITIES),
+        paths.mask / subfolder / f"{name_of(photo)}{MASK}.png",
+        inside(paths.overlay, f"{OVERLAY}.png"),
+        inside(paths.probabilities, f"{PROBABILITIES}.png"),
+        inside(paths.segmentation, f"{MASK}.dcm") if is_dicom else None,
+        inside(paths.report, f"{REPORT}.dcm") if is_dicom else None,
     )
 
 
 def _files(paths: OutputPaths) -> list[Path]:
     """List the files among the paths, without standard output."""
-    files = (paths.mask, paths.overlay, paths.probabilities)
+    files = (paths.mask, paths.overlay, paths.probabilities, paths.segmentation, paths.report)
     return [path for path in files if path is not None and path != STDIO]
 
 
@@ -180,7 +282,7 @@ def _refuse_truth(jobs: Sequence[Job]) -> None:
     """Refuse to replace what may be the truth: masks beside the photos, or in their data set."""
     for job in jobs:
         folder = Path(os.path.realpath(job.paths.mask)).parent
-        if may_hold_truth(folder, job.photo) and job.paths.mask.is_file():
+        if may_hold_truth(folder, job.photo) and _exists(job.paths.mask):
             raise LesionsegError(
                 f"{job.paths.mask} is there already and may be the truth; nothing was written; "
                 "choose another -o, or leave out what is there by --skip-existing"

@@ -4,12 +4,13 @@ The network sees every photo squeezed to its own square size; its probabilities 
 the photo's size and then thresholded; the largest region of the result is the mask.
 """
 
+import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from lesionseg.threads import map_ahead
 
 T = TypeVar("T")
 R = TypeVar("R")
+PhotoLike = str | Path | Photo | images.PillowImage | bytes | BinaryIO
+
+_AHEAD = 4  # photos that `Segmenter.map` reads at a time, and of which it makes a batch
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ class Segmentation:
 class Segmenter:
     """Segment photos with a trained network.
 
+    It can be pickled, and so be sent to other processes: with the weights in torch; with the path
+    of its file, which must be there, in ONNX Runtime.
+
     Args:
         network: in torch or in ONNX Runtime; see `runtime`.
         threshold: the probability above which a pixel is lesion, 0 to 1.
@@ -81,26 +88,42 @@ class Segmenter:
         self.checkpoint = network.provenance
         self.size = self.checkpoint.model.image_size
 
-    def __call__(self, photo: str | Path | Photo) -> Segmentation:
+    def __call__(self, photo: PhotoLike) -> Segmentation:
         """Segment one photo.
 
         Args:
-            photo: a file, or an (H, W, 3) uint8 array, RGB, 0 to 255, upright.
+            photo: the path of a file, its content as bytes or an open binary file, an image of
+                Pillow, or an (H, W, 3) uint8 array, RGB, 0 to 255, upright.
 
         Raises:
-            PhotoError: the file cannot be read as a photo, or the array has another shape or dtype.
+            PhotoError: it cannot be read as a photo, or the array has another shape or dtype.
         """
-        if isinstance(photo, str | Path):
-            shrunk, size = images.read_photo_shrunk(Path(photo), self.size)
-        else:
-            has_shape = photo.ndim == 3 and photo.shape[2] == 3 and photo.size > 0
-            if not has_shape or photo.dtype != np.uint8:
-                raise PhotoError(
-                    f"expected a photo of (H, W, 3) uint8, got {photo.shape} {photo.dtype}"
-                )
-            shrunk, size = images.shrink(photo, self.size), (photo.shape[0], photo.shape[1])
+        shrunk, size = _shrunk(_source(photo), self.size)
         (probabilities,) = self.predict([shrunk])
         return self.at_size(probabilities, *size)
+
+    def map(self, photos: Iterable[PhotoLike]) -> Iterator[Segmentation | LesionsegError]:
+        """Segment many photos, in their order; only a few are read ahead and in memory.
+
+        Args:
+            photos: each as in a call of the segmenter; they may be endless.
+
+        Yields:
+            The segmentation of each photo, or, in its place, the `PhotoError` that says why it
+            cannot be read, so that one bad photo does not end the others.
+
+        Raises:
+            LesionsegError: memory is out.
+        """
+        results = stream(
+            self,
+            photos,
+            _source,
+            lambda _, probabilities, size: self.at_size(probabilities, *size),
+            batch_size=_AHEAD,
+            workers=_AHEAD,
+        )
+        return (result for _, result in results)
 
     def predict(self, photos: Sequence[Photo]) -> NDArray[np.float32]:
         """Compute probabilities at the network's size.
@@ -125,6 +148,51 @@ class Segmenter:
         return Segmentation(mask, agreement(probabilities, self.threshold), probabilities)
 
 
+class _NamedBytes(io.BytesIO):
+    """The content of a file, and its name for messages."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
+def _source(photo: PhotoLike) -> Source | Photo:
+    """Return a photo as a path, an open file or an array; see `Segmenter.__call__`."""
+    if isinstance(photo, str | Path):
+        return Path(photo)
+    if isinstance(photo, bytes | bytearray | memoryview):
+        return _NamedBytes(bytes(photo), "photo")
+    if isinstance(photo, images.PillowImage):
+        return images.from_pillow(photo)
+    if isinstance(photo, np.ndarray):
+        if np.issubdtype(photo.dtype, np.floating):
+            raise PhotoError(
+                f"expected a photo of (H, W, 3) uint8, got {photo.shape} {photo.dtype}; convert "
+                "it: (photo * 255).round().astype('uint8') where its values are 0 to 1"
+            )
+        has_shape = photo.ndim == 3 and photo.shape[2] == 3 and photo.size > 0
+        if not has_shape or photo.dtype != np.uint8:
+            raise PhotoError(
+                f"expected a photo of (H, W, 3) uint8, got {photo.shape} {photo.dtype}"
+            )
+        return photo
+    content = photo.read() if hasattr(photo, "read") else None
+    if not isinstance(content, bytes):
+        kind = type(photo).__name__ if content is None else "a file open for text; open it by 'rb'"
+        raise PhotoError(
+            "expected a photo as a path, bytes, a file open for bytes, an image of Pillow or an "
+            f"(H, W, 3) uint8 array, got {kind}"
+        )
+    return _NamedBytes(content, str(getattr(photo, "name", "photo")))
+
+
+def _shrunk(source: Source | Photo, size: int) -> tuple[Photo, tuple[int, int]]:
+    """Return a photo as `images.read_photo_shrunk` does, from a file or an array."""
+    if isinstance(source, np.ndarray):
+        return images.shrink(source, size), (source.shape[0], source.shape[1])
+    return images.read_photo_shrunk(source, size)
+
+
 def load(
     checkpoint: str | Path | None = None,
     device: str | None = None,
@@ -138,7 +206,8 @@ def load(
 
     Args:
         checkpoint: a file, a run's folder or name, or "bundled"; by default `LESIONSEG_CHECKPOINT`,
-            else the best checkpoint of the latest run in the cache folder, else the bundled one.
+            else the best checkpoint of the latest run in the cache folder that was not trained on
+            synthetic images, else the bundled one.
         device, threads, fast_start: as of `runtime.open_network`.
         threshold, all_regions: as of `Segmenter`.
 
@@ -164,7 +233,7 @@ class _Loaded(Generic[T]):
 def stream(
     segmenter: Segmenter,
     items: Iterable[T],
-    source: Callable[[T], Source],
+    source: Callable[[T], Source | Photo],
     finish: Callable[[T, Probabilities, tuple[int, int]], R],
     *,
     batch_size: int,
@@ -178,7 +247,8 @@ def stream(
     Args:
         segmenter: the network.
         items: what stands for the photos.
-        source: gives the photo of an item, as a path or an open file.
+        source: gives the photo of an item, as a path, an open file or an array; may raise
+            LesionsegError.
         finish: makes the result of an item from its probabilities, (size, size) float32, 0 to 1,
             and the (height, width) of its photo; called in threads.
         batch_size: photos that a network which is `batched` gets at a time.
@@ -190,7 +260,7 @@ def stream(
 
     def read(item: T) -> _Loaded[T]:
         try:
-            photo, size = images.read_photo_shrunk(source(item), segmenter.size)
+            photo, size = _shrunk(source(item), segmenter.size)
             return _Loaded(item, photo, size)
         except LesionsegError as error:
             return _Loaded(item, error=as_result(error))

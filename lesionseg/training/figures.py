@@ -1,9 +1,11 @@
 """Figures of a training: its curves, and photos with outlines.
 
-matplotlib draws them, and is imported when it is needed. Truth and prediction differ in colour
-(Okabe and Ito's, which colour-blind people can distinguish) and in the kind of line.
+matplotlib draws them, where the extra `figures` is installed, and is imported when it is needed.
+Truth and prediction differ in colour (Okabe and Ito's, which colour-blind people can distinguish)
+and in the kind of line.
 """
 
+import importlib.util
 import io
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from lesionseg import files
 from lesionseg.data.cache import CachedPairs
 from lesionseg.errors import one_line, printable
+from lesionseg.extras import install_hint
 from lesionseg.images import Mask, Photo
 from lesionseg.metrics import confusion
 from lesionseg.segmentation.postprocess import keep_largest_region
@@ -63,6 +66,11 @@ class TrainingFigures:
     def __call__(self, history: History, predict: "Predict") -> None:
         """Draw them; `trainer.train` calls it as its `on_epoch`."""
         try:
+            if importlib.util.find_spec("matplotlib") is None:
+                self._say(f"no {CURVES} and {SAMPLES}; to draw them, {install_hint('figures')}")
+                if self.tensorboard:
+                    self.tensorboard.write(self.folder, history)
+                return
             files.write(self.folder / CURVES, curves_png(history, self.epochs))
             strip = samples_png(
                 [self.validation.photos[row] for row in self.rows],
@@ -76,12 +84,16 @@ class TrainingFigures:
             if self.tensorboard:
                 self.tensorboard.write(self.folder, history, strip)
         except Exception as error:  # whatever it is, it is not worth a training
-            if not self.failed:
-                self.on_problem(
-                    f"no pictures after epoch {len(history)}, which is not said again: "
-                    f"{one_line(error)}"
-                )
-            self.failed = True
+            self._say(
+                f"no pictures after epoch {len(history)}, which is not said again: "
+                f"{one_line(error)}"
+            )
+
+    def _say(self, problem: str) -> None:
+        """Report the first problem of a run."""
+        if not self.failed:
+            self.on_problem(problem)
+        self.failed = True
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -76,6 +76,19 @@ class EpochScores:
 History = Sequence[EpochScores]
 
 
+def epochs_without_gain(history: History) -> int:
+    """Count the epochs at full size since the best one; those at low resolution do not count."""
+    if not history:
+        return 0
+    best = best_epoch(history).epoch
+    return sum(row.epoch > best and row.low_res_dice is None for row in history)
+
+
+def is_exhausted(history: History, patience: int) -> bool:
+    """Whether the Dice has not risen for `patience` epochs; never where that is 0."""
+    return 0 < patience <= epochs_without_gain(history)
+
+
 def json_lines(history: History) -> str:
     """Write a history as the text of `history.jsonl`."""
     return "".join(json.dumps(scores.row()) + "\n" for scores in history)

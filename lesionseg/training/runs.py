@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lesionseg import distributed, files, store
 from lesionseg.config import ModelConfig, Recipe
@@ -13,26 +13,43 @@ from lesionseg.data import discovery
 from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.catalog import find_data
 from lesionseg.data.discovery import Dataset
+from lesionseg.data.duplicates import find_duplicates
+from lesionseg.data.filenames import fold
+from lesionseg.data.splits import Fold
 from lesionseg.errors import CheckpointError, LesionsegError
-from lesionseg.network.provenance import TrainingData
+from lesionseg.labels.formats import Categories
+from lesionseg.network.provenance import Parent, TrainingData
+from lesionseg.network.runtime import checksum
+from lesionseg.training.history import EpochScores, is_exhausted
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lesionseg.network.checkpoint import Checkpoint
 
-_CHANGEABLE = {"epochs", "validation_batch_size"}
+_CHANGEABLE = {"epochs", "validation_batch_size", "patience"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where photos and masks are: one folder, or one of each."""
+    """Where photos and masks are: one folder, or one of each; and how they are split.
+
+    Attributes:
+        folder, photos, truth, groups_file, fold, categories: as of `discovery.find`.
+    """
 
     folder: Path | None
     photos: Path | None = None
     truth: Path | None = None
+    groups_file: Path | None = None
+    fold: Fold | None = None
+    categories: Categories = None
 
     def find(self) -> Dataset:
         """Find the pairs there; see `discovery.find`."""
-        return discovery.find(self.folder, self.photos, self.truth)
+        return discovery.find(
+            self.folder, self.photos, self.truth, self.groups_file, self.fold, self.categories
+        )
 
     @classmethod
     def of(cls, data: TrainingData) -> "Source | None":
@@ -40,7 +57,11 @@ class Source:
         folders = (data.folder, data.photos_folder, data.truth_folder)
         if not any(folders):
             return None
-        return cls(*(Path(folder) if folder else None for folder in folders))
+        folder, photos, truth, groups_file = (
+            Path(path) if path else None for path in (*folders, data.groups_file)
+        )
+        fold = Fold.parse(data.fold) if data.fold else None
+        return cls(folder, photos, truth, groups_file, fold)
 
 
 @dataclass(frozen=True)
@@ -52,6 +73,7 @@ class Material:
         problems: one line for each file that was left out.
         data: what a checkpoint will say of it.
         split_source: where the split comes from, see `discovery.Dataset`.
+        notes: what a reader must know of the split.
     """
 
     training: CachedPairs
@@ -59,6 +81,7 @@ class Material:
     problems: tuple[str, ...]
     data: TrainingData
     split_source: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def gather(
@@ -81,8 +104,8 @@ def gather(
     if distributed.local_rank() == 0:
         distributed.barrier()
     about = dataset.description
-    folders = (source.folder, source.photos, source.truth)
-    folder, photos, truth = (str(path.absolute()) if path else "" for path in folders)
+    folders = (source.folder, source.photos, source.truth, source.groups_file)
+    folder, photos, truth, groups_file = (str(path.absolute()) if path else "" for path in folders)
     data = TrainingData(
         name=about.name if about else dataset.folder.absolute().name,
         folder=folder,
@@ -93,9 +116,50 @@ def gather(
         train_ids=training.ids,
         val_ids=validation.ids,
         fingerprint=f"{training.fingerprint}-{validation.fingerprint}",
+        groups_file=groups_file,
+        fold=str(source.fold or ""),
     )
     problems = (*dataset.problems, *training.problems, *validation.problems)
-    return Material(training, validation, problems, data, dataset.split_source)
+    notes = (*dataset.notes, *_duplicate_notes(training, validation))
+    return Material(training, validation, problems, data, dataset.split_source, notes)
+
+
+def _duplicate_notes(training: CachedPairs, validation: CachedPairs) -> list[str]:
+    """Say which pictures are on both sides of the split, on one process."""
+    duplicates = find_duplicates(training, validation) if distributed.rank() == 0 else []
+    if not duplicates:
+        return []
+    some = ", ".join(f"{second} is {first}" for first, second in duplicates[:3])
+    count = len({second for _, second in duplicates})
+    return [
+        f"{count} of {len(validation)} validation photos are also trained on, under another name: "
+        f"{some}{', ...' * (len(duplicates) > 3)}; the scores on these will be too high"
+    ]
+
+
+class InitialWeights(NamedTuple):
+    """Trained weights to start from, a state dict, and the checkpoint that they are of."""
+
+    weights: "Mapping[str, Tensor]"
+    parent: Parent
+
+    @classmethod
+    def load(cls, name: str) -> "tuple[ModelConfig, InitialWeights]":
+        """Read the shape and the weights of a checkpoint.
+
+        Args:
+            name: as of `store.find_checkpoint`.
+
+        Raises:
+            CheckpointError: no such checkpoint, or it cannot be read.
+        """
+        from lesionseg.network import checkpoint as checkpoints
+
+        path = store.find_checkpoint(name)
+        checkpoint = checkpoints.load(path)
+        file = store.BUNDLED if path == store.BUNDLED_FILE else str(path.absolute())
+        parent = Parent(file, checksum(path), checkpoint.data, checkpoint.parent)
+        return checkpoint.model, cls(checkpoint.weights, parent)
 
 
 @dataclass(frozen=True)
@@ -108,6 +172,7 @@ class Run:
         recipe: how it is trained.
         source: where its photos and masks are.
         last: the checkpoint that it resumes from; None where it is new.
+        initial: the trained weights that a new run starts from; None for weights from the seed.
     """
 
     folder: Path
@@ -115,6 +180,7 @@ class Run:
     recipe: Recipe
     source: Source
     last: "Checkpoint | None" = None
+    initial: "InitialWeights | None" = None
 
     @classmethod
     def new(
@@ -124,6 +190,7 @@ class Run:
         source: Source | None,
         folder: Path | None = None,
         name: str | None = None,
+        initial: "InitialWeights | None" = None,
     ) -> "Run":
         """Choose the folder of a new run: `folder`, or one called `name` in the cache.
 
@@ -133,7 +200,7 @@ class Run:
         unused = distributed.broadcast(
             lambda: store.unused_run(folder) if folder else store.new_run(name)
         )
-        return cls(unused, model, recipe, source or Source(find_data()))
+        return cls(unused, model, recipe, source or Source(find_data()), initial=initial)
 
     @classmethod
     def resume(
@@ -166,7 +233,10 @@ class Run:
                 "the processes see different photos or masks; give all the same data"
             )
         if self.last is None:
-            return initial_checkpoint(self.model, self.recipe, material.data, command)
+            weights, parent = self.initial or (None, None)
+            return initial_checkpoint(
+                self.model, self.recipe, material.data, command, weights, parent
+            )
         if material.data.fingerprint != self.last.data.fingerprint:
             raise LesionsegError(
                 f"{self.folder.name} was begun on other photos or masks; "
@@ -189,6 +259,15 @@ class Run:
             if self.last is None:
                 store.unused_run(self.folder)
             yield
+
+
+def seen_before(start: "Checkpoint") -> int:
+    """Count the validation photos that the checkpoint's ancestors were trained on, by id."""
+    if start.parent is None:
+        return 0
+    trained = dataclasses.replace(start, data=start.parent.data, parent=start.parent.parent)
+    ids = {fold(photo) for photo in trained.trained_ids()}
+    return sum(fold(photo) in ids for photo in start.data.val_ids)
 
 
 def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
@@ -230,5 +309,12 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
         raise LesionsegError(
             f"{folder.name} has all of its {last.epoch} epochs; "
             f"{more}, such as --epochs {last.epoch + 5}"
+        )
+    history = [EpochScores.of(row) for row in (last.training or {}).get("history", ())]
+    if is_exhausted(history, recipe.patience):
+        raise LesionsegError(
+            f"{folder.name} ended after epoch {last.epoch}: its Dice had not risen for "
+            f"{recipe.patience} epochs; to go on, ask for more, such as --patience "
+            f"{recipe.patience + 5}"
         )
     return dataclasses.replace(last, recipe=recipe)

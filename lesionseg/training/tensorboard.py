@@ -45,7 +45,7 @@ class TensorBoardWriter:
                 self._writer.close()
         self._writer = None
 
-    def write(self, folder: Path, history: History, strip: bytes) -> None:
+    def write(self, folder: Path, history: History, strip: bytes | None = None) -> None:
         """Add the last epoch's scores and its strip of photos, a PNG, to the file in `folder`.
 
         A step is an epoch. Where there is no event file yet, the scores of the epochs before come
@@ -76,9 +76,10 @@ class TensorBoardWriter:
                         if name != "epoch"
                     ),
                 )
-            width, height = struct.unpack(">II", strip[16:24])  # where every PNG has them
-            image = Summary.Image(encoded_image_string=strip, width=width, height=height)
-            add(len(history), Summary.Value(tag="samples", image=image))
+            if strip is not None:
+                width, height = struct.unpack(">II", strip[16:24])  # where every PNG has them
+                image = Summary.Image(encoded_image_string=strip, width=width, height=height)
+                add(len(history), Summary.Value(tag="samples", image=image))
             self._writer.flush()
         except OSError:
             self._close()  # a part of a record may be at its end: the next one goes elsewhere

@@ -31,10 +31,10 @@ from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import keep_freed_memory, memory_format, out_of_memory_says
 from lesionseg.network.losses import loss_of
-from lesionseg.network.provenance import TrainingData
+from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.network.sync_batchnorm import convert_sync_batchnorm
-from lesionseg.network.unet import UNet
-from lesionseg.training.history import History, json_lines
+from lesionseg.network.unet import UNet, shrink_weights
+from lesionseg.training.history import History, is_exhausted, json_lines
 from lesionseg.training.state import TrainingState
 from lesionseg.training.validation import ValidationScores, validate
 from lesionseg.version import __version__
@@ -87,20 +87,31 @@ def learning_rate(recipe: Recipe, done: float) -> float:
 
 
 def initial_checkpoint(
-    model: ModelConfig, recipe: Recipe, data: TrainingData, command: str = ""
+    model: ModelConfig,
+    recipe: Recipe,
+    data: TrainingData,
+    command: str = "",
+    weights: Mapping[str, Tensor] | None = None,
+    parent: Parent | None = None,
 ) -> Checkpoint:
-    """Make a checkpoint before the first epoch, its weights drawn from the recipe's seed."""
+    """Make a checkpoint before the first epoch.
+
+    Its weights are those of `parent`, given as `weights`, else drawn from the recipe's seed.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        weights = UNet(model).state_dict()
+        network = UNet(model)
+        if recipe.initialisation == "small":
+            shrink_weights(network)
     return Checkpoint(
         model=model,
         recipe=recipe,
         data=data,
-        weights=weights,
+        weights=network.state_dict() if weights is None else dict(weights),
         epoch=0,
         scores={},
         command=command,
+        parent=parent,
     )
 
 
@@ -115,7 +126,7 @@ def train(
     on_epoch: Callable[[History, Predict], None] = lambda history, predict: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
-    """Train until `start.recipe.epochs` epochs are done, or `should_stop()` says so.
+    """Train until all epochs or the recipe's patience are at an end, or `should_stop()` says so.
 
     Writes `best.pt` (highest mean Dice of the validation photos at full size), `last.pt` and
     `history.jsonl` into `folder`. Every file is whole at every moment. `start` comes from
@@ -186,7 +197,9 @@ class _Trainer:
             ) from error
 
     def _train(self) -> TrainingResult:
-        while self.state.epoch < self.recipe.epochs:
+        while self.state.epoch < self.recipe.epochs and not is_exhausted(
+            self.state.history, self.recipe.patience
+        ):
             if not self._train_epoch() or (scores := self._validate()) is None:
                 last = self._save_last()
                 distributed.barrier()  # the end of a process may end the others at once

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,9 +136,31 @@ def test_an_own_run_goes_before_the_bundled_weights(
     lesionseg: Command, trained: Path, photo: Path, tmp_path: Path
 ) -> None:
     words = ("segment", photo, "-o", tmp_path / "mask.png")
-    assert lesionseg(*words).err.startswith(f"checkpoint {trained} (trained on synthetic ")
+    assert lesionseg(*words).err.startswith(f"checkpoint {trained} (your latest run) on ")
     named = lesionseg(*words, "-c", "bundled")
     assert named.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+
+
+def test_a_run_on_synthetic_images_is_no_default(
+    lesionseg: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = saved(store.runs_dir() / "my demo" / store.BEST, synthetic=True)
+    words = ("segment", photo, "-o", tmp_path / "mask.png", "--json")
+    ended = lesionseg(*words)
+    first, second = ended.err.splitlines()
+    assert first.startswith("run my demo is not used: it was trained on synthetic images; ")
+    assert first.endswith("--checkpoint 'my demo'")
+    assert second.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+    assert json.loads(ended.out)["checkpoint"] == str(store.BUNDLED_FILE)
+    assert lesionseg(*words, "--quiet").err == f"{first}\n"
+    named = lesionseg(*words, "-c", "my demo")
+    assert named.err.startswith(f"checkpoint {demo} (trained on synthetic images only) on ")
+    assert json.loads(named.out)["checkpoint"] == str(demo)
+    exported = lesionseg("export")
+    assert (exported.status, exported.err.splitlines()[0]) == (1, first)
+    monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "my demo")
+    from_variable = lesionseg(*words).err
+    assert from_variable.startswith(f"checkpoint {demo} (from $LESIONSEG_CHECKPOINT, trained on ")
 
 
 @pytest.mark.usefixtures("offline")
@@ -192,6 +215,20 @@ def test_masks_of_one_bit(lesionseg: Command, photo: Path, tmp_path: Path) -> No
     assert lesionseg("segment", photo, "-o", eight).status == 0
     assert lesionseg("segment", photo, "-o", one, "--one-bit").status == 0
     assert one.read_bytes() == images.mask_png(images.read_mask(eight)[0], one_bit=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "stem"), [((), "quarter"), (("--normalisation", "none"), "none")]
+)
+def test_the_stem_of_the_classic_recipe(
+    lesionseg: Command, data: Path, words: tuple[str, ...], stem: str
+) -> None:
+    small = ("--width", 1, "--image-size", 128, "--run", "mine")
+    ended = lesionseg("train", "--data", data, "--epochs", 1, *small, *words)
+    assert (ended.status, f", stem {stem}\n" in ended.err) == (0, True)
+    assert lesionseg("train", "--resume", "--run", "mine", "--epochs", 2).status == 0
+    last = checkpoints.load(store.runs_dir() / "mine" / store.LAST)
+    assert (last.model.stem, last.epoch) == (stem, 2)
 
 
 def test_the_accurate_recipe(lesionseg: Command, data: Path) -> None:
@@ -586,3 +623,51 @@ def test_masks_of_zero_and_one_are_counted(lesionseg: Command, tmp_path: Path) -
     Image.fromarray(mask.astype(np.uint8)).save(tmp_path / "masks" / "a.png")
     ended = lesionseg("eval", "--truth", tmp_path / "truth", "--predictions", tmp_path / "masks")
     assert (ended.status, "masks of 0/1, read as 0/255: 1" in ended.out) == (0, True)
+
+
+def test_an_unreadable_photo_fails_alone(
+    lesionseg: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = write_photo(tmp_path / "bad.png")
+    access, opening = os.access, Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == bad:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opening(path, *arguments, **options)
+
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: str(path) != str(bad) and access(path, mode)
+    )
+    monkeypatch.setattr(Path, "open", refuse)
+    words = ("segment", bad, photo, "-o", tmp_path / "masks", "-c", "bundled")
+    ended = lesionseg(*words)
+    assert ended.status == 1
+    assert f"error: {bad}: cannot read this photo: Permission denied\n" in ended.err
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["photo_segmentation.png"]
+    listed = lesionseg("segment", "--files-from", bad, "-o", tmp_path / "masks")
+    assert (listed.status, listed.err.count("\n")) == (1, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep a folder that is in use")
+def test_a_deleted_working_folder_is_named(
+    lesionseg: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in (("segment", "a.png", "-o", "m.png"), ("train", "--data", "x", "-o", "y")):
+        ended = lesionseg(*words)
+        assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1)
+        assert "None" not in ended.err
+    assert "the current folder no longer exists" in lesionseg("segment", "a.png", "-o", "m").err
+
+
+def test_a_name_is_no_formula_in_a_table(
+    lesionseg: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photo(tmp_path / "=1+1.png")
+    words = ("--measurements", "table.csv", "-c", "bundled")
+    assert lesionseg("segment", "=1+1.png", "-o", "masks", *words).status == 0
+    assert "\n'=1+1.png,masks/=1+1_segmentation.png," in (tmp_path / "table.csv").read_text()

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from helpers import Command, write_photo
@@ -97,3 +97,37 @@ def test_a_manual_page_reads_without_a_warning(page: str) -> None:
     )
     assert done.stderr == ""
     assert "EXAMPLES" in re.sub(".\b", "", done.stdout)  # without overstriking
+
+
+SINGLE = [
+    (name, param)
+    for name in NAMES
+    for param in GROUP.commands[name].params
+    if param.param_type_name == "option" and not (param.multiple or param.is_flag)
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "param"), SINGLE, ids=[f"{name} {param.opts[0]}" for name, param in SINGLE]
+)
+def test_an_option_of_one_value_is_refused_twice_or_empty(
+    lesionseg: Command, tmp_path: Path, name: str, param: Any
+) -> None:
+    choices = get_args(param.type_descriptor.annotation)
+    value = str(tmp_path / "cache") if param.name == "cache_dir" else next(iter(choices), "1")
+    for first, second in ((param.opts[0], param.opts[-1]), (param.opts[-1], param.opts[0])):
+        ended = lesionseg(name, first, value, second, value)
+        assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert "was given 2 times" in ended.err
+        assert all(option in ended.err for option in param.opts)
+    empty = lesionseg(name, param.opts[0], "")
+    assert (empty.status, empty.out, empty.err.count("\n")) == (2, "", 1)
+
+
+def test_lists_and_flags_may_be_repeated(lesionseg: Command, tmp_path: Path) -> None:
+    repeated = lesionseg("eval", "-c", "nosuch", "-c", "bundled", "--json", "--json", "-q", "-q")
+    assert (repeated.status, "no checkpoint 'nosuch'" in repeated.err) == (1, True)
+    photo = write_photo(tmp_path / "a.png")
+    empty = lesionseg("segment", photo, "", "-o", tmp_path / "masks")
+    assert (empty.status, "the value is empty" in empty.err) == (2, True)
+    assert not (tmp_path / "masks").exists()

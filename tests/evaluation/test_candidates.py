@@ -1,20 +1,24 @@
 """Which split is scored by default, and what a reader is told about scores."""
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import DATA, begun, torch_network
+from helpers import DATA, begun, torch_network, write_pairs
 
 from lesionseg.data.catalog import Description
-from lesionseg.data.discovery import Dataset
+from lesionseg.data.discovery import Dataset, find
 from lesionseg.data.pairs import Pair
-from lesionseg.evaluation.candidates import Candidate, build_evaluation, default_split
+from lesionseg.errors import LesionsegError
+from lesionseg.evaluation.candidates import Candidate, assign_folds, build_evaluation, default_split
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
 from lesionseg.metrics import Confusion, PhotoScore
-from lesionseg.network.provenance import TrainingData
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.segmentation.segmenter import Segmenter
 
 
@@ -48,7 +52,8 @@ def trained_on(*ids: str, drawn: bool = False) -> TrainingData:
 def test_what_is_scored_where_no_split_is_named(
     source: str, trained: TrainingData | None, split: str
 ) -> None:
-    assert default_split(dataset(source), trained) == split
+    known = dataclasses.replace(begun(), data=trained) if trained else None
+    assert default_split(dataset(source), known) == split
 
 
 def test_all_is_scored_where_nothing_is_set_apart() -> None:
@@ -99,6 +104,16 @@ def test_what_a_reader_is_told(
     assert build(scored, data, "all", scored_by).notes == notes
 
 
+def test_photos_count_that_an_ancestor_was_trained_on() -> None:
+    grandparent = Parent("bundled", "12", trained_on("Z"))
+    parent = Parent("a.pt", "34", trained_on("a"), grandparent)
+    start = dataclasses.replace(begun(), data=trained_on("x"), parent=parent)
+    segmenter = Segmenter(torch_network(start))
+    note = "the network was, or started from one that was, trained on 3 of these 4 photos"
+    assert build(ScoringResult(), dataset(), "all", segmenter).notes == [note]
+    assert default_split(dataset("seeded"), start) == "all"  # the parent saw z
+
+
 def test_only_the_photos_of_the_split_count_as_trained_on() -> None:
     assert build(ScoringResult(), dataset(), "val", network("a", "y")).notes == []
 
@@ -131,3 +146,66 @@ def test_a_report_says_what_was_scored_and_by_what() -> None:
     by_hand_drawn = build(scored, dataset(), "val", None)
     assert (by_hand_drawn.checkpoint, by_hand_drawn.threshold) == (None, None)
     assert by_hand_drawn.data.name == "folder"
+
+
+def fold(name: str, held_out: str, trained: str, parent: Parent | None = None) -> Checkpoint:
+    data = dataclasses.replace(
+        DATA, fold=name, val_ids=tuple(held_out), train_ids=tuple(trained.upper())
+    )
+    return dataclasses.replace(begun(), data=data, parent=parent)
+
+
+PAIRS = [pair(name) for name in "Abc"]
+
+
+def test_each_photo_goes_to_the_network_that_held_it_out() -> None:
+    networks = [fold("2/2", "b", "ac"), fold("1/2", "ac", "b")]
+    parts, unknown = assign_folds(networks, [*PAIRS, pair("new")])
+    assert parts == [[PAIRS[1]], [PAIRS[0], PAIRS[2]]]
+    assert unknown == ["new.png: held out by no fold"]
+
+
+ANCESTOR = Parent("bundled", "12", dataclasses.replace(DATA, train_ids=("c",)))
+
+
+@pytest.mark.parametrize(
+    ("networks", "said"),
+    [
+        ([fold("1/2", "a", "bc")], "got folds: 1/2; name one run"),
+        ([fold("1/3", "a", "bc"), fold("2/3", "b", "ac")], "got folds: 1/3, 2/3"),
+        ([fold("1/2", "a", "bc"), fold("1/2", "a", "bc")], "got folds: 1/2, 1/2"),
+        ([fold("1/2", "a", "bc"), fold("", "bc", "a")], "got folds: 1/2, none"),
+        ([fold("1/2", "a", "bc"), fold("2/2", "b", "ac")], "1 of 3 photos, such as c, were seen"),
+        ([fold("1/2", "a", "bc", ANCESTOR), fold("2/2", "bc", "a", ANCESTOR)], "such as c, were"),
+        ([fold("1/2", "ab", "c"), fold("2/2", "bc", "a")], "b: held out by 2 folds"),
+        ([fold("1/2", "a", "bc"), fold("2/2", "bc", "a", ANCESTOR)], "c, were seen in training"),
+        ([fold("1/2", "", ""), fold("2/2", "", "")], "none of these photos was held out"),
+    ],
+)
+def test_what_has_no_out_of_fold_score(networks: list[Checkpoint], said: str) -> None:
+    with pytest.raises(LesionsegError, match=re.escape(said)):
+        assign_folds(networks, PAIRS)
+
+
+def test_folds_are_trained_and_scored_as_one(lesionseg: Any, tmp_path: Path) -> None:
+    data = write_pairs(tmp_path / "set", *range(6))
+    ids = [pair.id for pair in find(data).split("all")]
+    (data / "test.txt").write_text(ids[0])
+    groups = tmp_path / "lesions.csv"
+    groups.write_text(f"id,lesion\n{ids[1]},1\n{ids[2]},1\n")
+    words = ("--data", data, "--epochs", 1, "--width", 1, "--image-size", 32, "--groups", groups)
+    for number in (1, 2):
+        name = f"fold{number}"
+        assert lesionseg("train", *words, "--fold", f"{number}/2", "--run", name).status == 0
+    both = ("-c", "fold1", "-c", "fold2", "--out-of-fold", "--json", "--masks", tmp_path / "masks")
+    ended = lesionseg("eval", *both)  # on the data that the first was trained on
+    result = json.loads(ended.out)
+    assert (ended.status, result["photos"], result["data"]["split"]) == (0, 5, "out-of-fold")
+    assert result["notes"][0] == "each photo was scored by the one of 2 networks that held it out"
+    assert not any("trained on" in note and "photos" in note for note in result["notes"][1:])
+    alone = [json.loads(lesionseg("eval", "-c", f"fold{n}", "--json").out) for n in (1, 2)]
+    counts = [one["photos"] for one in alone]
+    mean = sum(one["dice"]["mean"] * one["photos"] for one in alone) / 5
+    assert (sum(counts), result["dice"]["mean"]) == (5, pytest.approx(mean))
+    assert lesionseg("eval", "-c", "fold1", "--out-of-fold").status == 1
+    assert lesionseg("eval", *both[:5], "--split", "val").status == 2

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from reports import checkpoint_info, data_info
 from rich.console import Console
 
+from lesionseg import files
 from lesionseg.cli import tables
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import report
@@ -183,10 +184,8 @@ def test_json_round_trip(scores: list[PhotoScore]) -> None:
 @given(many)
 def test_csv_round_trip(scores: list[PhotoScore]) -> None:
     rows = list(csv.DictReader(io.StringIO(written(evaluation(scores))[1], newline="")))
-    assert [row["id"] for row in rows] == sorted(score.id for score in scores)
-    by_id = {score.id: score for score in scores}
-    for row in rows:
-        score = by_id[row["id"]]
+    for row, score in zip(rows, sorted(scores, key=lambda score: score.id), strict=True):
+        assert row["id"] == files.spreadsheet_text(score.id)
         counts = Confusion(*(int(row[name]) for name in ("tp", "fp", "fn", "tn")))
         assert (counts, int(row["height"]), int(row["width"])) == (
             score.confusion,

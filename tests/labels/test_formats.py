@@ -652,7 +652,7 @@ def test_cvat_labels_that_cannot_be_used(tmp_path: Path, inside: str, said: str)
         ("a.json", "{", "cannot read these labels: Expecting"),
         ("a.json", "[" * 100_000, "cannot read these labels: nested too deep"),
         ("a.json", "\xff", "cannot read these labels: 'utf-8' codec"),
-        ("a.json", "[]", "expected labels of COCO, CVAT or LabelMe"),
+        ("a.json", "[]", "expected labels of COCO, CVAT, Label Studio or LabelMe"),
         ("a.json", '{"images": [], "annotations": [{}]}', "expected 'image_id', found none"),
         ("a.json", '{"images": 3, "annotations": []}', "cannot read these labels: 'int'"),
         ("a.json", '{"images": [], "annotations": [3]}', "cannot read these labels: 'int'"),

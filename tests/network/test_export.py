@@ -239,8 +239,12 @@ def test_the_extra_brings_them() -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [ModelConfig(2, "batch", 64, "strided"), ModelConfig(2, "none", SIZE)],
-    ids=["half a stem", "no normalisation"],
+    [
+        ModelConfig(2, "batch", 64, "strided"),
+        ModelConfig(8, "batch", 128, "quarter"),
+        ModelConfig(2, "none", SIZE),
+    ],
+    ids=["strided stem", "quarter stem", "no normalisation"],
 )
 def test_other_networks_and_thresholds(tmp_path: Path, model: ModelConfig) -> None:
     checkpoint = trainer.initial_checkpoint(model, Recipe(), DATA)

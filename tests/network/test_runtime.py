@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import DATA, SIZE, begun, drawing, exported, saved, torch_network, write_photo
 
-from lesionseg import images, store
+from lesionseg import filetypes, images, store
 from lesionseg.cli import app
 from lesionseg.data import synthetic
 from lesionseg.errors import CheckpointError, LesionsegError
@@ -221,7 +221,7 @@ def test_they_draw_the_same_on_real_photos() -> None:
 
 
 def images_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in filetypes.SUFFIXES)
 
 
 def shrunk(index: int, size: int) -> Photo:

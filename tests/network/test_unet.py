@@ -10,7 +10,7 @@ from torch import nn
 
 from lesionseg.config import RECIPES, ModelConfig, Normalisation, Recipe, Stem
 from lesionseg.network import checkpoint as checkpoints
-from lesionseg.network.unet import PHOTO_MEAN, PHOTO_STD, UNet
+from lesionseg.network.unet import LESION_FRACTION, PHOTO_MEAN, PHOTO_STD, UNet, shrink_weights
 
 OLD_MODEL = ("width", "normalisation", "image_size")
 OLD_RECIPE = (
@@ -31,7 +31,7 @@ def network(
     max_channels: int = 4096,
 ) -> UNet:
     torch.manual_seed(0)
-    return UNet(ModelConfig(width, normalisation, 64, stem, max_channels)).eval()
+    return UNet(ModelConfig(width, normalisation, 128, stem, max_channels)).eval()
 
 
 def photos(batch: int = 2, height: int = 32, width: int = 32) -> torch.Tensor:
@@ -60,7 +60,17 @@ def test_logits_of_a_half_stem_are_as_large_as_the_photos(
     assert logits.dtype == torch.float32
 
 
-@pytest.mark.parametrize(("stem", "multiple"), [("none", 16), ("strided", 32)])
+@pytest.mark.parametrize(("height", "width"), [(64, 128), (128, 64)])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_logits_of_a_quarter_stem_are_as_large_as_the_photos(
+    channels: int, height: int, width: int
+) -> None:
+    logits = network(channels, "batch", "quarter")(photos(3, height, width))
+    assert logits.shape == (3, 1, height, width)
+    assert logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("stem", "multiple"), [("none", 16), ("strided", 32), ("quarter", 64)])
 def test_what_the_sides_are_a_multiple_of(stem: Stem, multiple: int) -> None:
     net = network(stem=stem)
     assert net.config.multiple == multiple
@@ -127,6 +137,17 @@ def test_a_half_stem_halves_the_sides_of_every_block() -> None:
     net(photos(1, 32, 64))
     down = [(2, 16, 32), (4, 8, 16), (8, 4, 8), (16, 2, 4)]
     assert sizes == [*down, (32, 1, 2), *reversed(down), (1, 32, 64)]
+
+
+def test_a_quarter_stem_quarters_the_sides_of_every_block() -> None:
+    net = network(2, stem="quarter")
+    sizes: list[tuple[int, ...]] = []
+    assert net.stem is not None
+    for block in (net.stem, *net.encoder, net.bottleneck, *net.decoder, net.head):
+        block.register_forward_hook(lambda _, __, output: sizes.append(tuple(output.shape[1:])))
+    net(photos(1, 64, 128))
+    down = [(2, 16, 32), (4, 8, 16), (8, 4, 8), (16, 2, 4)]
+    assert sizes == [(2, 16, 32), *down, (32, 1, 2), *reversed(down), (1, 16, 32)]
 
 
 @pytest.mark.parametrize("stem", ["none", "strided"])
@@ -214,11 +235,11 @@ def test_the_network_owns_its_normalisation() -> None:
     assert torch.equal(seen[0], torch.zeros(1, 3, 16, 16))
 
 
-@pytest.mark.parametrize("stem", ["none", "strided"])
+@pytest.mark.parametrize("stem", ["none", "strided", "quarter"])
 @pytest.mark.parametrize("normalisation", ["batch", "none"])
 def test_gradients_reach_every_parameter(normalisation: Normalisation, stem: Stem) -> None:
     net = network(4, normalisation, stem).train()
-    net(photos(2, 64, 64)).square().mean().backward()
+    net(photos(2, 128, 128)).square().mean().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -228,6 +249,34 @@ def test_weights_begin_as_the_paper_says() -> None:
     layer = network(16).bottleneck[0]  # 9 * 128 inputs of a neuron, and many weights
     assert isinstance(layer, nn.Conv2d)
     assert layer.weight.std().item() == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("stem", ["none", "strided", "quarter"])
+def test_smaller_weights_give_the_same_logits(stem: Stem) -> None:
+    """But for the bias of the head, which says how much of a photo is lesion."""
+    net, small = network(8, stem=stem).train(), network(8, stem=stem).train()
+    for layer in (*net.modules(), *small.modules()):
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps = 1e-9  # nothing beside the smaller variance, too
+    shrink_weights(small)
+    assert small.head.bias is not None
+    expected = net(photos(2, 128, 128)) + small.head.bias
+    assert torch.allclose(small(photos(2, 128, 128)), expected, atol=1e-3)
+    assert small.head.bias.sigmoid().item() == pytest.approx(LESION_FRACTION)
+    for name in ("encoder.0.0.weight", "bottleneck.3.weight", "decoder.3.3.weight", "head.weight"):
+        assert torch.allclose(10 * small.state_dict()[name], net.state_dict()[name])
+
+
+def test_without_normalisation_no_weight_is_made_smaller() -> None:
+    net, same = network(2, "none"), network(2, "none")
+    shrink_weights(same)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), same.parameters(), strict=True))
+
+
+def test_the_recipe_decides_how_weights_begin() -> None:
+    he, small = begun().weights, begun(initialisation="small").weights
+    assert torch.allclose(10 * small["head.weight"], he["head.weight"])
+    assert torch.equal(small["upsample.0.weight"], he["upsample.0.weight"])
 
 
 def test_the_seed_decides_the_weights() -> None:

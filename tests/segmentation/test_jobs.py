@@ -1,5 +1,6 @@
 """What becomes of each photo, and that every file appears whole."""
 
+import errno
 import io
 import sys
 from collections.abc import Iterator
@@ -268,3 +269,24 @@ def test_a_mask_that_is_there_but_cannot_be_read_fails_only_where_it_is_needed(h
     tally, _, _ = run_shared(plan("a.png", "out"), options, table=here / "m.csv")
     assert tally == Tally(failed=1)
     assert not (here / "m.csv").exists()
+
+
+def test_a_full_disk_ends_the_jobs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, names = Path.write_bytes, []
+
+    def full_at_the_second(path: Path, content: bytes) -> int:
+        names.append(path.name)
+        if len(names) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    photos = [f"{index:02}.png" for index in range(30)]
+    for name in photos:
+        write_photo(here / name)
+    planned = plan(f"empty {' '.join(photos)}", "out")
+    monkeypatch.setattr(Path, "write_bytes", full_at_the_second)
+    tally, shown, _ = run_shared(planned, JobOptions(batch_size=1, workers=1))
+    assert tally == Tally(done=1, failed=2)  # one of which is the empty folder
+    assert [line.photo for line in shown] == ["empty", *photos[:2]]
+    assert len(names) < 10  # as far as the threads were ahead
+    assert [path.name for path in (here / "out").iterdir()] == ["00_segmentation.png"]

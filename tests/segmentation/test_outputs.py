@@ -19,6 +19,7 @@ from lesionseg.images import Mask
 from lesionseg.labels import formats
 from lesionseg.segmentation import jobs
 from lesionseg.segmentation.measurements import measure
+from lesionseg.segmentation.outputs import is_control
 
 
 @pytest.fixture(autouse=True)
@@ -244,7 +245,11 @@ def test_a_photo_from_standard_input_can_be_measured(lesionseg: Command) -> None
         ("--labels l.json --run-lengths --tolerance 1", 2, "it goes without --run-lengths"),
         ("--labels l.json --tolerance -1", 2, "--tolerance"),
         ("--labels l.json --tolerance inf", 1, "expected 0 or more pixels, got inf"),
-        ("--mm-per-pixel 1", 2, "--mm-per-pixel is for --measurements and --json"),
+        (
+            "--mm-per-pixel 1",
+            2,
+            "--mm-per-pixel is for --measurements, --json, --report and DICOM masks",
+        ),
         ("--json --mm-per-pixel 0", 2, "expected more than 0, got 0"),
         ("--measurements m.csv --mm-per-pixel nan", 2, "expected more than 0, got nan"),
         ("--measurements photos/b.png", 1, "measurements are a CSV file; name it b.csv"),
@@ -262,3 +267,85 @@ def test_what_is_refused_before_anything_is_written(
     assert said in ended.err
     assert ended.err.count("\n") == 1
     assert sorted(here.rglob("*")) == before
+
+
+# The doubtful first
+
+
+def rows_of(lesionseg: Command, *words: object) -> list[dict[str, str]]:
+    ended = lesionseg("segment", "photos", "-o", "out", "--measurements", "table.csv", *words)
+    assert ended.status == 0, ended.err
+    with Path("table.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_doubtful_come_first(lesionseg: Command, here: Path) -> None:
+    for index in range(3, 9):
+        write_photo(here / "photos" / f"{index}.png", index)
+    plain = rows_of(lesionseg)
+    level = str(sorted(float(row["quality"]) for row in plain)[4])
+    words = ("--order", "doubtful", "--doubtful-below", level)
+    rows = rows_of(lesionseg, *words, "--labels", "labels.json")
+    qualities = [float(row["quality"]) for row in rows]
+    assert qualities == sorted(qualities)
+    assert qualities != [float(row["quality"]) for row in plain]
+    assert sorted(map(str, rows)) == sorted(map(str, plain))
+
+    content = json.loads(Path("labels.json").read_text())
+    names = [Path(image["file_name"]).name for image in content["images"]]
+    assert names == [Path(row["file"]).name for row in rows]
+    score = {Path(row["file"]).name: float(row["quality"]) for row in rows}
+    for annotation in content["annotations"]:
+        assert annotation["score"] == score[names[annotation["image_id"] - 1]]
+
+    # A share at random comes before them, and is marked.
+    rows = rows_of(lesionseg, *words, "--control", "0.4", "--labels", "labels.label-studio.json")
+    marks = [row["control"] == "True" for row in rows]
+    assert 0 < sum(marks) < len(marks)
+    assert marks == sorted(marks, reverse=True)
+    assert marks == [is_control(Path(row["file"]), 0.4) for row in rows]
+    for part in (True, False):
+        of_part = [float(row["quality"]) for row in rows if (row["control"] == "True") is part]
+        assert of_part == sorted(of_part)
+    tasks = json.loads(Path("labels.label-studio.json").read_text())
+    assert [task["data"].get("control", False) for task in tasks] == marks
+
+    # LabelMe has a file per photo, with flags.
+    rows = rows_of(lesionseg, *words, "--control", "0.4", "--labels", "labels")
+    for row in rows:
+        flags = json.loads(Path("labels", f"{Path(row['file']).stem}.json").read_text())["flags"]
+        doubtful = float(row["quality"]) < float(level)
+        mark = {"control": True} if row["control"] == "True" else {}
+        assert flags == {"doubtful": doubtful} | mark
+
+
+def test_masks_of_unknown_quality_come_last(lesionseg: Command) -> None:
+    assert lesionseg("segment", "photos/a.png", "-o", "out/a_segmentation.png").status == 0
+    rows = rows_of(lesionseg, "--skip-existing", "--order", "doubtful")
+    assert [row["quality"] == "" for row in rows] == [False, False, True]
+    assert Path(rows[-1]["file"]).name == "a.png"
+
+
+def test_the_control_is_a_share_of_all_names() -> None:
+    photos = [Path(f"{folder}/{number}.jpg") for number in range(5000) for folder in ("a", "b")]
+    drawn = [is_control(photo, 0.1) for photo in photos]
+    assert 0.08 < sum(drawn) / len(drawn) < 0.12
+    assert drawn[::2] == drawn[1::2]  # wherever the photo lies
+    assert not any(is_control(photo, 0) for photo in photos)
+    assert all(is_control(photo, 1) for photo in photos)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--control", "0.1"], "--control is for --order doubtful"),
+        (["--order", "doubtful"], "--order is for --labels FILE.json or .xml"),
+        (["--order", "doubtful", "--labels", "a"], "LabelMe sorts its"),
+        (["--order", "doubtful", "--labels", "a.xml", "--control", "0.1"], "cannot mark --control"),
+    ],
+)
+def test_an_order_that_would_do_nothing(lesionseg: Command, words: list[str], said: str) -> None:
+    ended = lesionseg("segment", "photos", "-o", "out", *words)
+    assert ended.status == 2
+    assert said in " ".join(ended.err.replace("│", " ").split())
+    assert not Path("out").exists()

@@ -133,7 +133,6 @@ def test_overlays_and_probabilities_lie_beside() -> None:
         ("photos", "-", "", "standard output takes one mask"),
         ("a.png", "mask.png", "-", "standard output takes the mask"),
         ("a.png", "-", "-", "standard output takes the mask"),
-        ("a" * 300, "mask.png", "", "File name too long"),
         ("a.png", "b" * 300 + ".png", "", "File name too long"),
     ],
 )
@@ -146,6 +145,26 @@ def test_what_is_refused_before_anything_is_written(
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert sorted(here.rglob("*")) == before
+
+
+def test_an_input_that_cannot_be_used_fails_alone(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "a" * 300
+    jobs = plan(f"empty {long} a.png missing.jpg", "out")
+    assert [job.photo.name for job in jobs] == ["empty", long, "a.png", "missing.jpg"]
+    assert [str(job.error)[:25] for job in jobs if job.error] == ["empty: no photos in this "]
+    assert not any(job.done for job in jobs)
+
+    is_dir = Path.is_dir
+
+    def refuse(path: Path) -> bool:
+        if path.parts[0] == "secret":  # a folder that may not be entered
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert [job.error for job in plan("secret/a.png b.jpg", "out")] == [None, None]
 
 
 def test_links_are_followed_to_the_input(here: Path) -> None:

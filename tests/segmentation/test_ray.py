@@ -1,13 +1,13 @@
-"""The Ray Data program of docs/clusters.md, run as it stands there, on a cluster of this host."""
+"""Segmentation with Ray Data, on a cluster of this host."""
 
 import json
 import os
-import re
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,35 +15,61 @@ from helpers import saved, write_photo
 
 from lesionseg import images
 from lesionseg.extras import install_hint
+from lesionseg.ray import Worker, main
 from lesionseg.segmentation import jobs
 from lesionseg.segmentation.jobs import JobOptions
 from lesionseg.segmentation.plan import OutputPaths, plan_jobs
 from lesionseg.segmentation.segmenter import load
 
-pytestmark = pytest.mark.skipif(
-    find_spec("ray") is None, reason=f"needs Ray: {install_hint('ray')}"
-)
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason=f"needs Ray: {install_hint('ray')}")
 
-PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"
 # A small cluster of its own, whatever else runs on this host.
 IN_A_SMALL_CLUSTER = """
 import ray, runpy, sys
 ray.init("local", num_cpus=2, object_store_memory=10**8, include_dashboard=False)
-del sys.argv[0]
-runpy.run_path(sys.argv[0], run_name="__main__")
+runpy.run_module("lesionseg.ray", run_name="__main__", alter_sys=True)
 """
 
 
-def program(folder: Path) -> Path:
-    """The page's program, as a file."""
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    (block,) = (block for block in blocks if "import ray" in block)
-    path = folder / "segment_with_ray.py"
-    path.write_text(block, encoding="utf-8")
-    return path
+def test_a_worker_writes_masks_and_reports_bad_photos(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "photos" / "a.png", 1)
+    checkpoint = saved(tmp_path / "net.pt", width=2, seed=3)
+    worker = Worker(str(checkpoint), str(tmp_path / "masks"))
+    rows = worker({"photo": [str(photo), str(tmp_path / "none.png")]})
+    mask = tmp_path / "masks" / "a_segmentation.png"
+    expected = load(checkpoint)(photo)
+    assert np.array_equal(images.read_mask(mask)[0], expected.mask)
+    assert rows == {
+        "photo": [str(photo), str(tmp_path / "none.png")],
+        "mask": [str(mask), None],
+        "quality": [expected.quality, None],
+        "error": [None, f"{tmp_path / 'none.png'}: no such file"],
+    }
 
 
-def test_the_program_of_the_page_gives_the_masks_of_segment(tmp_path: Path) -> None:
+def test_what_stops_it_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> str:
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1
+        return capsys.readouterr().err
+
+    folders = [str(tmp_path / name) for name in ("photos", "masks", "results")]
+    monkeypatch.setattr(sys, "argv", ["ray", *folders])
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert run() == f"error: this needs Ray: {install_hint('ray')}\n"
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(data=None))
+    assert run().startswith(f"error: cannot read folder {folders[0]}: ")
+    for name in ("a.png", "a.jpg"):
+        write_photo(tmp_path / "photos" / name)
+    assert "would both give a_segmentation.png" in run()
+    assert not (tmp_path / "masks").exists()
+
+
+@needs_ray
+def test_the_masks_are_those_of_segment(tmp_path: Path) -> None:
     photos = [write_photo(tmp_path / "photos" / f"{index}.png", index) for index in range(20)]
     damaged = tmp_path / "photos" / "damaged.jpg"
     damaged.write_bytes(b"no photo")
@@ -56,7 +82,7 @@ def test_the_program_of_the_page_gives_the_masks_of_segment(tmp_path: Path) -> N
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
-        words = [program(tmp_path), *folders, checkpoint]
+        words = [*folders, checkpoint]
         ended = subprocess.run(
             [sys.executable, "-c", IN_A_SMALL_CLUSTER, *map(str, words)],
             env=os.environ | settings,

@@ -1,7 +1,9 @@
 """Photos become masks: at the photo's size, in order, a few at a time."""
 
+import io
 import itertools
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -37,6 +39,91 @@ def test_a_file_and_its_array_give_the_same(tmp_path: Path) -> None:
         assert (result.probabilities == results[0].probabilities).all()
         assert (result.mask == (result.probabilities > 0.5)).all()
         assert result.quality == results[0].quality
+
+
+def test_bytes_files_and_images_of_pillow(tmp_path: Path) -> None:
+    upright = Image.fromarray(drawing(0)[0])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned.png"
+    upright.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    expected = segmenter()(path)
+    with path.open("rb") as file, Image.open(path) as image:
+        photos: list[Any] = [path.read_bytes(), io.BytesIO(path.read_bytes()), file, image]
+        for photo in photos:
+            result = segmenter()(photo)
+            assert (result.mask == expected.mask).all()
+            assert result.quality == expected.quality
+    for photo in (upright.convert("L"), upright.convert("P"), upright.convert("CMYK")):
+        assert segmenter()(photo).mask.shape == expected.mask.shape
+
+
+def test_photos_of_other_kinds_are_refused_by_name(tmp_path: Path) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("not a photo")
+    with text.open("rb") as file, pytest.raises(PhotoError, match=rf"^{text}: not a photo"):
+        segmenter()(file)
+    with pytest.raises(PhotoError, match=r"^photo: not a photo"):
+        segmenter()(b"not a photo")
+    with pytest.raises(PhotoError, match=r"^photo: not a photo"):
+        segmenter()(io.BytesIO())
+    with pytest.raises(PhotoError, match=r"float64; convert it: \(photo \* 255\)"):
+        segmenter()(np.zeros((4, 4, 3)))  # type: ignore[arg-type]
+    with text.open() as as_text, pytest.raises(PhotoError, match=r"open for text; open it by 'rb'"):
+        segmenter()(as_text)  # type: ignore[arg-type]
+    with pytest.raises(PhotoError, match=r"^expected a photo as a path, .* got int$"):
+        segmenter()(5)  # type: ignore[arg-type]
+    with pytest.raises(PhotoError, match=r"expected 8 or 16 bits"):
+        segmenter()(Image.new("F", (4, 4)))
+
+
+def test_map_gives_results_and_errors_in_order(tmp_path: Path) -> None:
+    path = write_photo(tmp_path / "a.png", 1)
+    photos: list[Any] = [
+        path,
+        tmp_path / "none.png",
+        drawing(2)[0],
+        np.zeros((4, 4)),
+        path.read_bytes(),
+    ]
+    first, missing, second, floats, third = segmenter().map(photos)
+    for result, photo in ((first, photos[0]), (second, photos[2]), (third, photos[4])):
+        assert not isinstance(result, LesionsegError)
+        assert (result.mask == segmenter()(photo).mask).all()
+    assert isinstance(missing, PhotoError)
+    assert "none.png: no such file" in str(missing)
+    assert isinstance(floats, PhotoError)
+    endless = segmenter().map(itertools.repeat(path))
+    assert len(list(itertools.islice(endless, 3))) == 3
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_a_segmenter_can_be_pickled(tmp_path: Path, kind: str) -> None:
+    if kind == "torch":
+        own = Segmenter(torch_network(begun(2, seed=3)), 0.4, tmp_path, all_regions=True)
+    else:
+        own = load(store.BUNDLED, "cpu", threshold=0.4, all_regions=True)
+    copy = pickle.loads(pickle.dumps(own))
+    photo, _ = drawing(1)
+    assert (copy(photo).low_res_probabilities == own(photo).low_res_probabilities).all()
+    assert (copy(photo).mask == own(photo).mask).all()
+    assert (copy.threshold, copy.all_regions, copy.path) == (0.4, True, own.path)
+    assert copy.checkpoint.recipe == own.checkpoint.recipe
+
+
+def test_a_pickled_network_whose_file_was_replaced(tmp_path: Path) -> None:
+    weights = store.BUNDLED_FILE
+    for file in (weights, weights.with_suffix(".onnx")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    content = pickle.dumps(load(tmp_path / weights.with_suffix(".onnx").name))
+    own = pickle.loads(content)
+    own.network.source = "of another network"
+    other = pickle.dumps(own)
+    with pytest.raises(CheckpointError, match=r"onnx: not the network that was pickled"):
+        pickle.loads(other)
+    (tmp_path / weights.with_suffix(".onnx").name).unlink()
+    with pytest.raises(CheckpointError, match=r"onnx: no such file"):
+        pickle.loads(content)
 
 
 def test_a_turned_photo_gets_an_upright_mask(tmp_path: Path) -> None:

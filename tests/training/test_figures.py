@@ -1,6 +1,7 @@
 """The pictures of a run: opened and looked at as far as a program can."""
 
 import dataclasses
+import importlib.util
 import io
 import sys
 from collections.abc import Sequence
@@ -230,3 +231,20 @@ def test_nor_does_a_full_disk_or_a_missing_library(
     monkeypatch.undo()
     album(history(2), predict)  # space was made
     assert opened(tmp_path / SAMPLES).any()
+
+
+def test_without_matplotlib_a_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems: list[str] = []
+    figures = TrainingFigures(tmp_path, VALIDATION, 3, problems.append)
+
+    def predict(rows: Sequence[int]) -> NDArray[np.float32]:
+        raise AssertionError("not for pictures that nobody draws")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    figures(history(1), predict)
+    figures(history(2), predict)
+    (line,) = problems
+    assert line.startswith("no curves.png and samples.png; to draw them, pip install matplotlib")
+    assert list(tmp_path.iterdir()) == []

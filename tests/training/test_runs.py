@@ -1,17 +1,23 @@
 """What a run is made on, and what one may change when it goes on."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs
 
+from lesionseg.config import Recipe
 from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.provenance import Parent
+from lesionseg.network.runtime import checksum
 from lesionseg.training import runs
-from lesionseg.training.runs import Material, Source
+from lesionseg.training.history import EpochScores
+from lesionseg.training.runs import InitialWeights, Material, Run, Source
 
 
 def gather(source: Source) -> tuple[Material, list[tuple[int, int]]]:
@@ -94,6 +100,10 @@ def test_the_fingerprint_is_of_both_parts(tmp_path: Path) -> None:
         before = after
 
 
+def scores(epoch: int, dice: float) -> EpochScores:
+    return EpochScores(epoch, SIZE, 0.1, 1.0, 1.0, dice, dice / 2, 1, 1.0, 1.0)
+
+
 def kept(folder: Path, **changes: Any) -> Checkpoint:
     """A run's folder after two of three epochs."""
     start = begun(epochs=3, seed=4)
@@ -138,6 +148,33 @@ def test_what_a_run_may_not_change(tmp_path: Path, given: dict[str, Any], said: 
     assert said in str(caught.value)
 
 
+def test_a_run_out_of_patience_ends_until_given_more(tmp_path: Path) -> None:
+    dices = (0.5, 0.4, 0.3)
+    rows = [scores(epoch, dice).row() for epoch, dice in enumerate(dices, start=1)]
+    kept(tmp_path, epoch=3, training={"history": rows}, recipe=Recipe(epochs=9, patience=2))
+    said = f"{tmp_path.name} ended after epoch 3: .* for 2 epochs; .* --patience 7"
+    with pytest.raises(LesionsegError, match=said):
+        runs.resumed(tmp_path, {})
+    assert runs.resumed(tmp_path, {"patience": 3}).recipe.patience == 3
+    assert runs.resumed(tmp_path, {"patience": 0}).recipe.patience == 0
+
+
+def test_a_run_starts_from_given_weights_and_names_their_checkpoint(tmp_path: Path) -> None:
+    trained = dataclasses.replace(begun(2, seed=3), epoch=4)
+    checkpoints.save(trained, tmp_path / "a.pt")
+    shape, initial = InitialWeights.load(str(tmp_path / "a.pt"))
+    material, _ = gather(Source(write_pairs(tmp_path / "mine", *range(4))))
+    run = Run.new(shape, Recipe(seed=7), Source(tmp_path), tmp_path / "b", None, initial)
+    start = run.start(material, "lesionseg t")
+    assert (start.model, start.epoch, start.data) == (trained.model, 0, material.data)
+    assert all(torch.equal(value, trained.weights[name]) for name, value in start.weights.items())
+    assert start.parent == Parent(str(tmp_path / "a.pt"), checksum(tmp_path / "a.pt"), DATA)
+    checkpoints.save(start, tmp_path / "b" / "best.pt")
+    assert checkpoints.load(tmp_path / "b" / "best.pt").parent == start.parent
+    _, again = InitialWeights.load(str(tmp_path / "b"))
+    assert again.parent.parent == start.parent  # a chain
+
+
 def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:
     before = kept(tmp_path / "done", epoch=3)
     with pytest.raises(LesionsegError, match="done has all of its 3 epochs"):
@@ -151,3 +188,17 @@ def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:
         runs.resumed(tmp_path / "used", {})
     with pytest.raises(CheckpointError, match="cannot read checkpoint"):
         runs.resumed(tmp_path / "none", {})
+
+
+def test_a_picture_on_both_sides_of_the_split_is_said(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "mine", *range(6))
+    material, _ = gather(Source(folder))
+    assert material.notes == ()
+    held_out = material.validation.ids[0]
+    for path in [*folder.rglob(f"{held_out}*")]:
+        shutil.copy(path, path.with_name(path.name.replace(held_out, "copy")))
+    (folder / "val.txt").write_text(held_out)
+    material, _ = gather(Source(folder))
+    (note,) = material.notes
+    assert note.startswith("1 of 1 validation photos are also trained on, under another name: ")
+    assert f"{held_out} is copy" in note

@@ -99,6 +99,12 @@ def test_a_resumed_run_goes_on_with_the_steps(tmp_path: Path) -> None:
     assert scalars(tmp_path) == written(2)
 
 
+def test_scores_alone_where_no_picture_can_be_drawn(tmp_path: Path) -> None:
+    with TensorBoardWriter() as events:
+        events.write(tmp_path, history(1))
+    assert scalars(tmp_path) == written(1)
+
+
 def test_epochs_from_before_come_first(tmp_path: Path) -> None:
     with TensorBoardWriter() as events:
         events.write(tmp_path, history(3), FIRST)

@@ -6,13 +6,15 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from helpers import SIZE, write_pairs
+from helpers import SIZE, saved, write_pairs
 from PIL import Image
 
 from lesionseg import store
 from lesionseg.cli import app, console
+from lesionseg.network import checkpoint as checkpoints
 
 Command = Callable[..., tuple[int, str]]
 
@@ -123,3 +125,27 @@ def test_tensorboard_without_its_package(train: Command, monkeypatch: pytest.Mon
     assert (status, said.count("\n")) == (1, 1)
     assert "pip install '.[tensorboard]'" in said
     assert not (store.runs_dir() / "mine").exists()
+
+
+def test_from_a_run_with_patience_and_what_does_not_go_together(
+    lesionseg: Any, tmp_path: Path
+) -> None:
+    data = write_pairs(tmp_path / "data", 1, 2, 3, 4)
+    saved(tmp_path / "a.pt", width=2, normalisation="none", seed=3)
+    words = ("train", "--data", data, "--workers", 1, "--run", "mine")
+    ended = lesionseg(*words, "--from", tmp_path / "a.pt", "--patience", 1, "--lr", 1e-9)
+    assert ended.status == 0
+    assert f"recipe finetune, width 2, normalisation none, from {tmp_path / 'a.pt'}" in ended.err
+    assert "ended after epoch 2: the Dice has not risen for 1 epochs" in ended.err
+    assert "ended after epoch 2" in lesionseg("train", "--resume").err
+    wrong = lesionseg(*words, "--from", tmp_path / "a.pt", "--width", 1)
+    assert (wrong.status, "have 2, got 1; leave it out" in wrong.err) == (2, True)
+    assert lesionseg("train", "--resume", "--from", "bundled").status == 2
+    again = lesionseg(*words[:-1], "again", "--from", "mine", "--epochs", 1)
+    assert "the weights to start from were" not in again.err  # the same split
+    missing = lesionseg(*words, "--from", tmp_path / "none.pt")
+    assert (missing.status, "no checkpoint" in missing.err) == (1, True)
+    trained = checkpoints.load(store.runs_dir() / "mine" / "best.pt").data.train_ids
+    (data / "train.txt").write_text(trained[0])
+    other = lesionseg(*words[:-1], "other", "--from", "mine", "--epochs", 1)
+    assert "were trained on 2 of the 3 validation photos" in other.err

@@ -26,6 +26,7 @@ from lesionseg.network.unet import UNet
 from lesionseg.training import runs, trainer, validation
 from lesionseg.training.history import EpochScores, History
 from lesionseg.training.trainer import Progress, TrainingResult
+from lesionseg.training.validation import ValidationScores
 
 CPU = torch.device("cpu")
 TRAINING, VALIDATION = prepared(0, 1, 2, 3, 4), prepared(5, 6, 7)
@@ -246,6 +247,38 @@ def test_best_is_the_first_epoch_of_the_highest_dice(
     best = checkpoints.load(tmp_path / "best.pt")
     assert (best.epoch, best.scores["dice"]) == (2, 0.5)
     assert same(best.weights, weights[1].weights)
+
+
+@pytest.mark.parametrize(
+    ("patience", "low_res_fraction", "epochs"),
+    # Half of the six epochs at low resolution: these do not count.
+    [(0, 0.0, 6), (2, 0.0, 3), (3, 0.0, 6), (2, 0.5, 5)],
+)
+def test_patience_ends_a_run_also_where_it_was_stopped(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    patience: int,
+    low_res_fraction: float,
+    epochs: int,
+) -> None:
+    dices = dict(enumerate([0.5, 0.4, 0.3, 0.6, 0.2, 0.1]))
+    if low_res_fraction:
+        dices = dict(enumerate([0.5, 0.4, 0.3, 0.2, 0.1, 0.1]))
+    recipe = RECIPE | {"epochs": 6, "batch_size": 3, "patience": patience}
+    recipe |= {"low_res_fraction": low_res_fraction}
+
+    def scored(self: Any) -> dict[int, ValidationScores]:
+        sizes = {self.full_size, self._side()}
+        dice = dices[self.state.epoch]
+        return {size: ValidationScores(1.0, dice, dice, 3) for size in sizes}
+
+    monkeypatch.setattr(trainer._Trainer, "_validate", scored)
+    whole = train(tmp_path / "whole", begun(**recipe))
+    assert (len(whole.history), whole.stopped) == (epochs, False)
+    stopped = train(tmp_path / "stopped", begun(**recipe), should_stop=after(3))
+    assert stopped.stopped
+    resumed = train(tmp_path / "stopped", checkpoints.load(tmp_path / "stopped" / "last.pt"))
+    assert timeless(resumed.history) == timeless(whole.history)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])

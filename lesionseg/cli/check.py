@@ -1,0 +1,116 @@
+"""`lesionseg check`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionseg.cli import console
+from lesionseg.cli.help import INPUT, OUTPUT
+from lesionseg.cli.options import (
+    WORKERS,
+    CacheDir,
+    Data,
+    Photos,
+    Quiet,
+    Truth,
+    Workers,
+    data_source,
+    option,
+)
+from lesionseg.errors import printable
+
+if TYPE_CHECKING:
+    from lesionseg.data.check import Checked
+
+_SHOWN = 5  # names of each kind
+
+
+def check(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of photos, with or without masks.",
+            show_default=False,
+            readable=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    data: Data = None,
+    photos: Photos = None,
+    truth: Truth = None,
+    as_json: Annotated[
+        bool, option("Print one JSON object.", "--json", rich_help_panel=OUTPUT)
+    ] = False,
+    workers: Workers = WORKERS,
+    cache_dir: CacheDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check photos and masks before a night of training: what is read, left out, or looks wrong.
+
+    Examples:
+        lesionseg check my-photos
+        lesionseg check --data isic2018 --json
+
+    Every file is read, no network is needed, and nothing is written. The exit status is 1 if
+    anything would be left out; photos that stand there twice, and masks that look empty, full or
+    inverted, are only reported.
+    """
+    from lesionseg.data import check as checks
+
+    source = data_source(data, photos, truth)
+    if (folder is None) == (source is None):
+        raise typer.BadParameter("name one folder, or --data, or --photos and --truth")
+    with console.bar("checking") as bar:
+        if source is not None:
+            result = checks.check_dataset(source.find(), workers, bar)
+        else:
+            assert folder is not None
+            result = checks.check_folder(folder, workers, bar)
+    if as_json:
+        print(json.dumps(result.as_json()))
+    else:
+        for line in _lines(result):
+            print(printable(line))
+    if result.left_out:
+        raise typer.Exit(1)
+
+
+def _lines(result: "Checked") -> list[str]:
+    """Return the result as text for people."""
+    if result.masks is None:
+        lines = [f"{result.folder}: {result.photos} photos can be read; there are no masks"]
+    else:
+        splits = ", ".join(f"{name} {count}" for name, count in result.splits.items())
+        lines = [
+            f"{result.folder}: {result.photos} photos with masks can be read: {splits} "
+            f"(split: {result.split_source})"
+        ]
+    lines.append(f"left out: {len(result.left_out)}")
+    lines += [f"  {count} {kind}" for kind, count in result.left_out_by_kind.items()]
+    lines += _names(result.left_out)
+    if result.sizes:
+        (size, count), *_ = result.sizes.items()
+        lines.append(f"sizes: {len(result.sizes)}; the most frequent is {size} ({count} photos)")
+    across = result.duplicates_across_splits
+    lines.append(
+        f"same content under several names: {len(result.duplicates)}"
+        + (f", {across} of them in more than one split" if across else "")
+    )
+    lines += _names([" = ".join(group) for group in result.duplicates])
+    if result.masks is not None:
+        for what, names in (
+            ("empty", result.masks.empty),
+            ("full", result.masks.full),
+            ("maybe inverted", result.masks.inverted),
+        ):
+            lines += [f"masks, {what}: {len(names)}", *_names(names)]
+    return lines
+
+
+def _names(names: "tuple[str, ...] | list[str]") -> list[str]:
+    more = len(names) - _SHOWN
+    return [*(f"    {name}" for name in names[:_SHOWN])] + (
+        [f"    and {more} more; --json lists all"] if more > 0 else []
+    )

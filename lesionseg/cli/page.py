@@ -1,0 +1,47 @@
+"""`lesionseg page`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from lesionseg import store
+from lesionseg.cli import console, signals
+from lesionseg.cli.help import OUTPUT
+from lesionseg.cli.options import CacheDir, CheckpointName, Quiet, note_run_passed_over, option
+from lesionseg.errors import amount
+
+
+def page(
+    output: Annotated[
+        Path,
+        option(
+            "One HTML file that opens from a disk, or a folder for a web server.",
+            "--output",
+            "-o",
+            metavar="FILE.html|DIR",
+            rich_help_panel=OUTPUT,
+        ),
+    ],
+    checkpoint: CheckpointName = None,
+    cache_dir: CacheDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a web page that outlines lesions on a phone, with no server and no internet.
+
+    Examples:
+        lesionseg page -o lesion.html --checkpoint bundled
+        lesionseg page -o public/
+
+    Network, runtime and page are in one HTML file. Photos never leave the device. A folder holds
+    the same for a web server: it installs as an app and works offline after the first visit.
+    Prints its path.
+    """
+    from lesionseg.web import pages
+
+    source = store.find_checkpoint(checkpoint)
+    note_run_passed_over(checkpoint)
+    signals.interrupt()
+    network = pages.load_network(source)
+    is_file = output.suffix.lower() in (".html", ".htm")
+    size = (pages.write_file if is_file else pages.write_folder)(output, network)
+    console.log(f"page with {source}: {amount(size)}")
+    print(output)

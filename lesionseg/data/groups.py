@@ -1,0 +1,67 @@
+"""Groups of photos that belong together, such as those of one lesion or of one patient."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from lesionseg import filetypes
+from lesionseg.data.filenames import file_id
+from lesionseg.errors import LesionsegError, one_line
+
+FILE = "groups.csv"  # found in a set's folder
+_ID_COLUMNS = ("id", "image_id", "image", "isic_id")
+_GROUP_COLUMNS = ("group", "lesion", "lesion_id", "patient", "patient_id")
+
+Groups = Mapping[str, str]  # id of a photo, in lower case -> its group
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Read which photos belong together.
+
+    Photos with the same lesion or the same patient are of one group, and so are those that are
+    linked through others. A photo without either is left out.
+
+    Args:
+        path: a CSV file with a header: a column `id` (or image_id, image, isic_id), and one or more
+            of lesion, patient, group (or lesion_id, patient_id).
+
+    Raises:
+        LesionsegError: it cannot be read, or has other columns.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LesionsegError(f"{path}: cannot read these groups: {one_line(error)}") from error
+    lines = text.splitlines()
+    header = lines[0] if lines else ""
+    rows = csv.reader(lines, delimiter=max(",;\t", key=header.count))
+    names = [name.strip().lower() for name in next(rows, [])]
+    id_column = next((names.index(name) for name in _ID_COLUMNS if name in names), None)
+    columns = [(name, index) for index, name in enumerate(names) if name in _GROUP_COLUMNS]
+    if id_column is None or not columns:
+        raise LesionsegError(
+            f"{path}: expected a header with id and lesion, patient or group, got {header[:80]!r}"
+        )
+    group_of: dict[str, str] = {}  # by photo
+    members: dict[str, set[str]] = {}  # by group
+    owner: dict[tuple[str, str], str] = {}  # the group that has a lesion, or a patient
+    for row in rows:
+        cells = [cell.strip() for cell in row] + [""] * (len(names) - len(row))
+        key = _key(cells[id_column])
+        values = [(name, cells[index]) for name, index in columns if cells[index]]
+        if not key or not values:
+            continue
+        linked = {owner[value] for value in values if value in owner}
+        linked |= {group_of[key]} if key in group_of else set()
+        photos = {key}.union(*(members.pop(group) for group in linked))
+        group = min(photos)
+        members[group] = photos
+        group_of.update(dict.fromkeys(photos, group))
+        owner.update({value: group for value, old in owner.items() if old in linked})
+        owner.update(dict.fromkeys(values, group))
+    return group_of
+
+
+def _key(text: str) -> str:
+    path = Path(text)
+    return file_id(path) if path.suffix.lower() in filetypes.SUFFIXES else text.lower()

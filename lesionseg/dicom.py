@@ -1,0 +1,441 @@
+"""DICOM files: photos out of them, and what their headers say. The only reader of pydicom objects.
+
+It stands beside `images`, so that whatever takes a photo takes one in a DICOM file, too: `segment`,
+`eval`, `train`, the library. pydicom comes with `lesionseg[dicom]` and is imported for DICOM alone.
+
+References: DICOM PS3.3 (attributes), PS3.5 (transfer syntaxes), PS3.10 (files).
+"""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from copy import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionseg.errors import LesionsegError, PhotoError
+from lesionseg.extras import install_hint
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SUFFIXES = frozenset({".dcm", ".dicom"})
+
+_MAGIC, _PREAMBLE = b"DICM", 128
+_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # baseline, extended
+_PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422")
+_PHOTOMETRIC_JPEG2000 = ("YBR_RCT", "YBR_ICT")
+_DECODERS = {  # packages that decode what pydicom cannot alone; none is under the GPL
+    "1.2.840.10008.1.2.4.51": "python-gdcm",
+    "1.2.840.10008.1.2.4.57": "python-gdcm",
+    "1.2.840.10008.1.2.4.70": "python-gdcm",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.91": "pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.202": "pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg pylibjpeg-openjpeg",
+}
+_NOT_PHOTOS = {  # storage classes with pixels that are none of a camera's
+    "1.2.840.10008.5.1.4.1.1.66.4": "segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "label map segmentation",
+}
+_SKIN_LESION = ("95324001", "SCT")
+_MOST_PIXELS = 178_956_970  # of a photo; Pillow decodes no larger one
+_APP14_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"  # "the colours are RGB"
+
+
+class Frame(NamedTuple):
+    """One picture of a DICOM file.
+
+    Attributes:
+        content: the JPEG file that the frame holds, as it is, or (H, W, 3) uint8 RGB.
+        height, width: that the header tells, in pixels.
+    """
+
+    content: bytes | NDArray[np.uint8]
+    height: int
+    width: int
+
+
+def is_dicom(file: BinaryIO) -> bool:
+    """Whether a file begins as a DICOM file does; it is at its beginning before and after."""
+    begin = file.read(_PREAMBLE + len(_MAGIC))
+    file.seek(0)
+    return begin[_PREAMBLE:] == _MAGIC
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file is DICOM by its content; False where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file)
+    except OSError:
+        return False
+
+
+def read_header(source: Path | BinaryIO) -> "Dataset":
+    """Read all that a DICOM file says but its pixels.
+
+    Raises:
+        PhotoError: it is not there, not DICOM, or damaged, or pydicom is not installed.
+    """
+    name = source if isinstance(source, Path) else "standard input"
+    try:
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+            if not is_dicom(file):
+                raise PhotoError("not a DICOM file")
+            return _read(file, stop_before_pixels=True)
+    except OSError as error:
+        raise PhotoError(f"{name}: {error.strerror}") from error
+    except PhotoError as error:
+        raise PhotoError(f"{name}: {error}") from None
+
+
+def read_dataset(file: BinaryIO) -> "Dataset":
+    """A whole DICOM file; `frame` gives its pictures.
+
+    Raises:
+        PhotoError: damaged, or pydicom is not installed.
+    """
+    return _read(file)
+
+
+def _read(file: BinaryIO, **options: Any) -> "Dataset":
+    try:
+        import pydicom
+    except ModuleNotFoundError as error:
+        raise PhotoError(f"a DICOM file; to read it, {install_hint('dicom')}") from error
+    from pydicom import config
+
+    # Values that break the standard's rules are common and in nobody's way here.
+    config.settings.reading_validation_mode = config.IGNORE
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    try:
+        return pydicom.dcmread(file, **options)
+    except Exception as error:  # pydicom names no closed list of what a damaged file may raise
+        raise PhotoError(f"cannot read this DICOM file: {_reason(error)}") from error
+
+
+def frame_count(dataset: "Dataset") -> int:
+    """How many pictures the file holds by its header, 1 or more."""
+    try:
+        return max(1, int(dataset.get("NumberOfFrames") or 1))
+    except (TypeError, ValueError):
+        return 1
+
+
+def frame(dataset: "Dataset", index: int = 0) -> Frame:
+    """One picture of a DICOM file, counted from 0.
+
+    A JPEG of 8 bits is handed out as the file it is, so that it gives the very pixels that it gives
+    outside of DICOM; everything else is decoded by pydicom. More than 8 bits a channel of a colour
+    picture become their high 8; grey pictures of more are no photos and are refused.
+
+    Raises:
+        PhotoError: no photo, or one that cannot be decoded.
+    """
+    height, width = _check(dataset)
+    syntax, photometric = _syntax(dataset), str(dataset.PhotometricInterpretation)
+    if syntax in _JPEG and dataset.BitsStored == 8 and photometric != "MONOCHROME1":
+        content = _encapsulated(dataset, index)
+        if content[:2] == b"\xff\xd8":
+            return Frame(_tell_colours(content, photometric), height, width)
+    return Frame(_decoded(dataset, index, height, width), height, width)
+
+
+def _check(dataset: "Dataset") -> tuple[int, int]:
+    """The (height, width) of a photo; refuses all else."""
+    kind = _kind(dataset)
+    if kind in _NOT_PHOTOS.values():
+        raise PhotoError(f"expected a photo, got a DICOM {kind}")
+    syntax = _syntax(dataset)
+    if any(name in syntax.name for name in ("MPEG", "HEVC", "SMPTE")):
+        raise PhotoError(f"expected a photo, got a video ({syntax.name})")
+    if not dataset.get("PixelData"):
+        raise PhotoError(f"no pixels in this DICOM file ({kind}); expected a photo")
+    needed = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
+    if missing := [name for name in needed if not dataset.get(name)]:
+        raise PhotoError(f"damaged DICOM: no {', '.join(missing)}")
+    if not dataset.get("BitsStored"):
+        dataset.BitsStored = dataset.BitsAllocated
+    height, width = int(dataset.Rows), int(dataset.Columns)
+    if height * width > _MOST_PIXELS:
+        raise PhotoError(
+            f"too large to decode safely: {width}x{height} pixels, over "
+            f"{_MOST_PIXELS / 1e6:.0f} megapixels; shrink it first"
+        )
+    photometric = str(dataset.PhotometricInterpretation)
+    if photometric not in (*_PHOTOMETRIC, *_PHOTOMETRIC_JPEG2000):
+        raise PhotoError(f"expected a colour or grey photo, got {photometric}")
+    bits = int(dataset.BitsStored)
+    grey = photometric.startswith("MONOCHROME")
+    if bits > 16 or (grey and bits > 8) or (photometric.startswith("YBR") and bits > 8):
+        expected = "8 bits" if grey or photometric.startswith("YBR") else "8 or 16 bits a channel"
+        modality = dataset.get("Modality") or "no modality"
+        raise PhotoError(f"expected a photo of {expected}, got {bits} ({photometric}, {modality})")
+    if dataset.get("PixelRepresentation"):
+        raise PhotoError("expected a photo of unsigned pixels, got signed ones")
+    return height, width
+
+
+def _kind(dataset: "Dataset") -> str:
+    """What a file holds, by the name of its storage class."""
+    meta = getattr(dataset, "file_meta", None)
+    uid = dataset.get("SOPClassUID") or (meta.get("MediaStorageSOPClassUID") if meta else None)
+    if uid is None:
+        return "no storage class"
+    return _NOT_PHOTOS.get(str(uid)) or str(getattr(uid, "name", uid))
+
+
+def _syntax(dataset: "Dataset") -> Any:
+    from pydicom.uid import UID
+
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if not syntax:
+        raise PhotoError("damaged DICOM: no transfer syntax")
+    return UID(syntax)
+
+
+def _encapsulated(dataset: "Dataset", index: int) -> bytes:
+    from pydicom.encaps import get_frame
+
+    try:
+        return get_frame(dataset.PixelData, index, number_of_frames=frame_count(dataset))
+    except Exception as error:
+        raise PhotoError(f"damaged DICOM: {_reason(error)}") from error
+
+
+def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray[np.uint8]:
+    """A frame by pydicom's decoders: (height, width, 3) uint8."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.pixels.processing import apply_color_lut
+
+    syntax, photometric = _syntax(dataset), str(dataset.PhotometricInterpretation)
+    package = _DECODERS.get(str(syntax))
+    advice = f"; it can be read after 'pip install {package}'" if package else ""
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise PhotoError(f"cannot decode {syntax.name}{advice}") from error
+    if not decoder.is_available:
+        raise PhotoError(f"cannot decode {syntax.name}{advice}")
+    try:
+        values, _ = decoder.as_array(dataset, index=index)
+        if photometric == "PALETTE COLOR":
+            values = apply_color_lut(values, _with_little_endian_palette(dataset))
+    except Exception as error:  # as many as there are decoders and ways to be damaged
+        raise PhotoError(f"cannot decode {syntax.name}: {_reason(error)}{advice}") from error
+    bits = 8 * values.dtype.itemsize if photometric == "PALETTE COLOR" else int(dataset.BitsStored)
+    if values.shape[:2] != (height, width) or values.dtype.kind != "u":
+        raise PhotoError(f"damaged DICOM: expected {width}x{height} pixels, got {values.shape}")
+    if photometric == "MONOCHROME1":
+        values = (1 << bits) - 1 - values
+    if bits > 8:
+        values = values >> (bits - 8)
+    elif bits < 8:
+        values = values.astype(np.uint16) * 255 // ((1 << bits) - 1)
+    if values.ndim == 2:
+        values = np.repeat(values[:, :, np.newaxis], 3, axis=2)
+    if values.shape[2] != 3:
+        raise PhotoError(f"expected a photo of 1 or 3 channels, got {values.shape[2]}")
+    return np.ascontiguousarray(values.astype(np.uint8))
+
+
+def _with_little_endian_palette(dataset: "Dataset") -> "Dataset":
+    """The palette as pydicom 3.0 takes it: its words by the low byte first, whatever the file."""
+    names = [f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")]
+    if dataset.file_meta.TransferSyntaxUID.is_little_endian or names[0] not in dataset:
+        return dataset
+    swapped = copy(dataset)
+    for name in names:
+        if dataset[name].VR == "OW":
+            setattr(
+                swapped, name, np.frombuffer(dataset[name].value, ">u2").astype("<u2").tobytes()
+            )
+    return swapped
+
+
+def _tell_colours(jpeg: bytes, photometric: str) -> bytes:
+    """A JPEG file whose colours a decoder outside of DICOM takes for what they are.
+
+    A JPEG tells by its markers whether it is YCbCr or RGB. Without any it is taken for YCbCr; where
+    the header says RGB, and no channel is coarser than another, it gets a marker that says so.
+    """
+    if photometric != "RGB":
+        return jpeg
+    for marker, segment in _segments(jpeg):
+        if (marker == 0xE0 and segment[:4] == b"JFIF") or (
+            marker == 0xEE and segment[:5] == b"Adobe"
+        ):
+            return jpeg
+        if marker in (0xC0, 0xC1, 0xC2):
+            samplings = set(segment[7::3])
+            return jpeg if len(samplings) > 1 else jpeg[:2] + _APP14_RGB + jpeg[2:]
+    return jpeg
+
+
+def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
+    """The marker segments of a JPEG file before its data."""
+    at = 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
+        marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4])
+        if marker == 0xDA:
+            return
+        yield marker, jpeg[at + 4 : at + 2 + length]
+        at += 2 + length
+
+
+def read_segmentation(path: Path) -> dict[str, NDArray[np.bool_]]:
+    """Read the masks in a DICOM Segmentation, by the UID of the photo that each was drawn on.
+
+    What any segment of a lesion covers is lesion: those whose code or label says lesion, or the
+    only one. Of a photo of several frames it is the mask of the first. Fractional segments count
+    from half their highest value on.
+
+    Returns:
+        (H, W) bool for each SOP Instance UID.
+
+    Raises:
+        PhotoError: not a segmentation, damaged, without a lesion, or it names no photo.
+    """
+    try:
+        with path.open("rb") as file:
+            if not is_dicom(file):
+                raise PhotoError("not a DICOM file")
+            return segmentation_masks(_read(file))
+    except OSError as error:
+        raise PhotoError(f"{path}: {error.strerror}") from error
+    except PhotoError as error:
+        raise PhotoError(f"{path}: {error}") from None
+
+
+def is_segmentation(dataset: "Dataset") -> bool:
+    """Tell whether a DICOM file holds a segmentation."""
+    return _kind(dataset) in _NOT_PHOTOS.values()
+
+
+def segmentation_masks(dataset: "Dataset") -> dict[str, NDArray[np.bool_]]:
+    """Collect the masks of `read_segmentation` from a file that was read."""
+    if not is_segmentation(dataset):
+        raise PhotoError(f"expected a DICOM segmentation, got {_kind(dataset)}")
+    try:
+        if int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset) > 16 * _MOST_PIXELS:
+            raise PhotoError("too large to decode safely")
+        return _segmentation_masks(dataset)
+    except PhotoError:
+        raise
+    except Exception as error:  # a missing attribute, damaged pixels
+        raise PhotoError(f"damaged DICOM segmentation: {_reason(error)}") from error
+
+
+def _segmentation_masks(dataset: "Dataset") -> dict[str, NDArray[np.bool_]]:
+    segments = _lesion_segments(dataset)
+    pixels = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
+    kind = str(dataset.SegmentationType)
+    (shared,) = dataset.get("SharedFunctionalGroupsSequence") or (None,)
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for values, groups in zip(pixels, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        if kind != "LABELMAP":
+            of = _first("SegmentIdentificationSequence", groups, shared)
+            if int(of.ReferencedSegmentNumber) not in segments:
+                continue
+        derivation = _first("DerivationImageSequence", groups, shared)
+        uid, number = _source(derivation, dataset)
+        if number not in (None, 1):
+            continue
+        if kind == "LABELMAP":
+            mask = np.isin(values, sorted(segments))
+        elif kind == "FRACTIONAL":
+            mask = values >= int(dataset.MaximumFractionalValue) / 2
+        else:
+            mask = values > 0
+        masks[uid] = masks.get(uid, np.False_) | mask
+    if not masks:
+        raise PhotoError("no outline in this DICOM segmentation")
+    return masks
+
+
+def _lesion_segments(dataset: "Dataset") -> set[int]:
+    """The numbers of the segments that are lesions."""
+    labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.SegmentSequence}
+    lesions = set()
+    for item in dataset.SegmentSequence:
+        (kind,) = item.get("SegmentedPropertyTypeCodeSequence") or (None,)
+        code = kind is not None and (kind.get("CodeValue"), kind.get("CodingSchemeDesignator"))
+        label = labels[int(item.SegmentNumber)]
+        if code == _SKIN_LESION or "lesion" in label.casefold():
+            lesions.add(int(item.SegmentNumber))
+    if not lesions and len(labels) > 1:
+        raise PhotoError(f"expected a segment called lesion, got {', '.join(labels.values())}")
+    return lesions or set(labels)
+
+
+def _first(name: str, *groups: "Dataset | None") -> Any:
+    """The first item of a sequence, from the first functional groups that have it."""
+    for group in groups:
+        if group is not None and group.get(name):
+            return group[name].value[0]
+    return None
+
+
+def _source(derivation: Any, dataset: "Dataset") -> tuple[str, int | None]:
+    """The UID and the frame's number of the photo that a frame was drawn on."""
+    image = _first("SourceImageSequence", derivation)
+    if image is not None:
+        number = image.get("ReferencedFrameNumber")
+        return str(image.ReferencedSOPInstanceUID), None if number is None else int(number)
+    uids = {
+        str(item.ReferencedSOPInstanceUID)
+        for series in dataset.get("ReferencedSeriesSequence") or ()
+        for item in series.get("ReferencedInstanceSequence") or ()
+    }
+    if len(uids) != 1:
+        raise PhotoError(f"expected the UID of one photo for each frame, got {len(uids)}")
+    return uids.pop(), None
+
+
+def spacing(header: "Dataset") -> tuple[float, float] | None:
+    """Millimetres between the rows and between the columns; None where the file does not say.
+
+    It is `PixelSpacing`, else `ImagerPixelSpacing`.
+
+    Raises:
+        LesionsegError: one of them is neither two numbers nor more than 0.
+    """
+    for name in ("PixelSpacing", "ImagerPixelSpacing"):
+        value = header.get(name)
+        if value is None or value == "":
+            continue
+        try:
+            rows, columns = (float(part) for part in value)
+        except (TypeError, ValueError):
+            rows = columns = math.nan
+        if not (0 < rows < math.inf and 0 < columns < math.inf):
+            raise LesionsegError(f"{name}: expected two lengths of more than 0 mm, got {value}")
+        return rows, columns
+    return None
+
+
+def scale(header: "Dataset", default: float | None) -> float | None:
+    """Return the side of a pixel in millimetres: as the file says, else the default.
+
+    None where the file's pixels are not square, as measurements are those of square ones.
+
+    Raises:
+        LesionsegError: the file's spacing is not a length.
+    """
+    sides = spacing(header)
+    if sides is None:
+        return default
+    rows, columns = sides
+    return rows if abs(rows - columns) <= 1e-6 * rows else None
+
+
+def _reason(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
