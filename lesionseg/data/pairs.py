@@ -186,12 +186,20 @@ def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.
             raise PhotoError(
                 f"{pair.mask}: {labels.name}: expected labels of {size[1]}x{size[0]} pixels as its "
                 f"photo, got {labels.width}x{labels.height}"
+                + turned_hint((labels.height, labels.width), size)
             )
         return labels.mask(), False
     mask, zero_one = images.read_mask(pair.mask)
     if size is not None and mask.shape != size:
         raise PhotoError(
             f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "
-            f"got {mask.shape[1]}x{mask.shape[0]}"
+            f"got {mask.shape[1]}x{mask.shape[0]}{turned_hint(mask.shape, size)}"
         )
     return mask, zero_one
+
+
+def turned_hint(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """Explain a (height, width) that is the expected one with its sides swapped; else ""."""
+    if shape == expected or shape != expected[::-1]:
+        return ""
+    return " (sides swapped: one of the two was saved without its EXIF orientation; turn it)"

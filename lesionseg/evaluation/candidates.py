@@ -1,7 +1,7 @@
 """Candidates: the networks and the folders of finished masks that are scored on the same photos."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePath
 
 from lesionseg import distributed, store
@@ -13,11 +13,14 @@ from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import scoring
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
+from lesionseg.metrics import Confusion
 from lesionseg.network.provenance import Provenance
 from lesionseg.segmentation.segmenter import Segmenter
 from lesionseg.version import __version__
 
 OUT_OF_FOLD = "out-of-fold"
+_ENOUGH = 3  # photos of which most may hint at something
+_FULL, _OPPOSITE = 0.99, 0.8  # shares of a photo's pixels
 
 
 @dataclass(frozen=True)
@@ -306,6 +309,49 @@ def _notes(
         notes.append(
             f"masks of 0/1, read as 0/255: {result.zero_one}; "
             "the challenge's own scorer reads such a mask as empty"
+        )
+    return [*notes, *_suspicions([score.confusion for score in result.scores])]
+
+
+def _pixels(score: Confusion) -> int:
+    return sum(astuple(score))
+
+
+def _suspicions(scores: Sequence[Confusion]) -> list[str]:
+    """What in the scores of three or more photos hints at a mistake with the files."""
+    count = len(scores)
+    if count < _ENOUGH:
+        return []
+    truth = [(score.true_positive + score.false_negative) / _pixels(score) for score in scores]
+    empty = sum(share == 0 for share in truth)
+    full = sum(share > _FULL for share in truth)
+    opposite = sum(
+        score.false_positive + score.false_negative > _OPPOSITE * _pixels(score) for score in scores
+    )
+    large = sum(share > 0.5 for share in truth)
+    notes = []
+    if 2 * empty > count:
+        notes.append(f"{empty} of {count} truth masks are empty: are these the masks?")
+    elif 2 * full > count:
+        notes.append(f"{full} of {count} truth masks cover the whole photo: are these the masks?")
+    elif 2 * opposite > count:
+        notes.append(
+            f"{opposite} of {count} masks are nearly the opposite of their truth masks: "
+            "are some inverted, with the lesion black?"
+        )
+    elif 2 * large > count:
+        notes.append(
+            f"{large} of {count} truth masks cover more than half of the photo: "
+            "are they inverted, with the lesion black?"
+        )
+    if all(score.true_positive == 0 for score in scores) and 2 * empty <= count:
+        notes.append("no mask overlaps its truth mask: do the files belong together?")
+    if (
+        all(score.false_positive + score.false_negative == 0 for score in scores)
+        and 2 * empty <= count
+    ):
+        notes.append(
+            "every mask equals its truth mask to the pixel: are drafts scored against themselves?"
         )
     return notes
 

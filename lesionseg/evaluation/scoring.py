@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lesionseg import files, images
 from lesionseg.data.filenames import MASK, file_id, fold, list_images, may_hold_truth
-from lesionseg.data.pairs import Pair, read_truth
+from lesionseg.data.pairs import Pair, read_truth, turned_hint
 from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
 from lesionseg.evaluation.thumbnails import outline
 from lesionseg.images import Mask, Probabilities
@@ -120,6 +120,7 @@ def compare(
                 raise PhotoError(
                     f"{pair.id}: expected a mask of {truth.shape[1]}x{truth.shape[0]} pixels as "
                     f"the truth, got {prediction.shape[1]}x{prediction.shape[0]}"
+                    + turned_hint(prediction.shape, truth.shape)
                 )
         except LesionsegError as error:
             return as_result(error)

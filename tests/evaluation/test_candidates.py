@@ -209,3 +209,31 @@ def test_folds_are_trained_and_scored_as_one(lesionseg: Any, tmp_path: Path) -> 
     assert (sum(counts), result["dice"]["mean"]) == (5, pytest.approx(mean))
     assert lesionseg("eval", "-c", "fold1", "--out-of-fold").status == 1
     assert lesionseg("eval", *both[:5], "--split", "val").status == 2
+
+
+def scores_of(*confusions: tuple[int, int, int, int]) -> ScoringResult:
+    """Scores of photos of 10x10 pixels, by true and false positives, false and true negatives."""
+    return ScoringResult(
+        [PhotoScore(str(i), Confusion(*counts), 10, 10) for i, counts in enumerate(confusions)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("photos", "hint"),
+    [
+        ([(20, 3, 5, 72)] * 3, ""),
+        ([(20, 3, 5, 72)] * 2 + [(0, 9, 0, 91)] * 2, ""),
+        ([(0, 9, 0, 91)] * 2, ""),  # too few
+        ([(0, 9, 0, 91)] * 3 + [(20, 3, 5, 72)], "3 of 4 truth masks are empty"),
+        ([(30, 0, 70, 0)] * 3, "3 of 3 truth masks cover the whole photo"),
+        ([(1, 29, 69, 1)] * 3, "3 of 3 masks are nearly the opposite of their truth masks"),
+        ([(50, 5, 20, 25)] * 3, "3 of 3 truth masks cover more than half of the photo"),
+        ([(0, 20, 20, 60)] * 3, "no mask overlaps its truth mask"),
+        ([(20, 0, 0, 80)] * 3, "every mask equals its truth mask to the pixel"),
+        ([(20, 0, 0, 80)] * 3 + [(20, 1, 0, 79)], ""),
+    ],
+)
+def test_what_scores_hint_at(photos: list[tuple[int, int, int, int]], hint: str) -> None:
+    notes = build(scores_of(*photos), dataset(), "all", None).notes
+    assert len(notes) == bool(hint)
+    assert not hint or notes[0].startswith(hint)
