@@ -199,8 +199,6 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
         ({"image_size": 160, "stem": "quarter"}, "image size: expected a multiple of 64, got 160"),
         ({"stem": "x"}, "stem: expected one of strided, quarter, none, got 'x'"),
         ({"initialisation": "x"}, "initialisation: expected one of he, small, got 'x'"),
-        ({"name": "x"}, "recipe: expected one of classic, accurate, finetune, got 'x'"),
-        ({"stem": "x"}, "stem: expected one of strided, quarter, none, got 'x'"),
         ({"loss": "x"}, r"loss: expected one of bce, bce\+dice, got 'x'"),
         ({"schedule": "x"}, "schedule: expected one of constant, cosine, got 'x'"),
         ({"augmentation": "x"}, "augmentation: expected one of none, full, got 'x'"),

@@ -274,7 +274,7 @@ def test_by_torchrun_it_is_the_training_of_one(
 ) -> None:
     _, run = by_torchrun
     last = checkpoints.load(run / store.LAST)
-    assert last.command.startswith("lesionseg train --epochs 5000 --width 1 ")
+    assert last.command.startswith("lesionseg train --epochs 2 --width 1 ")
     start = trainer.initial_checkpoint(last.model, last.recipe, last.data)
     material = runs.gather(runs.Source(data), SIZE, 1, lambda *_: None)
     alone = trainer.train(start, material.training, material.validation, tmp_path / "run", CPU)
