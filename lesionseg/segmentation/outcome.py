@@ -46,7 +46,7 @@ class Outcome:
     @property
     def empty(self) -> bool:
         """Tell whether the job is done and no lesion was found."""
-        return self.lesion_share == 0
+        return bool(self.lesion_share == 0)
 
     def as_json(self) -> dict[str, object]:
         """Return what `segment --json` prints of the photo, ready for `json.dumps`."""
