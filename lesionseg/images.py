@@ -41,6 +41,10 @@ _MASK_PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
 )
+_OVERLAY_PNG = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
+)
 _FULL_SCALES = {1023: 2, 4095: 4, 16383: 6}  # highest values of masks of 10, 12 and 14 bits
 _BILINEAR = Image.Resampling.BILINEAR
 _ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
@@ -293,7 +297,17 @@ def _to_rgb(opened: _Opened) -> Image.Image:
         else:
             background = Image.new("RGBA", image.size, (0, 0, 0, 255))  # as a dermoscope's corners
             image = Image.alpha_composite(background, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _as_array(image: Image.Image) -> Photo:
+    """Copy an RGB image into an array, in strips, as Pillow needs twice the memory for a whole."""
+    photo = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(_STRIP, 2**24 // (3 * image.width))
+    for first in range(0, image.height, rows):
+        last = min(first + rows, image.height)
+        photo[first:last] = np.asarray(image.crop((0, first, image.width, last)))
+    return photo
 
 
 def read_photo(source: Source) -> Photo:
@@ -308,7 +322,7 @@ def read_photo(source: Source) -> Photo:
         PhotoError: not a photo, damaged, or a decompression bomb.
     """
     with _opened(source, "photo") as opened:
-        return np.asarray(_to_rgb(opened))
+        return _as_array(_to_rgb(opened))
 
 
 def read_photo_shrunk(source: Source, size: int) -> tuple[Photo, tuple[int, int]]:
@@ -412,13 +426,13 @@ def enlarged_above(probabilities: Probabilities, height: int, width: int, thresh
     share = (place - above)[:, np.newaxis]
     mask = np.zeros((height, width), np.bool_)
     # Nothing lies above the threshold outside of the box of what does before rows are enlarged.
-    columns = np.flatnonzero((wide > threshold).any(axis=0))
+    columns = np.flatnonzero(np.any(wide > threshold, axis=0))
     if not columns.size:
         return mask
     left, right = int(columns[0]), int(columns[-1]) + 1
     wide = np.ascontiguousarray(wide[:, left:right])
-    rows_with_lesion = np.asarray((wide > threshold).any(axis=1))
-    has_lesion = rows_with_lesion[above] | rows_with_lesion[below]
+    row_has_lesion: Mask = np.any(wide > threshold, axis=1)
+    has_lesion = row_has_lesion[above] | row_has_lesion[below]
     for first in range(0, height, _STRIP):
         strip = np.s_[first : first + _STRIP]
         if not has_lesion[strip].any():
@@ -521,7 +535,7 @@ def overlay_png(photo: Photo, mask: Mask) -> bytes:
     wide as 1/250 of the photo's longer side, at least 4 pixels.
     """
     edge = max(1, round(max(mask.shape) / 1000))
-    picture = photo.copy()
+    picture = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)  # as OpenCV encodes it, without a copy
     left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
     box = tuple(
         slice(max(0, first - 4 * edge), first + side + 4 * edge)
@@ -529,12 +543,12 @@ def overlay_png(photo: Photo, mask: Mask) -> bytes:
     )
     outside = np.logical_not(mask[box]).view(np.uint8)
     away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5)  # 1 beside the lesion
-    for first, last, colour in ((0, 4, (0, 0, 0)), (1, 3, (0, 255, 255))):
+    for first, last, colour in ((0, 4, (0, 0, 0)), (1, 3, (255, 255, 0))):
         for row in range(0, len(away), _STRIP):
             strip = away[row : row + _STRIP]
             line = (strip > first * edge + 0.5) & (strip < last * edge + 0.5)
             picture[box][row : row + _STRIP][line] = colour
-    return _png(Image.fromarray(picture))
+    return cv2.imencode(".png", picture, _OVERLAY_PNG)[1].tobytes()
 
 
 def _png(image: Image.Image) -> bytes:

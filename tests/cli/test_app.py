@@ -269,6 +269,20 @@ def test_photos_of_low_quality_are_named_and_counted(lesionseg: Command, tmp_pat
     assert (failed.status, "1 failed, 0 skipped, 0 doubtful" in failed.err) == (1, True)
 
 
+def test_an_empty_mask_is_said_and_counted(lesionseg: Command, tmp_path: Path) -> None:
+    photos = [write_photo(tmp_path / "photos" / f"{index}.png", index) for index in range(2)]
+    (tmp_path / "photos" / "notes.txt").write_text("text")
+    ended = lesionseg(
+        *("segment", tmp_path / "photos", "-o", tmp_path / "masks", "--json", "--threshold", "1")
+    )
+    assert ended.status == 0
+    assert [json.loads(line)["empty"] for line in ended.out.splitlines()] == [True, True]
+    for photo in photos:
+        assert f"no lesion found: {photo}\n" in ended.err
+    assert "photos: 2 done, 0 failed, 0 skipped, 2 without a lesion\n" in ended.err
+    assert ended.err.count(f"note: {tmp_path / 'photos'}: left out: 1 text\n") == 1
+
+
 def test_eval_writes_masks(lesionseg: Command, data: Path, trained: Path, tmp_path: Path) -> None:
     ended = lesionseg("eval", "--data", data, "--masks", tmp_path / "masks")
     assert ended.status == 0
