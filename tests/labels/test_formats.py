@@ -803,7 +803,7 @@ def test_labels_of_another_size(tmp_path: Path) -> None:
     path = write(tmp_path / "labels.json", {tmp_path / "a.png": disc()})
     Image.new("RGB", (60, 80)).save(tmp_path / "a.png")
     (pair,) = find(tmp_path).split("all")
-    message = f"^{path}: a.png: expected labels of 60x80 pixels as its photo, got 80x60$"
+    message = f"^{path}: a.png: expected labels of 60x80 pixels as its photo, got 80x60 .sides"
     with pytest.raises(LesionsegError, match=message):
         read_pair(pair, 16)
 
