@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from lesionseg import files
 from lesionseg.config import ModelConfig
@@ -130,13 +131,22 @@ def _check_archive(file: BinaryIO) -> None:
         raise ValueError(f"{damaged} is damaged")
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Leave out random starting values, for which torch's meta device imports packages (1.5 s)."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
 def _check_weights(weights: dict[str, Tensor], model: ModelConfig) -> None:
     """Check that weights fit a network before memory is taken for it, and can be those of one.
 
     Raises:
         CheckpointError: they do not.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         expected = UNet(model).state_dict()
     if missing := expected.keys() - weights.keys():
         raise CheckpointError(f"weights without {min(missing)}")
