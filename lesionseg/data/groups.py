@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lesionseg import filetypes
-from lesionseg.data.filenames import file_id
+from lesionseg.data.filenames import file_id, fold
 from lesionseg.errors import LesionsegError, one_line
 
 FILE = "groups.csv"  # found in a set's folder
@@ -64,4 +64,4 @@ def read_groups(path: Path) -> dict[str, str]:
 
 def _key(text: str) -> str:
     path = Path(text)
-    return file_id(path) if path.suffix.lower() in filetypes.SUFFIXES else text.lower()
+    return file_id(path) if path.suffix.lower() in filetypes.SUFFIXES else fold(text)
