@@ -28,6 +28,7 @@ EXPORTED = ".onnx"
 INT8 = ".int8.onnx"  # with kernels in int8, see `kernels`
 # Unless this is set before it is imported, ONNX Runtime sends Microsoft what runs where, and keeps
 # an id for it in the user's cache folder (its Privacy.md; 1.32 does).
+_ROUNDING = 1e-3  # of a probability
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 # Input and outputs of an exported network.
 PHOTO, MASK, PROBABILITIES = "photo", "mask", "probabilities"
@@ -236,12 +237,18 @@ def open_network(
 
 
 def _check_probabilities(probabilities: NDArray[np.float32], network: object) -> None:
-    """Raise CheckpointError for what is no probability, which a mask would not show."""
-    if not (probabilities.min() >= 0 and probabilities.max() <= 1):  # NaN fails this, too
+    """Raise CheckpointError for what is no probability, which a mask would not show.
+
+    A rounding beyond 0 and 1, which ONNX Runtime's sigmoid gives on some processors, is taken back.
+    """
+    low, high = probabilities.min(), probabilities.max()
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN fails this, too
         raise CheckpointError(
             f"{network}: gives probabilities that are not numbers of 0 to 1: damaged weights; "
             "name another, such as --checkpoint bundled"
         )
+    if low < 0 or high > 1:
+        np.clip(probabilities, 0, 1, out=probabilities)
 
 
 def _external_files(path: Path) -> set[Path]:
