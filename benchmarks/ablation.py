@@ -85,14 +85,15 @@ def dice_alone(logits: Tensor, truth: Tensor, name: str) -> Tensor:
 
 def bounds(**values: Any) -> Callable[[], Any]:
     """Augment with other bounds."""
-    return lambda: patch.multiple(augmentation, **values)
+    changed = dataclasses.replace(augmentation.BOUNDS["full"], **values)
+    return lambda: patch.dict(augmentation.BOUNDS, full=changed)
 
 
-NO_COLOUR = dict.fromkeys(("BRIGHTNESS", "TINT", "CONTRAST", "SATURATION", "HUE"), 0.0)
-NO_MOVEMENT = {"ZOOM_IN": 1.0, "ZOOM_OUT": 1.0, "STRETCH": 0.0, "SHIFT": 0.0}
+NO_COLOUR = dict.fromkeys(("brightness", "tint", "contrast", "saturation", "hue"), 0.0)
+NO_MOVEMENT = {"zoom": (1.0, 1.0), "stretch": 0.0, "shift": 0.0}
 WIDE = {
-    **{"ZOOM_IN": 0.7, "ZOOM_OUT": 1.25, "STRETCH": 0.2, "SHIFT": 0.15, "BRIGHTNESS": 25.0},
-    **{"TINT": 12.0, "CONTRAST": 0.25, "SATURATION": 0.35, "HUE": 0.12},
+    **{"zoom": (0.7, 1.25), "stretch": 0.2, "shift": 0.15, "brightness": 25.0},
+    **{"tint": 12.0, "contrast": 0.25, "saturation": 0.35, "hue": 0.12},
 }
 
 
@@ -339,7 +340,8 @@ def elsewhere(network: UNet, validation: CachedPairs) -> float:
                 torch.from_numpy(photo.copy()).permute(2, 0, 1)[None],
                 torch.from_numpy(mask.copy())[None, None],
             )
-            moved, truth = augmentation.augment(*taken, side, [place])
+            full = augmentation.BOUNDS["full"]
+            moved, truth = augmentation.augment(*taken, side, [place], bounds=full)
             with torch.inference_mode():
                 lesion = network(moved) > 0
             dice.append(confusion(lesion.numpy(), truth.numpy() > 0.5).dice)

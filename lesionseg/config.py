@@ -1,7 +1,7 @@
 """What a network and a training run are made of: every default and every range check, once."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from lesionseg.errors import LesionsegError
@@ -10,12 +10,11 @@ Normalisation = Literal["batch", "none"]
 Stem = Literal["strided", "quarter", "none"]
 Precision = Literal["float32", "bfloat16", "float16"]
 RecipeName = Literal["classic", "accurate", "finetune"]
-Loss = Literal["bce", "bce+dice"]
+Loss = Literal["bce", "bce+dice", "bce+tversky"]
 Schedule = Literal["constant", "cosine"]
-Augmentation = Literal["none", "full"]
+Augmentation = Literal["none", "full", "wide"]
 Kernels = Literal["float32", "int8"]  # of an exported network
 Initialisation = Literal["he", "small"]
-DEPTH = 4  # poolings in the U-Net, so that its input must be a multiple of 2**DEPTH
 VALIDATION_SHARE = 0.1  # of a set that brings no split of its own
 TOLERANCE = 1.0  # pixels that an outline in labels may leave the mask's border by
 
@@ -35,14 +34,16 @@ class ModelConfig:
     """The U-Net's shape. A checkpoint carries it.
 
     Attributes:
-        width: channels of the first encoder block; each of the four poolings doubles them.
+        width: channels of the first encoder block; each pooling doubles them.
         normalisation: batch normalisation after each 3x3 convolution, or none (the textbook).
         image_size: side of the square input in pixels, a multiple of 16 from 32 on; with a
-            strided stem, of 32 from 64 on; with a quarter stem, of 64 from 128 on.
+            strided stem, of 32 from 64 on; with a quarter stem, of 64 from 128 on; each of these
+            doubles with each pooling more than four.
         stem: "strided" puts a convolution of stride 2 before the first encoder block, so that all
             blocks work at half the side, and enlarges the logits at the end; "quarter" puts two
             of them there, so that all blocks work at a quarter of the side; "none" (the textbook).
         max_channels: of any block; wider ones are cut to it.
+        poolings: of the encoder; each lets the network see twice as far.
 
     Raises:
         LesionsegError: a value out of range.
@@ -53,11 +54,13 @@ class ModelConfig:
     image_size: int = 256
     stem: Stem = "none"
     max_channels: int = 4096
+    poolings: int = 4
 
     def __post_init__(self) -> None:
         _check("width", self.width, 1, 256)
         _choose("normalisation", self.normalisation, get_args(Normalisation))
         _choose("stem", self.stem, get_args(Stem))
+        _check("poolings", self.poolings, 1, 6)
         _check("image size", self.image_size, 2 * self.multiple, 2048)
         _check("max channels", self.max_channels, 1, 4096)
         if self.image_size % self.multiple:
@@ -68,7 +71,7 @@ class ModelConfig:
     @property
     def multiple(self) -> int:
         """Give what the sides of the network's input are a multiple of."""
-        blocks: int = 2**DEPTH
+        blocks: int = 2**self.poolings
         return blocks * {"none": 1, "strided": 2, "quarter": 4}[self.stem]
 
 
@@ -84,11 +87,16 @@ class Recipe:
         validation_batch_size: photos a validation step; changes speed and memory only.
         seed: of the weights at the start, the order of the photos and their augmentation.
         precision: of the network's arithmetic; below float32 it is mixed (autocast).
-        loss: binary cross-entropy on the logits, alone or with the soft Dice loss of each photo.
+        loss: binary cross-entropy on the logits, alone or with the soft Dice or Tversky loss of
+            each photo.
         schedule: of the learning rate, step by step; see `trainer.learning_rate`.
         augmentation: of photos and masks in training; see the module `augmentation`.
         low_res_fraction: of the epochs, 0 to 1; the first ones, trained at half the side.
         initialisation: of the weights: He's, or a tenth of it; see `unet.shrink_weights`.
+        averaging: decay, a step, of a moving average of weights and running statistics, which
+            takes the place of the network's own in validation and in checkpoints; 0: none.
+        teacher_weight: of the teachers' masks, 0 to 1, where there are teachers; the rest is that
+            of a photo's own mask.
         patience: epochs at full size without a higher validation Dice after which training ends;
             0: all epochs are trained.
 
@@ -109,6 +117,8 @@ class Recipe:
     low_res_fraction: float = 0.0
     initialisation: Initialisation = "he"
     patience: int = 0
+    averaging: float = 0.0
+    teacher_weight: float = 0.5
 
     def __post_init__(self) -> None:
         _check("epochs", self.epochs, 1, 100_000)
@@ -123,6 +133,8 @@ class Recipe:
         _check("low res fraction", self.low_res_fraction, 0, 1)
         _choose("initialisation", self.initialisation, get_args(Initialisation))
         _check("patience", self.patience, 0, 100_000)
+        _check("averaging", self.averaging, 0, 0.999999)
+        _check("teacher weight", self.teacher_weight, 0, 1)
 
 
 # What each part of them gave: docs/measurements.md.
@@ -201,6 +213,32 @@ def configure(
                 f"begins at half the side, got {model.image_size}"
             )
     return model, recipe
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Parse settings such as "poolings=5" into fields of `ModelConfig` and `Recipe`.
+
+    Raises:
+        LesionsegError: no such field, or a value of another type.
+    """
+    defaults = {**asdict(ModelConfig()), **asdict(Recipe())}
+    kinds = {name: type(value) for name, value in defaults.items() if name != "name"}
+    options: dict[str, Any] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        name = name.strip().replace("-", "_")
+        if name not in kinds:
+            raise LesionsegError(
+                f"setting {setting!r}: expected PART=VALUE, PART being one of {', '.join(kinds)}"
+            )
+        if name in options:
+            raise LesionsegError(f"setting {name}: given twice")
+        try:
+            options[name] = kinds[name](value.strip())
+        except ValueError as error:
+            kind = "a whole number" if kinds[name] is int else "a number"
+            raise LesionsegError(f"setting {name}: expected {kind}, got {value!r}") from error
+    return options
 
 
 def _fits(model: ModelConfig, options: Mapping[str, Any]) -> bool:

@@ -37,10 +37,13 @@ from lesionseg.config import (
     Recipe,
     RecipeName,
     configure,
+    parse_settings,
 )
 from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from lesionseg.network.checkpoint import Checkpoint
@@ -129,6 +132,15 @@ def train(
             **_TRAINING,
         ),
     ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        option(
+            "Also learn the masks of this trained network, a checkpoint file or a run; the mean of "
+            "several, where the option is repeated.",
+            metavar="FILE|RUN",
+            **_TRAINING,
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         option("Resume --run or --output, else the latest run.", "--resume", **_TRAINING),
@@ -144,6 +156,16 @@ def train(
     normalisation: Annotated[
         Normalisation | None,
         field("Normalisation after each convolution.", SHAPE.normalisation, **_NETWORK),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        option(
+            "Change another part of the recipe or the network, such as stem=quarter, poolings=5 or "
+            "loss=bce+tversky; may be repeated. All parts: docs/training.md.",
+            "--set",
+            metavar="PART=VALUE",
+            **_NETWORK,
+        ),
     ] = None,
     run: Annotated[
         str | None, field("Name of the run.", "date and time", metavar="NAME", **_OUTPUT)
@@ -182,6 +204,7 @@ def train(
     """
     from lesionseg.network.device import find_device
     from lesionseg.training.runs import InitialWeights, Run, gather
+    from lesionseg.training.teachers import Teacher
     from lesionseg.training.tensorboard import TensorBoardWriter
 
     values = {
@@ -197,14 +220,15 @@ def train(
         "seed": seed,
         "patience": patience,
     }
-    options = {name: value for name, value in values.items() if value is not None}
+    options = _settings(setting or ())
+    options |= {name: value for name, value in values.items() if value is not None}
     if run and output:
         raise typer.BadParameter(
             "--run names a run in the cache folder, --output a folder: give one"
         )
-    if resume and (initial or fold or groups):
+    if resume and (initial or teacher or fold or groups):
         raise typer.BadParameter(
-            "--from, --fold and --groups are for a new run; a resumed one has its own"
+            "--from, --teacher, --fold and --groups are for a new run; a resumed one has its own"
         )
     source = data_source(data, photos, truth, category)
     if fold or groups:
@@ -217,7 +241,8 @@ def train(
             training = Run.resume(options, source, output or run)
         else:
             shape, weights = InitialWeights.load(initial) if initial else (None, None)
-            training = Run.new(*_configure(options, shape), source, output, run, weights)
+            teachers = [Teacher.load(name) for name in teacher or ()]
+            training = Run.new(*_configure(options, shape), source, output, run, weights, teachers)
         with files.shared_folder(store.pair_cache_dir()), console.bar("preparing") as bar:
             material = gather(training.source, training.model.image_size, workers, bar)
         note_problems(material.problems, "left out")
@@ -227,6 +252,13 @@ def train(
         start = training.start(material, command_line())
         result = _train(training, start, material, torch_device, writer)
     _conclude(result, training.folder, material)
+
+
+def _settings(settings: "Sequence[str]") -> dict[str, Any]:
+    try:
+        return parse_settings(settings)
+    except LesionsegError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _split_source(source: "Source | None", fold: str | None, groups: Path | None) -> "Source":
@@ -263,8 +295,8 @@ def _train(
 
     if seen := seen_before(start):
         console.log(
-            f"the weights to start from were trained on {seen} of the {len(material.validation)} "
-            "validation photos: the scores on these will be too high"
+            f"the weights to start from, or teachers, were trained on {seen} of the "
+            f"{len(material.validation)} validation photos: the scores on these will be too high"
         )
     if material.data.synthetic:
         console.log("these images are synthetic: the network will be useless on real photos")
@@ -276,6 +308,7 @@ def _train(
         f"recipe {start.recipe.name}, width {start.model.width}, "
         f"normalisation {start.model.normalisation}, stem {start.model.stem}"
         + (f", from {start.parent.file}" if start.parent else "")
+        + "".join(f", teacher {teacher.file}" for teacher in start.teachers)
     )
     epochs = start.recipe.epochs
     with (
@@ -301,6 +334,7 @@ def _train(
             material.validation,
             run.folder,
             device,
+            teachers=[teacher.network for teacher in run.teachers],
             on_step=on_step,
             on_epoch=on_epoch,
             should_stop=should_stop,

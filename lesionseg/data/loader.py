@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from lesionseg import distributed
 from lesionseg.config import Recipe
-from lesionseg.data.augmentation import augment
+from lesionseg.data.augmentation import BOUNDS, augment
 from lesionseg.data.cache import CachedPairs
 from lesionseg.threads import map_ahead
 
@@ -61,9 +61,9 @@ class Loader:
         side = training_side(recipe, self.data.photos.shape[1], epoch)
         for first, count, photos, masks in map_ahead(load, starts, workers=1):
             photos, masks = self._to_device(photos, masks)
-            if recipe.augmentation == "full":
-                seed = [recipe.seed, epoch, first]
-                photos, masks = augment(photos, masks, side, seed, count, _share(count))
+            if recipe.augmentation != "none":
+                seed, bounds = [recipe.seed, epoch, first], BOUNDS[recipe.augmentation]
+                photos, masks = augment(photos, masks, side, seed, count, _share(count), bounds)
             elif side != photos.shape[-1]:
                 photos, masks = (
                     interpolate(tensor.float(), size=(side, side), mode="area")

@@ -6,6 +6,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from lesionseg.config import Loss
 
 SMOOTH = 1.0  # pixels, so that an empty mask has a gradient, too
+MISSED = 0.7  # weight of lesion that is missed; skin that is taken in has the rest
 
 
 def loss_of(logits: Tensor, truth: Tensor, name: Loss) -> Tensor:
@@ -14,20 +15,37 @@ def loss_of(logits: Tensor, truth: Tensor, name: Loss) -> Tensor:
     Args:
         logits: (B, 1, H, W) float32.
         truth: (B, 1, H, W) float32, 0 to 1; between them on a border that was interpolated.
-        name: binary cross-entropy, alone or plus the soft Dice loss.
+        name: binary cross-entropy, alone or plus the soft Dice or Tversky loss.
 
     Returns:
         A scalar, 0 or above.
     """
     loss = binary_cross_entropy_with_logits(logits, truth)
-    return loss if name == "bce" else loss + soft_dice_loss(logits, truth)
+    match name:
+        case "bce+dice":
+            return loss + soft_dice_loss(logits, truth)
+        case "bce+tversky":
+            return loss + tversky_loss(logits, truth)
+    return loss
 
 
 def soft_dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """1 - Dice with probabilities for the mask, mean over photos (Milletari et al. 2016,
+    """Compute 1 - Dice with probabilities for the mask, mean over photos (Milletari et al. 2016,
     arXiv:1606.04797, with sums in place of sums of squares)."""
     probabilities = logits.sigmoid()
     pixels = (1, 2, 3)
     shared = (probabilities * truth).sum(pixels)
     both = probabilities.sum(pixels) + truth.sum(pixels)
     return (1 - (2 * shared + SMOOTH) / (both + SMOOTH)).mean()
+
+
+def tversky_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Compute 1 - Tversky index, mean over photos: soft Dice that dislikes missed lesion more
+    (Salehi et al. 2017, arXiv:1706.05721)."""
+    probabilities = logits.sigmoid()
+    pixels = (1, 2, 3)
+    shared = (probabilities * truth).sum(pixels)
+    missed = truth.sum(pixels) - shared
+    excess = probabilities.sum(pixels) - shared
+    wrong = MISSED * missed + (1 - MISSED) * excess
+    return (1 - (shared + SMOOTH) / (shared + wrong + SMOOTH)).mean()

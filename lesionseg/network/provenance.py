@@ -45,19 +45,26 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Parent:
-    """The checkpoint whose weights a run started from.
+    """A checkpoint that a run started from, or was taught by.
 
     Attributes:
         file: where it was, or "bundled".
         checksum: SHA-256 of the file, in hexadecimal.
         data: what it was trained on.
         parent: the checkpoint that it started from itself; None where its weights were drawn.
+        teachers: the checkpoints that it was taught by itself.
     """
 
     file: str
     checksum: str
     data: TrainingData
     parent: "Parent | None" = None
+    teachers: "tuple[Parent, ...]" = ()
+
+    def trained_ids(self) -> set[str]:
+        """Return the ids of all photos that it, an ancestor or a teacher was trained on."""
+        before = [self.parent, *self.teachers] if self.parent else self.teachers
+        return {*self.data.train_ids}.union(*(parent.trained_ids() for parent in before))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +81,7 @@ class Provenance:
         command: that made it, "" where unknown.
         commit: of lesionseg's source, "" where unknown.
         parent: the checkpoint that training started from; None where it started from scratch.
+        teachers: the checkpoints whose mean masks it learned, beside those of its data.
     """
 
     model: ModelConfig
@@ -85,15 +93,16 @@ class Provenance:
     command: str = ""
     commit: str = ""
     parent: Parent | None = None
+    teachers: tuple[Parent, ...] = ()
 
     def trained_ids(self) -> frozenset[str]:
-        """Return the ids of all photos that it or an ancestor was trained on."""
-        ids = {*self.data.train_ids}
-        parent = self.parent
-        while parent:
-            ids.update(parent.data.train_ids)
-            parent = parent.parent
-        return frozenset(ids)
+        """Return the ids of all photos that it, an ancestor or a teacher was trained on."""
+        return frozenset(self.data.train_ids).union(self.earlier_ids())
+
+    def earlier_ids(self) -> set[str]:
+        """Return the ids of the photos that its ancestors and teachers were trained on."""
+        before = [self.parent, *self.teachers] if self.parent else self.teachers
+        return set[str]().union(*(parent.trained_ids() for parent in before))
 
     def plain(self) -> dict[str, Any]:
         """Give these fields, and no others of a subclass, as values that JSON can hold."""
@@ -102,6 +111,7 @@ class Provenance:
         for name in ("model", "recipe", "data", "parent"):
             if fields[name] is not None:
                 fields[name] = dataclasses.asdict(fields[name])
+        fields["teachers"] = [dataclasses.asdict(teacher) for teacher in self.teachers]
         return fields
 
 
@@ -133,6 +143,7 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
         "recipe": Recipe(**_checked(Recipe, recipe)),
         "data": _training_data(plain["data"]),
         "parent": _parent(plain.get("parent")),
+        "teachers": _teachers(plain),
     }
 
 
@@ -149,7 +160,11 @@ def _parent(plain: Mapping[str, Any] | None) -> Parent | None:
     if plain is None:
         return None
     data, parent = _training_data(plain["data"]), _parent(plain.get("parent"))
-    return Parent(**{**plain, "data": data, "parent": parent})
+    return Parent(**{**plain, "data": data, "parent": parent, "teachers": _teachers(plain)})
+
+
+def _teachers(plain: Mapping[str, Any]) -> tuple[Parent, ...]:
+    return tuple(filter(None, map(_parent, plain.get("teachers", ()))))
 
 
 def _checked(kind: type[ModelConfig | Recipe | TrainingData], values: dict[Any, Any]) -> Any:

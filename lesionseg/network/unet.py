@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from lesionseg.config import DEPTH, ModelConfig
+from lesionseg.config import ModelConfig
 
 # Mean and standard deviation of ImageNet's RGB, in 0 to 255: the constants that torchvision's
 # documentation gives; fixed, so that scaling never depends on what the pixels happen to be.
@@ -50,8 +50,8 @@ class UNet(nn.Module):
     """Photos in, logits of "lesion" out, at the same size.
 
     Args:
-        config: width, normalisation, stem and most channels; the channels of the blocks are width,
-            2, 4, 8 and 16 times width, cut to the most.
+        config: width, normalisation, stem, most channels and poolings; the channels of the blocks
+            are width, 2, 4, 8, 16, ... times width, cut to the most.
     """
 
     mean: Tensor
@@ -61,7 +61,8 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         normalise = config.normalisation == "batch"
-        channels = [min(config.width * 2**level, config.max_channels) for level in range(DEPTH + 1)]
+        levels = range(config.poolings + 1)
+        channels = [min(config.width * 2**level, config.max_channels) for level in levels]
         first, *_ = channels
         strided, quarter = config.stem == "strided", config.stem == "quarter"
 
@@ -94,8 +95,8 @@ class UNet(nn.Module):
         """Compute the logits of photos.
 
         Args:
-            photos: (B, 3, H, W) uint8 or float, RGB, 0 to 255; H and W multiples of 16, of 32
-                with a strided stem, of 64 with a quarter stem.
+            photos: (B, 3, H, W) uint8 or float, RGB, 0 to 255; H and W multiples of
+                `config.multiple`.
 
         Returns:
             (B, 1, H, W) float logits; their sigmoid is the probability of lesion.
@@ -108,7 +109,7 @@ class UNet(nn.Module):
             x = block(x)
             skips.append(x)  # (B, channels[level], h / 2**level, w / 2**level)
             x = self.pool(x)
-        x = self.bottleneck(x)  # (B, channels[-1], h / 16, w / 16)
+        x = self.bottleneck(x)  # (B, channels[-1], h / 2**poolings, ...)
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
             x = block(torch.cat([skips.pop(), upsample(x)], dim=1))
         if self.enlarge is not None:

@@ -1,7 +1,7 @@
 """Training runs: the photos that one is made on, and what a resumed one must agree with."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,13 @@ from lesionseg.data.splits import Fold
 from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.labels.formats import Categories
 from lesionseg.network.provenance import Parent, TrainingData
-from lesionseg.network.runtime import checksum
 from lesionseg.training.history import EpochScores, is_exhausted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lesionseg.network.checkpoint import Checkpoint
+    from lesionseg.training.teachers import Teacher
 
 _CHANGEABLE = {"epochs", "validation_batch_size", "patience"}
 
@@ -154,12 +154,11 @@ class InitialWeights(NamedTuple):
             CheckpointError: no such checkpoint, or it cannot be read.
         """
         from lesionseg.network import checkpoint as checkpoints
+        from lesionseg.training.teachers import record
 
         path = store.find_checkpoint(name)
         checkpoint = checkpoints.load(path)
-        file = store.BUNDLED if path == store.BUNDLED_FILE else str(path.absolute())
-        parent = Parent(file, checksum(path), checkpoint.data, checkpoint.parent)
-        return checkpoint.model, cls(checkpoint.weights, parent)
+        return checkpoint.model, cls(checkpoint.weights, record(checkpoint, path))
 
 
 @dataclass(frozen=True)
@@ -173,6 +172,7 @@ class Run:
         source: where its photos and masks are.
         last: the checkpoint that it resumes from; None where it is new.
         initial: the trained weights that a new run starts from; None for weights from the seed.
+        teachers: the networks whose masks it learns, beside those of its data.
     """
 
     folder: Path
@@ -181,6 +181,7 @@ class Run:
     source: Source
     last: "Checkpoint | None" = None
     initial: "InitialWeights | None" = None
+    teachers: "Sequence[Teacher]" = ()
 
     @classmethod
     def new(
@@ -191,6 +192,7 @@ class Run:
         folder: Path | None = None,
         name: str | None = None,
         initial: "InitialWeights | None" = None,
+        teachers: "Sequence[Teacher]" = (),
     ) -> "Run":
         """Choose the folder of a new run: `folder`, or one called `name` in the cache.
 
@@ -200,7 +202,8 @@ class Run:
         unused = distributed.broadcast(
             lambda: store.unused_run(folder) if folder else store.new_run(name)
         )
-        return cls(unused, model, recipe, source or Source(find_data()), initial=initial)
+        source = source or Source(find_data())
+        return cls(unused, model, recipe, source, initial=initial, teachers=teachers)
 
     @classmethod
     def resume(
@@ -211,10 +214,13 @@ class Run:
         Raises:
             LesionsegError: no such run, or it cannot be resumed.
         """
+        from lesionseg.training.teachers import Teacher
+
         folder = distributed.broadcast(lambda: store.find_run(place))
         last = distributed.broadcast(lambda: resumed(folder, options))
         source = source or Source.of(last.data) or Source(find_data())
-        return cls(folder, last.model, last.recipe, source, last)
+        teachers = [Teacher.reload(teacher) for teacher in last.teachers]
+        return cls(folder, last.model, last.recipe, source, last, teachers=teachers)
 
     def start(self, material: Material, command: str) -> "Checkpoint":
         """Make the checkpoint that training starts from.
@@ -234,8 +240,9 @@ class Run:
             )
         if self.last is None:
             weights, parent = self.initial or (None, None)
+            records = tuple(teacher.record for teacher in self.teachers)
             return initial_checkpoint(
-                self.model, self.recipe, material.data, command, weights, parent
+                self.model, self.recipe, material.data, command, weights, parent, records
             )
         if material.data.fingerprint != self.last.data.fingerprint:
             raise LesionsegError(
@@ -262,11 +269,8 @@ class Run:
 
 
 def seen_before(start: "Checkpoint") -> int:
-    """Count the validation photos that the checkpoint's ancestors were trained on, by id."""
-    if start.parent is None:
-        return 0
-    trained = dataclasses.replace(start, data=start.parent.data, parent=start.parent.parent)
-    ids = {fold(photo) for photo in trained.trained_ids()}
+    """Count the validation photos that its ancestors and teachers were trained on, by id."""
+    ids = {fold(photo) for photo in start.earlier_ids()}
     return sum(fold(photo) in ids for photo in start.data.val_ids)
 
 

@@ -1,5 +1,6 @@
 """The state of a training: what changes from step to step, saved and loaded as one."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,35 @@ from lesionseg.training.history import EpochScores
 from lesionseg.training.validation import ValidationScores
 
 
+class WeightAverage:
+    """A moving average of a network's weights and running statistics over the steps.
+
+    Early steps count for less, so that the initial weights are soon forgotten.
+
+    Args:
+        network: where it begins.
+        decay: of the average in each step, 0 to 1.
+
+    Attributes:
+        network: has the average as its weights.
+        steps: that it is of.
+    """
+
+    def __init__(self, network: UNet, decay: float) -> None:
+        self.network, self._decay, self.steps = copy.deepcopy(network).eval(), decay, 0
+
+    def update(self, network: UNet) -> None:
+        """Take in the network's weights after a step."""
+        self.steps += 1
+        decay = min(self._decay, self.steps / (self.steps + 10))
+        own = network.state_dict()
+        for name, average in self.network.state_dict().items():
+            if average.is_floating_point():
+                average.lerp_(own[name], 1 - decay)
+            else:
+                average.copy_(own[name])
+
+
 @dataclass
 class TrainingState:
     """Everything of a run that changes while it trains.
@@ -21,6 +51,7 @@ class TrainingState:
         network: its weights.
         optimiser: Adam's moments and the learning rate.
         scaler: the factor of the loss in float16.
+        average: the moving average of its weights; None where the recipe has none.
         epoch: full epochs behind it.
         scores: of the last of them at the network's full size, as a checkpoint has them.
         best_dice: the highest so far, at the full size; -1 before the first epoch.
@@ -35,15 +66,20 @@ class TrainingState:
     scaler: torch.amp.GradScaler
     epoch: int
     scores: dict[str, float]
+    average: WeightAverage | None = None
     best_dice: float = -1.0
     photos: int = 0
     loss_sum: float = 0.0
     seconds: float = 0.0
     history: list[EpochScores] = field(default_factory=list)
 
+    def result(self) -> UNet:
+        """Give the network to be validated and saved: the average where there is one."""
+        return self.average.network if self.average else self.network
+
     def weights(self) -> dict[str, Tensor]:
-        """Give the network's state dict, on the CPU."""
-        return {name: value.cpu() for name, value in self.network.state_dict().items()}
+        """Give the state dict of `result`, on the CPU."""
+        return {name: value.cpu() for name, value in self.result().state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Give what a resumed run needs besides weights, epoch and scores; for `torch.save`.
@@ -59,6 +95,8 @@ class TrainingState:
             "loss_sum": self.loss_sum,
             "seconds": self.seconds,
             "history": [scores.row() for scores in self.history],
+            "network": self.network.state_dict() if self.average else None,
+            "average_steps": self.average.steps if self.average else 0,
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -68,6 +106,9 @@ class TrainingState:
             KeyError, TypeError, ValueError: it is not complete, or of another network.
         """
         self.optimiser.load_state_dict(saved["optimiser"])
+        if self.average:  # whose weights are those of the checkpoint
+            self.network.load_state_dict(saved["network"])
+            self.average.steps = saved["average_steps"]
         self.scaler.load_state_dict(saved["scaler"])
         torch.set_rng_state(saved["rng"])
         self.best_dice = saved["best"]

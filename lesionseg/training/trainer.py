@@ -35,7 +35,8 @@ from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.network.sync_batchnorm import convert_sync_batchnorm
 from lesionseg.network.unet import UNet, shrink_weights
 from lesionseg.training.history import History, is_exhausted, json_lines
-from lesionseg.training.state import TrainingState
+from lesionseg.training.state import TrainingState, WeightAverage
+from lesionseg.training.teachers import Teachers
 from lesionseg.training.validation import ValidationScores, validate
 from lesionseg.version import __version__
 
@@ -93,6 +94,7 @@ def initial_checkpoint(
     command: str = "",
     weights: Mapping[str, Tensor] | None = None,
     parent: Parent | None = None,
+    teachers: tuple[Parent, ...] = (),
 ) -> Checkpoint:
     """Make a checkpoint before the first epoch.
 
@@ -112,6 +114,7 @@ def initial_checkpoint(
         scores={},
         command=command,
         parent=parent,
+        teachers=teachers,
     )
 
 
@@ -122,6 +125,7 @@ def train(
     folder: Path,
     device: torch.device,
     *,
+    teachers: Sequence[UNet] = (),
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_epoch: Callable[[History, Predict], None] = lambda history, predict: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -132,15 +136,17 @@ def train(
     `history.jsonl` into `folder`. Every file is whole at every moment. `start` comes from
     `initial_checkpoint`, or is a `last.pt` that was loaded. On Linux it keeps freed memory (see
     `device.keep_freed_memory`). After each epoch, `on_epoch` is called with the history so far, and
-    may look at the network's work.
+    may look at the network's work. Of `teachers`, networks on the CPU, it learns the mean masks,
+    beside those of the photos.
 
     Raises:
         LesionsegError: the loss is no longer finite, memory is out, the disk is full, or another
             of several processes has ended.
     """
     keep_freed_memory()
+    torch.backends.cudnn.benchmark = True  # all batches but the last have one shape
     with out_of_memory_says(_TOO_MUCH_MEMORY):
-        trainer = _Trainer(start, training, validation, folder, device)
+        trainer = _Trainer(start, training, validation, folder, device, teachers)
         return trainer.train(on_step, on_epoch, should_stop)
 
 
@@ -154,6 +160,7 @@ class _Trainer:
         validation: CachedPairs,
         folder: Path,
         device: torch.device,
+        teachers: Sequence[UNet],
     ) -> None:
         self.start, self.folder, self.device, self.recipe = start, folder, device, start.recipe
         self.full_size = start.model.image_size
@@ -161,6 +168,8 @@ class _Trainer:
         self.training = Loader(training, device, layout)
         self.validation = Loader(validation, device, layout)
         network: UNet = start.network().to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        precision = getattr(torch, self.recipe.precision)
+        self.teachers = Teachers(teachers, device, precision) if teachers else None
         self.parallel: torch.nn.Module = network  # the network as all processes train it
         if distributed.world_size() > 1:
             self.parallel = DistributedDataParallel(convert_sync_batchnorm(network))
@@ -170,6 +179,9 @@ class _Trainer:
             scaler=torch.amp.GradScaler(device.type, enabled=self.recipe.precision == "float16"),
             epoch=start.epoch,
             scores=start.scores,
+            average=WeightAverage(network, self.recipe.averaging)
+            if self.recipe.averaging
+            else None,
         )
         if start.training is not None:
             self.state.load_state_dict(start.training)
@@ -241,6 +253,8 @@ class _Trainer:
         done = (state.epoch + state.photos / len(self.training)) / recipe.epochs
         state.optimiser.param_groups[0]["lr"] = learning_rate(recipe, done)
         state.optimiser.zero_grad(set_to_none=True)
+        if self.teachers:
+            masks = torch.lerp(masks, self.teachers.masks(photos), recipe.teacher_weight)
         with _restored_where_lost(state.network):
             with self._autocast():
                 logits = self.parallel(photos)
@@ -251,6 +265,8 @@ class _Trainer:
             state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         state.scaler.step(state.optimiser)
         state.scaler.update()
+        if state.average:
+            state.average.update(state.network)
         return mean.item()
 
     def _autocast(self) -> torch.autocast:
@@ -266,9 +282,9 @@ class _Trainer:
 
     def _logits(self, photos: Tensor) -> Tensor:
         """Compute the logits of photos, (B, 1, H, W) float32, without gradients."""
-        self.state.network.eval()
+        network = self.state.result().eval()
         with torch.inference_mode(), self._autocast():
-            logits: Tensor = self.state.network(photos).float()
+            logits: Tensor = network(photos).float()
         return logits
 
     def _validate(self) -> dict[int, ValidationScores] | None:

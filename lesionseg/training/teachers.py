@@ -1,0 +1,105 @@
+"""Teachers: trained networks whose masks another network learns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from lesionseg import store
+from lesionseg.errors import CheckpointError
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.device import memory_format
+from lesionseg.network.provenance import Parent
+from lesionseg.network.runtime import checksum
+from lesionseg.network.unet import UNet
+
+
+def record(checkpoint: Checkpoint, path: Path) -> Parent:
+    """Return what a run's checkpoint keeps of a checkpoint at `path` that it came from."""
+    file = store.BUNDLED if path == store.BUNDLED_FILE else str(path.absolute())
+    return Parent(file, checksum(path), checkpoint.data, checkpoint.parent, checkpoint.teachers)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network, and which checkpoint it is of."""
+
+    network: UNet
+    record: Parent
+
+    @classmethod
+    def load(cls, name: str) -> "Teacher":
+        """Read a checkpoint, named as for `store.find_checkpoint`.
+
+        Raises:
+            CheckpointError: no such checkpoint, or it cannot be read.
+        """
+        path = store.find_checkpoint(name)
+        checkpoint, network = checkpoints.load_network(path)
+        return cls(network, record(checkpoint, path))
+
+    @classmethod
+    def reload(cls, known: Parent) -> "Teacher":
+        """Read the teacher of a run that is resumed.
+
+        Raises:
+            CheckpointError: it is no longer there, or is another one.
+        """
+        teacher = cls.load(known.file)
+        if teacher.record.checksum != known.checksum:
+            raise CheckpointError(
+                f"{known.file}: the run was begun with another teacher of that name "
+                f"(SHA-256 {known.checksum[:12]}, got {teacher.record.checksum[:12]}); "
+                "put that one back, or train anew without --resume"
+            )
+        return teacher
+
+
+class Teachers:
+    """Several teachers on a device: the mean of their probabilities.
+
+    Args:
+        networks: in evaluation mode; at least one.
+        device: where they run.
+        precision: of their arithmetic.
+    """
+
+    def __init__(
+        self, networks: Sequence[UNet], device: torch.device, precision: torch.dtype
+    ) -> None:
+        layout = memory_format(device)
+        self._networks = [
+            network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+            for network in networks
+        ]
+        self._device, self._precision = device, precision
+
+    @torch.no_grad()
+    def masks(self, photos: Tensor) -> Tensor:
+        """Return the mean of their probabilities, each network at its own size.
+
+        Args:
+            photos: (B, 3, side, side), 0 to 255.
+
+        Returns:
+            (B, 1, side, side) float32, 0 to 1.
+        """
+        side, total = photos.shape[-1], torch.zeros(())
+        for network in self._networks:
+            size = network.config.image_size
+            resized = photos if size == side else _resize(photos.float(), size)
+            mixed = self._precision != torch.float32
+            with torch.autocast(self._device.type, self._precision, enabled=mixed):
+                probabilities = network(resized).float().sigmoid()
+            total = total.to(self._device) + (
+                probabilities if size == side else _resize(probabilities, side)
+            )
+        return total / len(self._networks)
+
+
+def _resize(images: Tensor, side: int) -> Tensor:
+    return interpolate(images, size=(side, side), mode="bilinear", antialias=True)
