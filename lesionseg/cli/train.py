@@ -141,6 +141,16 @@ def train(
             **_TRAINING,
         ),
     ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        option(
+            "Folder of photos without masks, to learn those of the teachers on as well.",
+            "--unlabelled",
+            "--unlabeled",
+            metavar="DIR",
+            **_INPUT,
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         option("Resume --run or --output, else the latest run.", "--resume", **_TRAINING),
@@ -226,13 +236,16 @@ def train(
         raise typer.BadParameter(
             "--run names a run in the cache folder, --output a folder: give one"
         )
-    if resume and (initial or teacher or fold or groups):
+    if resume and (initial or teacher or unlabelled or fold or groups):
         raise typer.BadParameter(
-            "--from, --teacher, --fold and --groups are for a new run; a resumed one has its own"
+            "--from, --teacher, --unlabelled, --fold and --groups are for a new run; "
+            "a resumed one has its own"
         )
     source = data_source(data, photos, truth, category)
-    if fold or groups:
-        source = _split_source(source, fold, groups)
+    if unlabelled and not teacher:
+        raise typer.BadParameter("--unlabelled needs a --teacher: nothing else knows their masks")
+    if fold or groups or unlabelled:
+        source = _split_source(source, fold, groups, unlabelled)
     writer = TensorBoardWriter() if tensorboard else nullcontext()
     torch_device = find_device(device)
     signals.interrupt()
@@ -261,8 +274,10 @@ def _settings(settings: "Sequence[str]") -> dict[str, Any]:
         raise typer.BadParameter(str(error)) from error
 
 
-def _split_source(source: "Source | None", fold: str | None, groups: Path | None) -> "Source":
-    """Say how the photos are split, the downloaded ones where no others are named."""
+def _split_source(
+    source: "Source | None", fold: str | None, groups: Path | None, unlabelled: Path | None
+) -> "Source":
+    """Say how the photos are split and which are added, the downloaded ones by default."""
     from lesionseg.data.catalog import find_data
     from lesionseg.data.splits import Fold
     from lesionseg.training.runs import Source
@@ -271,7 +286,8 @@ def _split_source(source: "Source | None", fold: str | None, groups: Path | None
         part = Fold.parse(fold) if fold else None
     except LesionsegError as error:
         raise typer.BadParameter(str(error)) from error
-    return replace(source or Source(find_data()), groups_file=groups, fold=part)
+    source = source or Source(find_data())
+    return replace(source, groups_file=groups, fold=part, unlabelled=unlabelled)
 
 
 def _configure(options: dict[str, Any], trained: ModelConfig | None) -> tuple[ModelConfig, Recipe]:

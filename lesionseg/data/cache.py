@@ -25,7 +25,7 @@ class CachedPairs:
 
     Attributes:
         photos: (N, size, size, 3) uint8.
-        masks: (N, size, size) uint8, 0 or 1.
+        masks: (N, size, size) uint8, 0 or 1; `pairs.UNKNOWN` for photos without one.
         ids: of the N photos.
         problems: one line for each pair that was left out.
         fingerprint: SHA-256 of ids, photos and masks, in hexadecimal.
@@ -116,7 +116,7 @@ def _build(
     Not through a memory map, which would kill the process on a full disk.
     """
 
-    def read(pair: Pair) -> tuple[images.Photo, images.Mask] | str:
+    def read(pair: Pair) -> tuple[images.Photo, NDArray[np.bool_] | NDArray[np.uint8]] | str:
         try:
             return read_pair(pair, size)
         except LesionsegError as error:

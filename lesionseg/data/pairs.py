@@ -4,25 +4,32 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lesionseg import dicom, filetypes, images
-from lesionseg.data.filenames import MASK, file_id, fold, is_mask_name, name_of
+from lesionseg.data.filenames import MASK, file_id, fold, is_mask_name, list_images, name_of
 from lesionseg.errors import PhotoError
 from lesionseg.labels import formats, segmentations
 from lesionseg.labels.annotations import Unusable
 from lesionseg.labels.formats import LabelledPhoto, Labels
+
+UNKNOWN = 255  # in the mask of a photo that has none
 
 
 @dataclass(frozen=True, order=True)
 class Pair:
     """A photo, its mask, and the id of both: the photo's name without suffix, in its own case.
 
-    Where the mask comes from labels, `mask` is the label file.
+    Where the mask comes from labels, `mask` is the label file. An unlabelled photo has no mask but
+    stands in its place itself.
     """
 
     id: str
     photo: Path
     mask: Path
     labels: LabelledPhoto | None = field(default=None, compare=False)
+    unlabelled: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,17 @@ class Matches:
 
     pairs: tuple[Pair, ...]
     problems: tuple[str, ...]
+
+
+def list_unlabelled(folder: Path) -> tuple[Pair, ...]:
+    """List the photos of a folder, which are without masks.
+
+    Raises:
+        LesionsegError: no such folder.
+    """
+    return tuple(
+        Pair(name_of(photo), photo, photo, unlabelled=True) for photo in list_images(folder)
+    )
 
 
 def match_masks(photos: Iterable[Path], masks: Iterable[Path]) -> Matches:
@@ -162,13 +180,17 @@ def _by_id(paths: Iterable[Path], kind: str) -> tuple[dict[str, Path], list[str]
     return {key: path for key, path in path_of.items() if key not in repeated}, problems
 
 
-def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask]:
+def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask | NDArray[np.uint8]]:
     """Read a photo as (size, size, 3) uint8 and its mask as (size, size) bool.
+
+    The mask of an unlabelled photo is uint8 and has UNKNOWN everywhere.
 
     Raises:
         PhotoError: one of them cannot be read, or they differ in size.
     """
     photo, own_size = images.read_photo_shrunk(pair.photo, size)
+    if pair.unlabelled:
+        return photo, np.full((size, size), UNKNOWN, np.uint8)
     mask, _ = read_truth(pair, own_size)
     return photo, images.shrink_mask(mask, size)
 

@@ -28,6 +28,7 @@ class TrainingData:
         fingerprint: of both parts' photos and masks.
         groups_file: that said which photos belong together; "" where none was named.
         fold: which part was held out for validation, such as "1/5"; "" for an ordinary split.
+        unlabelled_folder: where photos without masks were found; "" where there were none.
     """
 
     name: str
@@ -41,6 +42,7 @@ class TrainingData:
     fingerprint: str
     groups_file: str = ""
     fold: str = ""
+    unlabelled_folder: str = ""
 
 
 @dataclass(frozen=True)

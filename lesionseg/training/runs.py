@@ -15,6 +15,7 @@ from lesionseg.data.catalog import find_data
 from lesionseg.data.discovery import Dataset
 from lesionseg.data.duplicates import find_duplicates
 from lesionseg.data.filenames import fold
+from lesionseg.data.pairs import list_unlabelled
 from lesionseg.data.splits import Fold
 from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.labels.formats import Categories
@@ -36,6 +37,7 @@ class Source:
 
     Attributes:
         folder, photos, truth, groups_file, fold, categories: as of `discovery.find`.
+        unlabelled: a folder of photos without masks, to be trained on as well.
     """
 
     folder: Path | None
@@ -44,6 +46,7 @@ class Source:
     groups_file: Path | None = None
     fold: Fold | None = None
     categories: Categories = None
+    unlabelled: Path | None = None
 
     def find(self) -> Dataset:
         """Find the pairs there; see `discovery.find`."""
@@ -57,11 +60,12 @@ class Source:
         folders = (data.folder, data.photos_folder, data.truth_folder)
         if not any(folders):
             return None
-        folder, photos, truth, groups_file = (
-            Path(path) if path else None for path in (*folders, data.groups_file)
+        folder, photos, truth, groups_file, unlabelled = (
+            Path(path) if path else None
+            for path in (*folders, data.groups_file, data.unlabelled_folder)
         )
         fold = Fold.parse(data.fold) if data.fold else None
-        return cls(folder, photos, truth, groups_file, fold)
+        return cls(folder, photos, truth, groups_file, fold, unlabelled=unlabelled)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,11 @@ def gather(
     """
     dataset = source.find()
     first, second = dataset.split("train"), dataset.split("val")
+    notes = [*dataset.notes]
+    if source.unlabelled:
+        unlabelled = list_unlabelled(source.unlabelled)
+        first = (*first, *unlabelled)
+        notes.append(f"{len(unlabelled)} photos without masks learn those of the teachers")
     total = len(first) + len(second)
     if distributed.local_rank() > 0:  # on each host one process prepares, the others only map
         distributed.barrier()
@@ -104,8 +113,10 @@ def gather(
     if distributed.local_rank() == 0:
         distributed.barrier()
     about = dataset.description
-    folders = (source.folder, source.photos, source.truth, source.groups_file)
-    folder, photos, truth, groups_file = (str(path.absolute()) if path else "" for path in folders)
+    folders = (source.folder, source.photos, source.truth, source.groups_file, source.unlabelled)
+    folder, photos, truth, groups_file, unlabelled = (
+        str(path.absolute()) if path else "" for path in folders
+    )
     data = TrainingData(
         name=about.name if about else dataset.folder.absolute().name,
         folder=folder,
@@ -118,10 +129,11 @@ def gather(
         fingerprint=f"{training.fingerprint}-{validation.fingerprint}",
         groups_file=groups_file,
         fold=str(source.fold or ""),
+        unlabelled_folder=unlabelled,
     )
     problems = (*dataset.problems, *training.problems, *validation.problems)
-    notes = (*dataset.notes, *_duplicate_notes(training, validation))
-    return Material(training, validation, problems, data, dataset.split_source, notes)
+    notes += _duplicate_notes(training, validation)
+    return Material(training, validation, problems, data, dataset.split_source, tuple(notes))
 
 
 def _duplicate_notes(training: CachedPairs, validation: CachedPairs) -> list[str]:

@@ -86,7 +86,12 @@ class TrainingState:
 
         The state of torch's random numbers is a part of it.
         """
+        averaging: dict[str, Any] = {}
+        if self.average:
+            own = self.network.state_dict()
+            averaging = {"network": own, "average_steps": self.average.steps}
         return {
+            **averaging,
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
@@ -95,8 +100,6 @@ class TrainingState:
             "loss_sum": self.loss_sum,
             "seconds": self.seconds,
             "history": [scores.row() for scores in self.history],
-            "network": self.network.state_dict() if self.average else None,
-            "average_steps": self.average.steps if self.average else 0,
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:

@@ -78,6 +78,21 @@ class Teachers:
         ]
         self._device, self._precision = device, precision
 
+    def blend(self, photos: Tensor, masks: Tensor, weight: float) -> Tensor:
+        """Blend photos' own masks with the teachers', which alone count where there is none.
+
+        Args:
+            photos: (B, 3, side, side), 0 to 255.
+            masks: (B, 1, side, side) float32, 0 to 1; `pairs.UNKNOWN` where a photo has none.
+            weight: of the teachers, 0 to 1.
+
+        Returns:
+            (B, 1, side, side) float32, 0 to 1.
+        """
+        unlabelled = masks.amax((1, 2, 3), keepdim=True) > 1.5
+        weights = torch.where(unlabelled, 1.0, weight)
+        return torch.lerp(masks.clamp(max=1), self.masks(photos), weights)
+
     @torch.no_grad()
     def masks(self, photos: Tensor) -> Tensor:
         """Return the mean of their probabilities, each network at its own size.

@@ -254,7 +254,7 @@ class _Trainer:
         state.optimiser.param_groups[0]["lr"] = learning_rate(recipe, done)
         state.optimiser.zero_grad(set_to_none=True)
         if self.teachers:
-            masks = torch.lerp(masks, self.teachers.masks(photos), recipe.teacher_weight)
+            masks = self.teachers.blend(photos, masks, recipe.teacher_weight)
         with _restored_where_lost(state.network):
             with self._autocast():
                 logits = self.parallel(photos)
