@@ -100,9 +100,9 @@ def gather(
     first, second = dataset.split("train"), dataset.split("val")
     notes = [*dataset.notes]
     if source.unlabelled:
-        unlabelled = list_unlabelled(source.unlabelled)
-        first = (*first, *unlabelled)
-        notes.append(f"{len(unlabelled)} photos without masks learn those of the teachers")
+        added = list_unlabelled(source.unlabelled)
+        first = (*first, *added)
+        notes.append(f"{len(added)} photos without masks learn those of the teachers")
     total = len(first) + len(second)
     if distributed.local_rank() > 0:  # on each host one process prepares, the others only map
         distributed.barrier()
