@@ -91,8 +91,10 @@ def run(words: Sequence[object], seconds: float) -> Ended:
     return Ended(process.returncode, text, usage.ru_maxrss // 1024, killed.is_set())
 
 
-def examine(folder: Path, batch: int, seconds: float) -> Table:
-    """Try every file right in a folder."""
+def examine(
+    folder: Path, batch: int, seconds: float, checkpoint: str | Path = store.BUNDLED
+) -> Table:
+    """Try every file right in a folder; photos with this checkpoint."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     table = Table(files=len(files))
     photos = [path for path in files if path.suffix not in NETWORKS | LABELS]
@@ -110,7 +112,7 @@ def examine(folder: Path, batch: int, seconds: float) -> Table:
             for link, path in zip(links, part, strict=True):
                 shutil.copy(path, link)
             masks = place / "masks"
-            words = ("segment", *links, "-o", masks, "-c", store.BUNDLED)
+            words = ("segment", *links, "-o", masks, "-c", checkpoint)
             ended = run(words, seconds)
             results = [masks / f"{link.stem}_segmentation.png" for link in links]
             _count(table, ended, links, [_is_mask(path) for path in results])

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from lesionseg import dicom, filetypes, tiff
 from lesionseg.errors import PhotoError, one_line
@@ -164,6 +164,8 @@ def _prepare(kind: str) -> None:
     elif kind == "HEIC":
         import_module(str(filetypes.heif_reader())).register_heif_opener()
     elif kind == "TIFF":
+        from PIL import TiffImagePlugin
+
         TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own way mixes up 16-bit planes
         prefix = TiffImagePlugin.MM
         key = (prefix, 0, (1,), 1, (16,), ())  # which Pillow knows in the other byte order alone
@@ -181,7 +183,7 @@ def _prepare(kind: str) -> None:
 
 def _describe(image: Image.Image, file: BinaryIO, name: Path | str, head: bytes) -> _Opened:
     """Go to the page of the photo, and say what Pillow does not of how its values are stored."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
+    if image.format == "TIFF":
         tags = _go_to_photo(image, file)
         tiff.check(tags)
         palette = tiff.small_palette(tags)
@@ -193,8 +195,10 @@ def _describe(image: Image.Image, file: BinaryIO, name: Path | str, head: bytes)
     return opened
 
 
-def _go_to_photo(image: TiffImagePlugin.TiffImageFile, file: BinaryIO) -> tiff.Tags:
+def _go_to_photo(image: Image.Image, file: BinaryIO) -> tiff.Tags:
     """Make the page that holds the photo the current one, and return its tags."""
+    from PIL import TiffImagePlugin
+
     place = file.tell()
     file.seek(0)
     head = file.read(8)

@@ -13,11 +13,8 @@ import os
 import pickle
 import time
 import uuid
-import zipfile
 from pathlib import Path
 from typing import Any
-
-import platformdirs
 
 from lesionseg.errors import CheckpointError, LesionsegError
 
@@ -34,6 +31,8 @@ def cache_dir() -> Path:
     folder = os.environ.get(CACHE_VARIABLE)
     if folder:
         return path(folder).absolute()
+    import platformdirs  # 7 ms, for nothing where the folder is named
+
     return platformdirs.user_cache_path("lesionseg", appauthor=False)
 
 
@@ -117,6 +116,8 @@ def is_synthetic(checkpoint: Path) -> bool:
     Only the description in the file is read, without torch: every class in it becomes a plain
     container, so that no code runs.
     """
+    import zipfile
+
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             (info,) = (info for info in archive.infolist() if info.filename.endswith("/data.pkl"))

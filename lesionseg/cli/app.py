@@ -1,6 +1,7 @@
 """The command line `lesionseg`: its commands, and one line for whatever goes wrong."""
 
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -22,15 +23,26 @@ COMMANDS = {  # name: its module, and the function in it
     "export": ("export", "export"),
     "page": ("page", "page"),
 }
+SUMMARIES = {  # first lines of docstrings: a command that is listed alone need not be imported
+    "segment": "Outline the lesion on photos: one mask PNG each, 0 and 255, at the photo's size.",
+    "train": "Train a U-Net on photos and masks, and print the path of the best checkpoint.",
+    "eval": "Score checkpoints, or folders of masks, against truth masks by the challenge's rules.",
+    "download": "Download a data set of photos and masks, or draw the synthetic demo set.",
+    "check": "Check photos and masks before a night of training: what is read, left out, or looks "
+    "wrong.",
+    "export": "Export a network as ONNX, for other programs and a faster start of 'segment'.",
+    "page": "Write a web page that outlines lesions on a phone, with no server and no internet.",
+}
 _NO_TORCH = (
     "this needs torch, which is not installed: pip install torch; without it 'segment' and 'eval' "
     "run exported networks on the CPU, such as --checkpoint bundled"
 )
 _EVERY = (*COMMANDS, "help")
+_COMPLETION = "_LESIONSEG_COMPLETE"  # set where a shell asks what could be typed next
 
 
 def application(names: Iterable[str] = _EVERY) -> typer.Typer:
-    """Return the app with these commands; the module of no other is imported."""
+    """Return the app with these commands; of all others, it knows the summary alone."""
     app = typer.Typer(
         cls=help.Group,
         no_args_is_help=True,
@@ -38,14 +50,22 @@ def application(names: Iterable[str] = _EVERY) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(help=help.page(lesionseg), epilog=help.DOCS)(lesionseg)
-    for name in names:
+    imported = set(names) | (COMMANDS.keys() - SUMMARIES.keys())
+    for name in _EVERY:
         if name == "help":
             command: Callable[..., None] = help_of
-        else:
+        elif name in imported:
             module, function = COMMANDS[name]
             command = getattr(import_module(f"lesionseg.cli.{module}"), function)
+        else:
+            app.command(name, help=SUMMARIES[name])(_listed)
+            continue
         app.command(name, help=help.page(command), epilog=help.DOCS, cls=help.Command)(command)
     return app
+
+
+def _listed() -> None:
+    """Stand for a command that is not run."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -92,15 +112,14 @@ def help_of(
 
 
 def main() -> NoReturn:
-    """Runs the command line; one line on standard error for whatever a user can put right."""
+    """Run the command line; report whatever a user can put right in one line on standard error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no UTF-8
     for module in ("PIL", "pydicom", "highdicom"):  # a damaged photo is reported by its error
         warnings.filterwarnings("ignore", module=module)
     console.show_notes()
     try:
-        first = sys.argv[1:2]
-        names = first if first and first[0] in COMMANDS else _EVERY
+        names = _EVERY if _COMPLETION in os.environ else COMMANDS.keys() & set(sys.argv[1:])
         status = application(names)(standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a full disk can still be told of

@@ -6,16 +6,18 @@ No network is needed. Every file is read, as `train`, `eval` and `segment` would
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesionseg import filetypes, images
 from lesionseg.config import ModelConfig
 from lesionseg.data import discovery
+from lesionseg.data.cache import CachedPairs
 from lesionseg.data.discovery import Dataset
 from lesionseg.data.filenames import is_mask_name, list_images
 from lesionseg.data.pairs import Pair, read_truth
@@ -25,6 +27,11 @@ from lesionseg.threads import map_ahead
 
 _FULL_ABOVE = 0.99  # share of the pixels that are lesion
 _INVERTED_ABOVE = 0.9  # share of the pixels along the frame that are lesion
+_DOUBTS = {  # the fields of `MaskDoubts`, in words
+    "empty": "are empty",
+    "full": "are full (lesion over 99 %)",
+    "inverted": "may be inverted (lesion along over 90 % of the frame)",
+}
 _DOCUMENTS = frozenset({".txt", ".md", ".csv", ".json", ".xml", ".pdf", ".html"})  # beside photos
 _FILE_NAME = re.compile(r"\S+\.(jpe?g|png|bmp|tiff?|webp|json|xml)\b", re.IGNORECASE)
 
@@ -188,8 +195,8 @@ def _read(item: _Item) -> _Reading | str:
         return f"{item.photo}: {error.strerror}"
 
 
-def doubt_of(mask: Mask) -> str:
-    """Tell what looks wrong in a mask, (H, W) bool: a field of `MaskDoubts`, or ""."""
+def doubt_of(mask: Mask | NDArray[np.uint8]) -> str:
+    """Tell what looks wrong in a mask, (H, W) bool or 0 and 1: a field of `MaskDoubts`, or ""."""
     share = mask.mean()
     frame = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     if share == 0:
@@ -197,6 +204,27 @@ def doubt_of(mask: Mask) -> str:
     if share > _FULL_ABOVE:
         return "full"
     return "inverted" if frame.mean() > _INVERTED_ABOVE else ""
+
+
+def mask_notes(labelled: Collection[str], *parts: CachedPairs) -> list[str]:
+    """Say in a line for each reason which masks look wrong, at the network's size.
+
+    Args:
+        labelled: ids of the photos whose masks count.
+        parts: the cached pairs.
+    """
+    named: dict[str, list[str]] = {doubt: [] for doubt in _DOUBTS}
+    pairs = [pair for part in parts for pair in zip(part.ids, part.masks, strict=True)]
+    masks = [(id, mask) for id, mask in pairs if id in labelled]
+    for id, mask in masks:
+        if doubt := doubt_of(mask):
+            named[doubt].append(id)
+    return [
+        f"{len(ids)} of {len(masks)} masks {_DOUBTS[doubt]}: {', '.join(ids[:3])}"
+        f"{', ...' * (len(ids) > 3)}; 'lesionseg check' lists them"
+        for doubt, ids in named.items()
+        if ids
+    ]
 
 
 def _other_files(folders: Iterable[Path]) -> list[str]:

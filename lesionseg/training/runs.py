@@ -12,6 +12,7 @@ from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data import discovery
 from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.catalog import find_data
+from lesionseg.data.check import mask_notes
 from lesionseg.data.discovery import Dataset
 from lesionseg.data.duplicates import find_duplicates
 from lesionseg.data.filenames import fold
@@ -133,6 +134,9 @@ def gather(
     )
     problems = (*dataset.problems, *training.problems, *validation.problems)
     notes += _duplicate_notes(training, validation)
+    if distributed.rank() == 0:
+        labelled = {pair.id for pairs in dataset.pairs.values() for pair in pairs}
+        notes += mask_notes(labelled, training, validation)
     return Material(training, validation, problems, data, dataset.split_source, tuple(notes))
 
 

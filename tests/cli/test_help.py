@@ -48,6 +48,13 @@ def test_examples_are_command_lines_that_parse(name: str) -> None:
         GROUP.commands[name].make_context(name, arguments)
 
 
+@pytest.mark.parametrize("name", app.COMMANDS)
+def test_a_command_is_listed_with_the_first_line_of_its_docstring(name: str) -> None:
+    assert app.SUMMARIES[name] == help.paragraphs(GROUP.commands[name].callback)[0]
+    listed: Any = get_command(app.application(()))
+    assert listed.commands[name].help == app.SUMMARIES[name]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_panel_is_long(name: str) -> None:
     panels: dict[str, int] = {}

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs
@@ -24,6 +25,20 @@ def gather(source: Source) -> tuple[Material, list[tuple[int, int]]]:
     told: list[tuple[int, int]] = []
     material = runs.gather(source, SIZE, 2, lambda done, total: told.append((done, total)))
     return material, told
+
+
+def test_masks_that_look_wrong_are_noted(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "mine", *range(10))
+    assert gather(Source(folder))[0].notes == ()
+    for index, wrong in ((1, np.zeros_like), (2, np.ones_like), (3, np.logical_not)):
+        mask = folder / "masks" / f"ISIC_{index:07d}_segmentation.png"
+        write_mask(mask, wrong(drawing(index)[1]))
+    assert gather(Source(folder))[0].notes == (
+        "1 of 10 masks are empty: ISIC_0000001; 'lesionseg check' lists them",
+        "1 of 10 masks are full (lesion over 99 %): ISIC_0000002; 'lesionseg check' lists them",
+        "1 of 10 masks may be inverted (lesion along over 90 % of the frame): ISIC_0000003; "
+        "'lesionseg check' lists them",
+    )
 
 
 def test_what_a_checkpoint_will_say_of_its_data(tmp_path: Path) -> None:
