@@ -35,7 +35,7 @@ _PNG_TEXT = (
     64 * 2**20
 )  # bytes; colour profiles and XMP of scanners and editors exceed Pillow's 1 MB
 _SHORT_DEPTHS = (8, 10, 12, 14)  # bits that cameras have, stored in 16
-_GREY_WITHIN = 8  # channels of a grey mask may differ so far after lossy compression
+GREY_WITHIN = 8  # channels of a grey mask may differ so far after lossy compression
 _MOST_COLOURS = 256  # of a mask that things are told apart in by colour
 _STRIP = 32  # rows; of a wide photo they stay in a processor's cache
 _MASK_PNG = (
@@ -553,7 +553,7 @@ def _mask_values(image: Image.Image, mode: str) -> NDArray[np.integer]:
     lowest, highest = values.min(axis=2), values.max(axis=2)
     differences = highest - lowest
     if values.shape[2] != 3 or (
-        differences.any() and (differences.max() > _GREY_WITHIN or highest.max() <= LESION_ABOVE)
+        differences.any() and (differences.max() > GREY_WITHIN or highest.max() <= LESION_ABOVE)
     ):
         raise PhotoError(f"expected a mask of one channel or three equal ones, got {mode}")
     return values[:, :, 1]  # green, which is nearest to grey

@@ -20,6 +20,9 @@ from lesionseg.cli.options import (
     Category,
     Data,
     Device,
+    LesionColor,
+    LesionColour,
+    LesionLabel,
     Photos,
     Quiet,
     Threshold,
@@ -29,6 +32,7 @@ from lesionseg.cli.options import (
     data_source,
     field,
     named_segmenter,
+    note_choice,
     note_problems,
     option,
 )
@@ -48,6 +52,9 @@ def evaluate(
     photos: Photos = None,
     truth: Truth = None,
     category: Category = None,
+    lesion_colour: LesionColour = None,
+    lesion_color: LesionColor = None,
+    lesion_label: LesionLabel = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
         field("Which photos.", "val if a validation split exists, else all", rich_help_panel=INPUT),
@@ -136,13 +143,18 @@ def evaluate(
         raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
     alone = len(checkpoints) + len(folders) < 2 or out_of_fold
     _check_usage(checkpoints, folders, masks if not alone else None, report, bool(changed))
+    colours = [*(lesion_colour or ()), *(lesion_color or ())]
+    masks_alone = bool(folders) and not checkpoints
     source = data_source(
-        data, photos, truth, category, masks_alone=bool(folders) and not checkpoints
+        data, photos, truth, category, colours, lesion_label, masks_alone=masks_alone
     )
     names: Sequence[str | None] = checkpoints or ([] if folders else [None])
     segmenters = [named_segmenter(name, device, threshold, all_regions, workers) for name in names]
     networks = [segmenter.checkpoint for segmenter in segmenters]
-    dataset = (source or _default_source(networks)).find()
+    used = source or _default_source(networks)
+    used = used.choosing_as(networks[0].data) if networks else used
+    note_choice(source, used)
+    dataset = used.find()
     chosen = "all" if out_of_fold else split or candidates.default_split(dataset, *networks)
     pairs = {pair.id: pair for pair in dataset.split(chosen)}
     note_problems(dataset.problems, "left out")

@@ -20,6 +20,9 @@ from lesionseg.cli.options import (
     Category,
     Data,
     Device,
+    LesionColor,
+    LesionColour,
+    LesionLabel,
     Photos,
     Quiet,
     Truth,
@@ -27,6 +30,7 @@ from lesionseg.cli.options import (
     command_line,
     data_source,
     field,
+    note_choice,
     note_problems,
     option,
 )
@@ -61,6 +65,9 @@ def train(
     photos: Photos = None,
     truth: Truth = None,
     category: Category = None,
+    lesion_colour: LesionColour = None,
+    lesion_color: LesionColor = None,
+    lesion_label: LesionLabel = None,
     recipe: Annotated[
         RecipeName | None,
         field(
@@ -206,7 +213,8 @@ def train(
         raise typer.BadParameter(
             "--from, --fold and --groups are for a new run; a resumed one has its own"
         )
-    source = data_source(data, photos, truth, category)
+    colours = [*(lesion_colour or ()), *(lesion_color or ())]
+    source = data_source(data, photos, truth, category, colours, lesion_label)
     if fold or groups:
         source = _split_source(source, fold, groups)
     writer = TensorBoardWriter() if tensorboard else nullcontext()
@@ -215,6 +223,7 @@ def train(
     with distributed.joined(distributed.A_STEP, cuda=torch_device.type == "cuda"):
         if resume:
             training = Run.resume(options, source, output or run)
+            note_choice(source, training.source)
         else:
             shape, weights = InitialWeights.load(initial) if initial else (None, None)
             training = Run.new(*_configure(options, shape), source, output, run, weights)

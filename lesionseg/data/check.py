@@ -19,7 +19,7 @@ from lesionseg.data import discovery
 from lesionseg.data.discovery import Dataset
 from lesionseg.data.filenames import is_mask_name, list_images
 from lesionseg.data.pairs import Pair, read_truth
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, NoPairsError
 from lesionseg.images import Mask
 from lesionseg.threads import map_ahead
 
@@ -110,7 +110,7 @@ def check_folder(
     """
     try:
         dataset = discovery.find(folder)
-    except LesionsegError:
+    except NoPairsError:
         photos = [path for path in list_images(folder) if not is_mask_name(path)]
         if not photos:
             raise

@@ -28,6 +28,9 @@ class TrainingData:
         fingerprint: of both parts' photos and masks.
         groups_file: that said which photos belong together; "" where none was named.
         fold: which part was held out for validation, such as "1/5"; "" for an ordinary split.
+        more_photos_folders: where photos were found besides `photos_folder`.
+        categories, lesion_colours, lesion_labels: what was chosen as the lesion in labels and in
+            coloured masks; empty where nothing was chosen, or by an earlier version.
     """
 
     name: str
@@ -41,6 +44,10 @@ class TrainingData:
     fingerprint: str
     groups_file: str = ""
     fold: str = ""
+    more_photos_folders: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    lesion_colours: tuple[str, ...] = ()
+    lesion_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
