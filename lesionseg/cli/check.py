@@ -99,6 +99,7 @@ def _lines(result: "Checked") -> list[str]:
             f"{result.folder}: {result.photos} photos with masks can be read: {splits} "
             f"(split: {result.split_source})"
         ]
+    lines += [f"note: {note}" for note in result.notes]
     lines.append(f"left out: {len(result.left_out)}")
     lines += [f"  {count} {kind}" for kind, count in result.left_out_by_kind.items()]
     lines += _names(result.left_out)

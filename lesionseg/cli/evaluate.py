@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from lesionseg.cli.options import (
     Category,
     Data,
     Device,
+    Groups,
     LesionColor,
     LesionColour,
     LesionLabel,
@@ -32,6 +34,7 @@ from lesionseg.cli.options import (
     data_source,
     field,
     named_segmenter,
+    note_all,
     note_choice,
     note_problems,
     option,
@@ -55,6 +58,7 @@ def evaluate(
     lesion_colour: LesionColour = None,
     lesion_color: LesionColor = None,
     lesion_label: LesionLabel = None,
+    groups: Groups = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
         field("Which photos.", "val if a validation split exists, else all", rich_help_panel=INPUT),
@@ -154,7 +158,9 @@ def evaluate(
     used = source or _default_source(networks)
     used = used.choosing_as(networks[0].data) if networks else used
     note_choice(source, used)
+    used = replace(used, groups_file=groups) if groups else used
     dataset = used.find()
+    note_all(dataset.notes)
     chosen = "all" if out_of_fold else split or candidates.default_split(dataset, *networks)
     pairs = {pair.id: pair for pair in dataset.split(chosen)}
     note_problems(dataset.problems, "left out")

@@ -123,6 +123,16 @@ LesionLabel = Annotated[
         **_INPUT,
     ),
 ]
+Groups = Annotated[
+    Path | None,
+    field(
+        "CSV file with the columns id and lesion, patient or group: photos of one group stay "
+        "on one side of the split.",
+        "groups.csv in the data set, if there is one",
+        metavar="FILE",
+        **_INPUT,
+    ),
+]
 Data = Annotated[
     str | None,
     option(
@@ -275,6 +285,12 @@ def note_run_passed_over(checkpoint: str | None) -> None:
 def command_line() -> str:
     """Return the command as it was typed."""
     return shlex.join(["lesionseg", *sys.argv[1:]])
+
+
+def note_all(notes: Iterable[str]) -> None:
+    """Write what a reader must know of a data set, a line each."""
+    for note in notes:
+        console.log(note)
 
 
 def note_problems(problems: Iterable[str], what: str) -> None:

@@ -20,6 +20,7 @@ from lesionseg.cli.options import (
     Category,
     Data,
     Device,
+    Groups,
     LesionColor,
     LesionColour,
     LesionLabel,
@@ -30,6 +31,7 @@ from lesionseg.cli.options import (
     command_line,
     data_source,
     field,
+    note_all,
     note_choice,
     note_problems,
     option,
@@ -116,16 +118,7 @@ def train(
             **_INPUT,
         ),
     ] = None,
-    groups: Annotated[
-        Path | None,
-        field(
-            "CSV file with the columns id and lesion, patient or group: photos of one group stay "
-            "on one side of the split.",
-            "groups.csv in the data set, if there is one",
-            metavar="FILE",
-            **_INPUT,
-        ),
-    ] = None,
+    groups: Groups = None,
     initial: Annotated[
         str | None,
         option(
@@ -231,8 +224,7 @@ def train(
             material = gather(training.source, training.model.image_size, workers, bar)
         note_problems(material.problems, "left out")
         if distributed.rank() == 0:
-            for note in material.notes:
-                console.log(note)
+            note_all(material.notes)
         start = training.start(material, command_line())
         result = _train(training, start, material, torch_device, writer)
     _conclude(result, training.folder, material)

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class Checked:
         duplicates_across_splits: how many of these groups lie in more than one split.
         sizes: how many photos of which "WIDTHxHEIGHT", most frequent first.
         masks: which look wrong; None for photos without masks.
+        notes: what a reader must know of the split, and of what was chosen as the lesion.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class Checked:
     duplicates_across_splits: int
     sizes: dict[str, int]
     masks: MaskDoubts | None
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return these values, ready for `json.dumps`."""
@@ -127,7 +129,10 @@ def check_dataset(
     items = [
         _Item(pair.photo, split, pair) for split, pairs in dataset.pairs.items() for pair in pairs
     ]
-    return _check(dataset.folder, items, dataset.problems, dataset.split_source, workers, on_photo)
+    result = _check(
+        dataset.folder, items, dataset.problems, dataset.split_source, workers, on_photo
+    )
+    return replace(result, notes=dataset.notes)
 
 
 def _check(

@@ -9,6 +9,7 @@ from lesionseg.data.layouts import OFFICIAL_NAME, Folder, masks_folder, photos_f
 from lesionseg.errors import LesionsegError
 
 _MOST_FOLDERS = 20  # that are looked into
+_BY_OPTIONS = ": name the folders by --photos and --truth; "
 _MOST_KINDS = 4  # of a message
 
 
@@ -45,16 +46,16 @@ def _nearest_layout(folder: Folder) -> str:
     if photos and masks:
         return _unlike_names(masks, list_images(masks), list_images(photos))
     if photos:
-        return f"{photos.name}/ was found, but neither masks/ nor labels; "
+        return f"{photos.name}/ was found, but neither masks/ nor labels{_BY_OPTIONS}"
     if masks:
-        return f"{masks.name}/ was found, but no images/ beside it; "
+        return f"{masks.name}/ was found, but no images/ beside it{_BY_OPTIONS}"
     official = [path.name for name, path in folder.children.items() if OFFICIAL_NAME.search(name)]
     if official:
         return f"{official[0]}/ was found, but no photos or masks of the same split beside it; "
     for child in list_folders(folder.path)[:_MOST_FOLDERS]:
         if _is_set(child):
             return f"a data set is in {child}: name that folder; "
-    return ""
+    return _BY_OPTIONS.removeprefix(": ") if len(folder.children) > 1 else ""
 
 
 def _is_set(folder: Path) -> bool:

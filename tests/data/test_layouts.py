@@ -282,8 +282,12 @@ def test_photos_in_two_parts(lesionseg: Command, tmp_path: Path) -> None:
             "masks/ was found, but its names match no photo: ISIC_1.png against IMG_1.jpg; "
             "here: 2 folders (images, masks)",
         ),
-        (["images/a.jpg"], "images/ was found, but neither masks/ nor labels; here: 1 folder"),
-        (["masks/a.png"], "masks/ was found, but no images/ beside it; here: 1 folder (masks)"),
+        (["images/a.jpg"], "images/ was found, but neither masks/ nor labels: name the folders by"),
+        (
+            ["masks/a.png"],
+            "no images/ beside it: name the folders by --photos and --truth; here: 1 ",
+        ),
+        (["x/a.jpg", "y/b"], "labels; name the folders by --photos and --truth; here: 2 folders"),
         (["masks/a.png", "images/b.txt"], "masks/ was found, but no photo; here: 2 folders"),
         (["a.jpg", "b.JPG", "c.png", "d"], "here: 2 .jpg, 1 .png, 1 without suffix"),
         (
