@@ -15,6 +15,10 @@ class PhotoError(LesionsegError):
     """A photo or a mask cannot be read, or is not what was expected of it."""
 
 
+class NoPairsError(LesionsegError):
+    """No photo with a mask was found where some were expected."""
+
+
 class CheckpointError(LesionsegError):
     """A checkpoint or an exported network is missing, foreign, damaged or of a later format."""
 

@@ -35,7 +35,8 @@ _PNG_TEXT = (
     64 * 2**20
 )  # bytes; colour profiles and XMP of scanners and editors exceed Pillow's 1 MB
 _SHORT_DEPTHS = (8, 10, 12, 14)  # bits that cameras have, stored in 16
-_GREY_WITHIN = 8  # channels of a grey mask may differ so far after lossy compression
+GREY_WITHIN = 8  # channels of a grey mask may differ so far after lossy compression
+_MOST_COLOURS = 256  # of a mask that things are told apart in by colour
 _STRIP = 32  # rows; of a wide photo they stay in a processor's cache
 _MASK_PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
@@ -450,7 +451,9 @@ def enlarged_above(probabilities: Probabilities, height: int, width: int, thresh
     return mask
 
 
-def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
+def read_mask(
+    source: Source, *, truth: bool = True, colours: frozenset[str] = frozenset()
+) -> tuple[Mask, bool]:
     """Read a mask, (H, W) bool, upright, and tell whether its file holds 0/1 rather than 0/255.
 
     A pixel is lesion where the value is > 128, the rule of the challenge's scorer
@@ -458,7 +461,9 @@ def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
     segmentation it is lesion as `dicom.read_segmentation` says.
 
     Channels may differ by a few values, as lossy formats leave them, and a transparency that hides
-    nothing, or everything, is ignored.
+    nothing, or everything, is ignored. Floating point holds 0 to 1, which stand for
+    0 to 255, or 0 to 255. Where `colours` are chosen, such as "#fa3253", they are the lesion and
+    all others are not; a grey value of 1 is "#010101".
 
     Raises:
         PhotoError: unreadable; neither one channel nor three equal ones; transparent in part; or
@@ -467,6 +472,8 @@ def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
     """
     with _opened(source, "mask") as opened:
         mode = opened.image.mode
+        if colours:
+            return np.isin(_packed_colours(_upright(opened), mode), _packed(colours)), False
         values = _mask_values(_upright(opened), mode)
         highest = int(values.max())
         zero_one = highest == 1
@@ -481,17 +488,67 @@ def read_mask(source: Source, *, truth: bool = True) -> tuple[Mask, bool]:
         return values > (0 if zero_one else LESION_ABOVE), zero_one
 
 
-def _mask_values(image: Image.Image, mode: str) -> NDArray[np.integer]:
-    """Return the one channel of a mask, (H, W), of 8 or 16 bits."""
-    if image.mode == "F":
-        raise PhotoError("expected a mask of 8 or 16 bits, got floating point")
+def mask_colours(source: Source) -> tuple[str, ...]:
+    """List the colours of a mask, such as "#fa3253", the most frequent first.
+
+    A mask of over 256 colours, such as a lossy one, or of more than 8 bits has none to choose from.
+
+    Raises:
+        PhotoError: unreadable, or transparent in part.
+    """
+    with _opened(source, "mask") as opened:
+        image = _upright(opened)
+        if image.mode == "F" or image.mode.startswith("I"):
+            return ()
+        counts = _without_alpha(image, opened.image.mode).convert("RGB").getcolors(_MOST_COLOURS)
+        ranked = sorted((-count, bytes(colour)) for count, colour in counts or ())  # type: ignore[arg-type]
+        return tuple(f"#{colour.hex()}" for _, colour in ranked)
+
+
+def _packed_colours(image: Image.Image, mode: str) -> NDArray[np.uint32]:
+    """Return the colours of a mask, (H, W), as 0xRRGGBB."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise PhotoError(f"expected a mask of 8 bits a channel to choose colours from, got {mode}")
+    channels = np.asarray(_without_alpha(image, mode).convert("RGB")).astype(np.uint32)
+    packed: NDArray[np.uint32] = channels @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    return packed
+
+
+def _packed(colours: frozenset[str]) -> list[int]:
+    return [int(colour[1:], 16) for colour in colours]
+
+
+def _without_alpha(image: Image.Image, mode: str) -> Image.Image:
+    """Drop a transparency that hides nothing, or everything; refuse any other."""
     if image.has_transparency_data:
         if _hides_in_part(image):
             raise PhotoError(f"expected a mask of one channel, got {mode} with transparency")
         if image.mode in ("RGBA", "PA"):
-            image = image.convert("RGB")
-        elif image.mode == "LA":
-            image = image.getchannel("L")
+            return image.convert("RGB")
+        if image.mode == "LA":
+            return image.getchannel("L")
+    return image
+
+
+def _of_floats(values: NDArray[np.floating]) -> NDArray[np.integer]:
+    """Turn a mask of floating point, of 0 to 1 or 0 to 255, into one of 8 bits."""
+    lowest, highest = values.min(), values.max()
+    if not (lowest >= 0 and highest <= 255):  # NaN fails this, too
+        raise PhotoError(
+            "expected a mask of 0 to 1 or 0 to 255 in floating point, "
+            f"got {lowest:.4g} to {highest:.4g}"
+        )
+    is_zero_one = bool(((values == 0) | (values == 1)).all())
+    scale = 1 if highest > 1 or is_zero_one else 255
+    scaled: NDArray[np.uint8] = np.rint(values * scale).astype(np.uint8)
+    return scaled
+
+
+def _mask_values(image: Image.Image, mode: str) -> NDArray[np.integer]:
+    """Return the one channel of a mask, (H, W), of 8 or 16 bits."""
+    if image.mode == "F":
+        return _of_floats(np.asarray(image))
+    image = _without_alpha(image, mode)
     if image.mode in ("1", "P"):
         image = image.convert("RGB" if image.mode == "P" else "L")
     values: NDArray[np.integer] = np.asarray(image)
@@ -500,7 +557,7 @@ def _mask_values(image: Image.Image, mode: str) -> NDArray[np.integer]:
     lowest, highest = values.min(axis=2), values.max(axis=2)
     differences = highest - lowest
     if values.shape[2] != 3 or (
-        differences.any() and (differences.max() > _GREY_WITHIN or highest.max() <= LESION_ABOVE)
+        differences.any() and (differences.max() > GREY_WITHIN or highest.max() <= LESION_ABOVE)
     ):
         raise PhotoError(f"expected a mask of one channel or three equal ones, got {mode}")
     return values[:, :, 1]  # green, which is nearest to grey

@@ -112,7 +112,9 @@ def main() -> None:
     bundled = dataclasses.replace(
         best,
         weights={name: _halved(name, value) for name, value in best.weights.items()},
-        data=dataclasses.replace(best.data, folder="", photos_folder="", truth_folder=""),
+        data=dataclasses.replace(
+            best.data, folder="", photos_folder="", truth_folder="", more_photos_folders=()
+        ),
         commit=options.commit,
         training=None,
     )

@@ -393,6 +393,79 @@ def test_a_mask_with_a_transparent_value_that_it_does_not_hold(
     assert (images.read_mask(file)[0] == LEFT_HALF).all()
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".png"])
+@pytest.mark.parametrize(
+    ("values", "mode", "zero_one"),
+    [
+        (LEFT_HALF * np.uint8(255), "L", False),
+        (LEFT_HALF * np.uint8(255), "1", False),
+        (LEFT_HALF * np.uint8(255), "P", False),
+        (LEFT_HALF * np.uint8(255), "RGB", False),
+        (LEFT_HALF * np.uint8(255), "LA", False),
+        (LEFT_HALF * np.uint8(255), "RGBA", False),
+        (LEFT_HALF * np.uint8(1), "L", True),
+    ],
+)
+def test_masks_of_other_kinds_of_files(
+    tmp_path: Path, suffix: str, values: NDArray[Any], mode: str, zero_one: bool
+) -> None:
+    file = tmp_path / f"mask{suffix}"
+    picture(values, mode).save(file)
+    mask, found = images.read_mask(file)
+    assert (mask == LEFT_HALF).all()
+    assert found == zero_one
+
+
+@pytest.mark.parametrize(
+    ("values", "zero_one"),
+    [
+        (LEFT_HALF * np.float32(1), True),
+        (LEFT_HALF * np.float32(255), False),
+        (LEFT_HALF * np.float32(0.5) + np.float32(0.4), False),
+        (np.zeros((6, 8), np.float32), False),
+    ],
+)
+def test_masks_of_floating_point(tmp_path: Path, values: NDArray[Any], zero_one: bool) -> None:
+    file = tmp_path / "mask.tif"
+    Image.fromarray(values).save(file)
+    mask, found = images.read_mask(file)
+    assert (mask == (LEFT_HALF if values.any() else False)).all()
+    assert found == zero_one
+
+
+COLOURS = np.array([[[0, 0, 0], [250, 50, 83], [250, 50, 83], [0, 128, 0]]], np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".tif", ".bmp"])
+def test_colours_of_a_mask(tmp_path: Path, mode: str, suffix: str) -> None:
+    file = tmp_path / f"mask{suffix}"
+    picture = Image.fromarray(COLOURS)
+    (picture.quantize(4) if mode == "P" else picture.convert(mode)).save(file)
+    assert images.mask_colours(file) == ("#fa3253", "#000000", "#008000")
+    for colours, expected in (
+        ({"#fa3253"}, [False, True, True, False]),
+        ({"#fa3253", "#000000"}, [True, True, True, False]),
+        ({"#fa3254"}, [False] * 4),
+    ):
+        mask, zero_one = images.read_mask(file, colours=frozenset(colours))
+        assert (mask[0].tolist(), zero_one) == (expected, False)
+
+
+def test_masks_without_colours_to_choose(tmp_path: Path) -> None:
+    file = tmp_path / "mask.png"
+    Image.fromarray(LEFT_HALF * np.uint16(300)).save(file)
+    assert images.mask_colours(file) == ()
+    with pytest.raises(LesionsegError, match="8 bits a channel to choose colours from, got I;16"):
+        images.read_mask(file, colours=frozenset({"#000001"}))
+    Image.fromarray(
+        np.arange(3 * 400, dtype=np.uint16).view(np.uint8)[:1200].reshape(20, 20, 3)
+    ).save(file)
+    assert images.mask_colours(file) == ()
+    Image.fromarray(np.full((3, 3), 2, np.uint8)).save(file)
+    assert images.mask_colours(file) == ("#020202",)
+
+
 def test_a_mask_without_lesion(tmp_path: Path) -> None:
     mask, zero_one = images.read_mask(save(np.zeros((6, 8), np.uint8), tmp_path))
     assert not mask.any()
@@ -426,7 +499,10 @@ WHITE_LEFT = np.dstack([np.full((6, 8, 3), 255, np.uint8), LEFT_HALF * np.uint8(
         (np.arange(8, dtype=np.uint8), None, "0/255 or 0/1, got a highest value of 7: labels[?]"),
         (LEFT_HALF * np.uint8(128), None, "got a highest value of 128: labels[?]"),
         (LEFT_HALF * np.uint16(300), None, "got a highest value of 300: labels[?]"),
-        (LEFT_HALF * np.float32(1), None, "8 or 16 bits, got floating point"),
+        (LEFT_HALF * np.float32(300), None, "0 to 255 in floating point, got 0 to 300"),
+        (LEFT_HALF * np.float32(-1), None, "0 to 255 in floating point, got -1 to -?0"),
+        (LEFT_HALF * np.float32(np.nan), None, "in floating point, got nan to nan"),
+        (LEFT_HALF * np.float32(0.4), None, "got a highest value of 102: labels[?]"),
     ],
 )
 def test_what_is_no_mask(

@@ -11,7 +11,11 @@ from lesionseg.cli.help import INPUT, OUTPUT
 from lesionseg.cli.options import (
     WORKERS,
     CacheDir,
+    Category,
     Data,
+    LesionColor,
+    LesionColour,
+    LesionLabel,
     Photos,
     Quiet,
     Truth,
@@ -40,6 +44,10 @@ def check(
     data: Data = None,
     photos: Photos = None,
     truth: Truth = None,
+    category: Category = None,
+    lesion_colour: LesionColour = None,
+    lesion_color: LesionColor = None,
+    lesion_label: LesionLabel = None,
     as_json: Annotated[
         bool, option("Print one JSON object.", "--json", rich_help_panel=OUTPUT)
     ] = False,
@@ -59,7 +67,11 @@ def check(
     """
     from lesionseg.data import check as checks
 
-    source = data_source(data, photos, truth)
+    chosen = bool(category or lesion_colour or lesion_color or lesion_label)
+    if folder is not None and chosen and not (data or photos or truth):
+        data, folder = str(folder), None  # which then must have masks or labels
+    colours = [*(lesion_colour or ()), *(lesion_color or ())]
+    source = data_source(data, photos, truth, category, colours, lesion_label)
     if (folder is None) == (source is None):
         raise typer.BadParameter("name one folder, or --data, or --photos and --truth")
     with console.bar("checking") as bar:
@@ -87,6 +99,7 @@ def _lines(result: "Checked") -> list[str]:
             f"{result.folder}: {result.photos} photos with masks can be read: {splits} "
             f"(split: {result.split_source})"
         ]
+    lines += [f"note: {note}" for note in result.notes]
     lines.append(f"left out: {len(result.left_out)}")
     lines += [f"  {count} {kind}" for kind, count in result.left_out_by_kind.items()]
     lines += _names(result.left_out)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +21,10 @@ from lesionseg.cli.options import (
     Category,
     Data,
     Device,
+    Groups,
+    LesionColor,
+    LesionColour,
+    LesionLabel,
     Photos,
     Quiet,
     Threshold,
@@ -29,6 +34,8 @@ from lesionseg.cli.options import (
     data_source,
     field,
     named_segmenter,
+    note_all,
+    note_choice,
     note_problems,
     option,
 )
@@ -48,6 +55,10 @@ def evaluate(
     photos: Photos = None,
     truth: Truth = None,
     category: Category = None,
+    lesion_colour: LesionColour = None,
+    lesion_color: LesionColor = None,
+    lesion_label: LesionLabel = None,
+    groups: Groups = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
         field("Which photos.", "val if a validation split exists, else all", rich_help_panel=INPUT),
@@ -136,13 +147,20 @@ def evaluate(
         raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
     alone = len(checkpoints) + len(folders) < 2 or out_of_fold
     _check_usage(checkpoints, folders, masks if not alone else None, report, bool(changed))
+    colours = [*(lesion_colour or ()), *(lesion_color or ())]
+    masks_alone = bool(folders) and not checkpoints
     source = data_source(
-        data, photos, truth, category, masks_alone=bool(folders) and not checkpoints
+        data, photos, truth, category, colours, lesion_label, masks_alone=masks_alone
     )
     names: Sequence[str | None] = checkpoints or ([] if folders else [None])
     segmenters = [named_segmenter(name, device, threshold, all_regions, workers) for name in names]
     networks = [segmenter.checkpoint for segmenter in segmenters]
-    dataset = (source or _default_source(networks)).find()
+    used = source or _default_source(networks)
+    used = used.choosing_as(networks[0].data) if networks else used
+    note_choice(source, used)
+    used = replace(used, groups_file=groups) if groups else used
+    dataset = used.find()
+    note_all(dataset.notes)
     chosen = "all" if out_of_fold else split or candidates.default_split(dataset, *networks)
     pairs = {pair.id: pair for pair in dataset.split(chosen)}
     note_problems(dataset.problems, "left out")

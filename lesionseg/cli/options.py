@@ -14,6 +14,7 @@ from lesionseg import distributed, store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, MACHINE, NETWORK
 from lesionseg.config import RECIPES
+from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
     from lesionseg.segmentation.segmenter import Segmenter
@@ -74,8 +75,13 @@ Quiet = Annotated[
     ),
 ]
 Photos = Annotated[
-    Path | None,
-    option("Folder of photos; with --truth, instead of --data.", metavar="DIR", **_INPUT),
+    list[Path] | None,
+    option(
+        "Folder of photos; with --truth, instead of --data. May be repeated, for photos in parts.",
+        "--photos",
+        metavar="DIR",
+        **_INPUT,
+    ),
 ]
 Truth = Annotated[
     Path | None,
@@ -93,6 +99,37 @@ Category = Annotated[
         "repeated. Default: lesion alone, and a photo with any other category is left out.",
         "--category",
         metavar="NAME",
+        **_INPUT,
+    ),
+]
+LesionColour = Annotated[
+    list[str] | None,
+    option(
+        "In coloured masks, take this colour for the lesion; may be repeated.",
+        "--lesion-colour",
+        metavar="#RRGGBB",
+        **_INPUT,
+    ),
+]
+LesionColor = Annotated[
+    list[str] | None, option("Same as --lesion-colour.", "--lesion-color", hidden=True)
+]
+LesionLabel = Annotated[
+    list[str] | None,
+    option(
+        "In coloured masks, take the colour that labelmap.txt has for this label; may be repeated.",
+        "--lesion-label",
+        metavar="NAME",
+        **_INPUT,
+    ),
+]
+Groups = Annotated[
+    Path | None,
+    field(
+        "CSV file with the columns id and lesion, patient or group: photos of one group stay "
+        "on one side of the split.",
+        "groups.csv in the data set, if there is one",
+        metavar="FILE",
         **_INPUT,
     ),
 ]
@@ -153,26 +190,48 @@ BatchSize = Annotated[
 
 def data_source(
     data: str | None,
-    photos: Path | None,
+    photos: list[Path] | None,
     truth: Path | None,
     category: list[str] | None = None,
+    colour: list[str] | None = None,
+    label: list[str] | None = None,
     *,
     masks_alone: bool = False,
 ) -> "Source | None":
     """Return where the user says that photos and masks are; None without an option for it."""
     from lesionseg.data.catalog import find_data
+    from lesionseg.data.colours import ColourChoice, parse_colour
     from lesionseg.training.runs import Source
 
-    if (photos is None) != (truth is None) and not (masks_alone and photos is None):
+    if bool(photos) != (truth is not None) and not (masks_alone and not photos):
         raise typer.BadParameter("--photos and --truth go together")
     if data is not None and truth is not None:
         raise typer.BadParameter("--data names one folder, --photos and --truth two: give either")
+    for folder in photos or ():
+        if [path.resolve() for path in photos or ()].count(folder.resolve()) > 1:
+            raise typer.BadParameter(f"--photos: {folder} is named twice")
     categories = frozenset(name.strip().casefold() for name in category) if category else None
+    try:
+        colours = ColourChoice(tuple(map(parse_colour, colour or ())), tuple(label or ()))
+    except LesionsegError as error:
+        raise typer.BadParameter(f"--lesion-{error}") from error
     if data is None and truth is None:
         if categories:
             raise typer.BadParameter("--category is for labels; name them by --data or --truth")
+        if any(colours):
+            raise typer.BadParameter(
+                "--lesion-colour and --lesion-label are for coloured masks; name them by --data or "
+                "--truth"
+            )
         return None
-    return Source(find_data(data) if data else None, photos, truth, categories=categories)
+    folder_of_data = find_data(data) if data else None
+    return Source(folder_of_data, tuple(photos or ()), truth, None, None, categories, colours)
+
+
+def note_choice(typed: "Source | None", used: "Source") -> None:
+    """Say what stands for the lesion where that was not typed, but comes from a run."""
+    if used.choice and not (typed and typed.choice):
+        console.log(f"lesion: {used.choice}, as in training")
 
 
 def named_segmenter(
@@ -226,6 +285,12 @@ def note_run_passed_over(checkpoint: str | None) -> None:
 def command_line() -> str:
     """Return the command as it was typed."""
     return shlex.join(["lesionseg", *sys.argv[1:]])
+
+
+def note_all(notes: Iterable[str]) -> None:
+    """Write what a reader must know of a data set, a line each."""
+    for note in notes:
+        console.log(note)
 
 
 def note_problems(problems: Iterable[str], what: str) -> None:

@@ -20,6 +20,10 @@ from lesionseg.cli.options import (
     Category,
     Data,
     Device,
+    Groups,
+    LesionColor,
+    LesionColour,
+    LesionLabel,
     Photos,
     Quiet,
     Truth,
@@ -27,6 +31,8 @@ from lesionseg.cli.options import (
     command_line,
     data_source,
     field,
+    note_all,
+    note_choice,
     note_problems,
     option,
 )
@@ -64,6 +70,9 @@ def train(
     photos: Photos = None,
     truth: Truth = None,
     category: Category = None,
+    lesion_colour: LesionColour = None,
+    lesion_color: LesionColor = None,
+    lesion_label: LesionLabel = None,
     recipe: Annotated[
         RecipeName | None,
         field(
@@ -112,16 +121,7 @@ def train(
             **_INPUT,
         ),
     ] = None,
-    groups: Annotated[
-        Path | None,
-        field(
-            "CSV file with the columns id and lesion, patient or group: photos of one group stay "
-            "on one side of the split.",
-            "groups.csv in the data set, if there is one",
-            metavar="FILE",
-            **_INPUT,
-        ),
-    ] = None,
+    groups: Groups = None,
     initial: Annotated[
         str | None,
         option(
@@ -241,7 +241,8 @@ def train(
             "--from, --teacher, --unlabelled, --fold and --groups are for a new run; "
             "a resumed one has its own"
         )
-    source = data_source(data, photos, truth, category)
+    colours = [*(lesion_colour or ()), *(lesion_color or ())]
+    source = data_source(data, photos, truth, category, colours, lesion_label)
     if unlabelled and not teacher:
         raise typer.BadParameter("--unlabelled needs a --teacher: nothing else knows their masks")
     if fold or groups or unlabelled:
@@ -252,6 +253,7 @@ def train(
     with distributed.joined(distributed.A_STEP, cuda=torch_device.type == "cuda"):
         if resume:
             training = Run.resume(options, source, output or run)
+            note_choice(source, training.source)
         else:
             shape, weights = InitialWeights.load(initial) if initial else (None, None)
             teachers = [Teacher.load(name) for name in teacher or ()]
@@ -260,8 +262,7 @@ def train(
             material = gather(training.source, training.model.image_size, workers, bar)
         note_problems(material.problems, "left out")
         if distributed.rank() == 0:
-            for note in material.notes:
-                console.log(note)
+            note_all(material.notes)
         start = training.start(material, command_line())
         result = _train(training, start, material, torch_device, writer)
     _conclude(result, training.folder, material)

@@ -57,9 +57,10 @@ def cache_pairs(
     """
     paths = [path for pair in pairs for path in (pair.photo, pair.mask)]
     key = _hash([_VERSION, size, *(path.absolute() for path in paths)])
-    chosen = {pair.labels.categories for pair in pairs if pair.labels} - {None}
-    categories = [sorted(names) for names in chosen if names]
-    stamp = _hash([*(_stamp(path) for path in paths), *categories])
+    choices = {pair.labels.categories for pair in pairs if pair.labels}
+    choices |= {pair.colours for pair in pairs}
+    chosen = sorted(sorted(names) for names in choices if names)
+    stamp = _hash([*(_stamp(path) for path in paths), *chosen])
     folder = store.pair_cache_dir() / key[:16]
     cached = _open(folder, stamp)
     if cached is not None and not cached.problems:

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from lesionseg.data.cache import CachedPairs
 from lesionseg.data.discovery import Dataset
 from lesionseg.data.filenames import is_mask_name, list_images
 from lesionseg.data.pairs import Pair, read_truth
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, NoPairsError
 from lesionseg.images import Mask
 from lesionseg.threads import map_ahead
 
@@ -66,6 +66,7 @@ class Checked:
         duplicates_across_splits: how many of these groups lie in more than one split.
         sizes: how many photos of which "WIDTHxHEIGHT", most frequent first.
         masks: which look wrong; None for photos without masks.
+        notes: what a reader must know of the split, and of what was chosen as the lesion.
     """
 
     folder: Path
@@ -78,6 +79,7 @@ class Checked:
     duplicates_across_splits: int
     sizes: dict[str, int]
     masks: MaskDoubts | None
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return these values, ready for `json.dumps`."""
@@ -117,7 +119,7 @@ def check_folder(
     """
     try:
         dataset = discovery.find(folder)
-    except LesionsegError:
+    except NoPairsError:
         photos = [path for path in list_images(folder) if not is_mask_name(path)]
         if not photos:
             raise
@@ -134,7 +136,10 @@ def check_dataset(
     items = [
         _Item(pair.photo, split, pair) for split, pairs in dataset.pairs.items() for pair in pairs
     ]
-    return _check(dataset.folder, items, dataset.problems, dataset.split_source, workers, on_photo)
+    result = _check(
+        dataset.folder, items, dataset.problems, dataset.split_source, workers, on_photo
+    )
+    return replace(result, notes=dataset.notes)
 
 
 def _check(

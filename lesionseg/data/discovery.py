@@ -1,43 +1,39 @@
-"""Data sets in folders: which layout they have, and what is in them.
+"""Data sets in folders: the pairs of photos and masks in them, their splits, and what is left out.
 
-A folder may be laid out in ways that are tried in this order; names match in any case:
-
-1. official folders: `*Training*Input` or `*Training*Data` beside `*Training*GroundTruth`, and
-   the same for `Validation` and `Test`, which are then the splits;
-2. `images/` (or `photos/`) and `masks/`;
-3. one folder: masks are the files with `_segmentation`, else the PNG, BMP or TIFF of two namesakes.
-
-Two folders may also be named by two options. A mask is called like its photo, with or without
-`_segmentation`. Except in official folders, there may be labels in place of masks, as a labelling
-tool left them: one file (`formats.beside` has the names) beside the folders or the photos, in
-`labels/` or in `annotations/`, or LabelMe's files; two sets of labels are refused. They are taken
-even where masks are, as these may be the drafts that they correct. Lists of ids, `train.txt`,
-`val.txt` and `test.txt`, beside the folders decide the split where they stand.
-
-A new layout is one function in `_LAYOUTS`.
+Photos and masks lie in one folder, in a layout that `layouts` knows, or in folders that options
+name. A mask is called like its photo, with or without an ending (`filenames.mask_ids`). Lists of
+ids, `train.txt`, `val.txt` and `test.txt`, beside the folders, or in `ImageSets/Segmentation/` as
+VOC has them, decide the split where they stand.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lesionseg import filetypes
-from lesionseg.data import splits
-from lesionseg.data.catalog import Description, read_description
-from lesionseg.data.filenames import file_id, is_mask_name, list_images
+from lesionseg.data import hints, splits
+from lesionseg.data.catalog import DESCRIPTION, Description, read_description
+from lesionseg.data.colours import ColourChoice, find_colours
+from lesionseg.data.filenames import (
+    MASK_FOLDERS,
+    file_id,
+    holds_data,
+    is_mask_name,
+    list_images,
+    unwrap,
+)
 from lesionseg.data.groups import FILE, Groups, read_groups
+from lesionseg.data.layouts import Contents, Folder, match_either, recognise
 from lesionseg.data.lists import read_names
-from lesionseg.data.pairs import Matches, Pair, match_labels, match_masks
-from lesionseg.data.splits import OFFICIAL, SEEDED, SPLITS, Fold, Lists
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.data.pairs import Matches, Pair, match_masks
+from lesionseg.data.splits import SPLITS, Fold, Lists
+from lesionseg.errors import LesionsegError, NoPairsError, one_line
 from lesionseg.labels import formats
 from lesionseg.labels.formats import Categories, Labels
 
-_OFFICIAL_NAME = re.compile(r"(training|validation|test).*(input|data|groundtruth)$")
-_OFFICIAL_SPLIT = {"training": "train", "validation": "val", "test": "test"}
+_VOC_LISTS = Path("ImageSets", "Segmentation")
 _SUFFIXES = filetypes.SUFFIXES | filetypes.HEIF_SUFFIXES
-_LOSSY = _SUFFIXES - {".png", ".bmp", ".tif", ".tiff", ".gif"}
 
 
 @dataclass(frozen=True)
@@ -78,194 +74,122 @@ class Dataset:
 
 def find(
     folder: Path | None,
-    photos: Path | None = None,
+    photos: Path | Sequence[Path] | None = None,
     truth: Path | None = None,
     groups_file: Path | None = None,
     fold: Fold | None = None,
     categories: Categories = None,
+    colours: ColourChoice = ColourChoice(),  # noqa: B008  immutable
 ) -> Dataset:
     """Find the pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
 
-    `truth` is a folder of masks or of LabelMe's files, or a file of labels. Where it stands alone,
-    photos are not looked for: each pair's photo is its mask, or where its label says. `groups_file`
-    says which photos belong together, by default `groups.csv` where it is; `fold` is held out.
-    `categories` are those of `formats.read`.
+    `photos` is a folder, or several. `truth` is a folder of masks or of LabelMe's files, or a file
+    of labels. Where it stands alone, photos are not looked for: each pair's photo is its mask, or
+    where its label says. `groups_file` says which photos belong together, by default `groups.csv`
+    where it is; `fold` is held out. `categories` are those of `formats.read`, `colours` say what
+    the lesion is in coloured masks.
 
     Raises:
-        LesionsegError: no such folder or file, no pair in it, or a list that names nothing there.
+        NoPairsError: there is no pair.
+        LesionsegError: no such folder or file, a list that names nothing there, or coloured masks
+            of which no colour is chosen.
     """
     if truth is not None:
-        root = folder or truth.parent
-        contents = _whole(_match_truth(photos, truth, categories))
-        expected = "masks called like the photos, or labels that name them"
+        folders = [photos] if isinstance(photos, Path) else list(photos or ())
+        roots = [folder or truth.parent]
+        contents = Contents.whole(_match_truth(folders, truth, categories))
+        if not contents:
+            raise NoPairsError(hints.no_pairs_of(folders, truth, contents.problems))
     elif folder is not None:
-        root = folder
-        contents = _recognise(replace(_list(folder), categories=categories))
-        expected = (
-            "the official ISIC folders, images/ and masks/, or photos beside NAME_segmentation.png "
-            "or labels"
-        )
+        contents, roots = _recognise(folder, categories)
+        if not contents:
+            raise NoPairsError(hints.no_pairs_in(folder, contents.problems))
     else:
         raise ValueError("expected a folder, or photos and truth")
-    if not any(contents.pairs.values()):
-        problems = f" ({'; '.join(contents.problems[:3])})" if contents.problems else ""
-        raise LesionsegError(
-            f"{truth or root}: no photo with a mask found{problems}; expected {expected}"
-        )
-    groups, notes = _read_groups(root, groups_file)
-    decision = splits.decide(contents.pairs, contents.source, _read_lists(root), groups, fold)
+    pairs, colour_notes = _choose_colours(contents.pairs, categories, colours)
+    groups, notes = _read_groups(_place_of(roots, FILE), groups_file)
+    places = [*roots, *(root / _VOC_LISTS for root in roots)]
+    lists = _read_lists(_place_of(places, *(f"{split}.txt" for split in SPLITS)))
+    decision = splits.decide(pairs, contents.source, lists, groups, fold)
     if groups_file and not any(
         file_id(pair.photo) in groups for part in decision.pairs.values() for pair in part
     ):
         raise LesionsegError(f"{groups_file}: none of its ids has a photo and a mask")
     return Dataset(
-        root,
+        roots[0],
         decision.pairs,
         (*contents.problems, *decision.problems),
         decision.source,
-        read_description(root),
-        (*notes, *decision.notes),
+        read_description(_place_of(roots, DESCRIPTION)),
+        (*colour_notes, *notes, *decision.notes),
     )
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """A folder, its image files, and its sub-folders by their names in lower case."""
-
-    path: Path
-    images: list[Path]
-    children: dict[str, Path]
-    categories: Categories = None
-
-
-@dataclass(frozen=True)
-class _Contents:
-    """The pairs of a folder by split, where the splits come from, and what is left out."""
-
-    pairs: dict[str, tuple[Pair, ...]]
-    source: str
-    problems: tuple[str, ...]
+def _recognise(folder: Path, categories: Categories) -> tuple[Contents, list[Path]]:
+    """The contents of a folder, or of the one that it wraps; and the folders on the way to them."""
+    first = recognise(Folder.read(folder, categories))
+    if first:
+        return first, [folder]
+    _, *inner = places = unwrap(folder)
+    for depth, place in enumerate(inner, start=2):
+        if contents := recognise(Folder.read(place, categories)):
+            return contents, places[:depth]
+    return first, [folder]
 
 
-def _list(folder: Path) -> _Folder:
-    files = list_images(folder)  # says so where the folder is missing
-    children = sorted(path for path in folder.iterdir() if path.is_dir())
-    return _Folder(folder, files, {path.name.lower(): path for path in children})
+def _place_of(roots: Sequence[Path], *names: str) -> Path:
+    """The first folder that has one of these files, else the first of all."""
+    return next((root for root in roots for name in names if (root / name).exists()), roots[0])
 
 
-def _whole(matches: Matches) -> _Contents:
-    """The contents of a layout that says nothing of splits."""
-    return _Contents({"train": matches.pairs}, SEEDED, matches.problems)
+def _choose_colours(
+    pairs: Mapping[str, Sequence[Pair]], categories: Categories, choice: ColourChoice
+) -> tuple[dict[str, list[Pair]], list[str]]:
+    """The pairs with the lesion's colours in their masks, and a line for what was chosen in vain.
 
-
-# Layouts: each returns what is in a folder, or None where it is laid out in another way.
-
-
-def _official_folders(folder: _Folder) -> _Contents | None:
-    photos: dict[str, list[Path]] = {}
-    masks: dict[str, list[Path]] = {}
-    for name, path in folder.children.items():
-        if match := _OFFICIAL_NAME.search(name):
-            part = masks if match[2] == "groundtruth" else photos
-            part.setdefault(_OFFICIAL_SPLIT[match[1]], []).extend(list_images(path))
-    if not photos.keys() & masks.keys():
-        return None
-    matches = {split: match_masks(photos.get(split, ()), masks.get(split, ())) for split in SPLITS}
-    return _Contents(
-        {split: part.pairs for split, part in matches.items()},
-        OFFICIAL,
-        tuple(sorted(line for part in matches.values() for line in part.problems)),
-    )
-
-
-def _photos_and_masks(folder: _Folder) -> _Contents | None:
-    photos, masks = _photos_folder(folder), folder.children.get("masks")
-    labels = _labels_near(folder)
-    if photos is None or (masks is None and labels is None):
-        return None
-    return _match(
-        [path for path in list_images(photos) if not is_mask_name(path)],
-        list_images(masks) if masks else [],
-        labels,
-    )
-
-
-def _one_folder(folder: _Folder) -> _Contents:
-    return _match(*_split_photos_from_masks(folder.images), _labels_near(folder))
-
-
-_LAYOUTS = (_official_folders, _photos_and_masks, _one_folder)
-
-
-def _recognise(folder: _Folder) -> _Contents:
-    """What the first layout that fits finds; the last one always does."""
-    return next(contents for layout in _LAYOUTS if (contents := layout(folder)) is not None)
-
-
-def _photos_folder(folder: _Folder) -> Path | None:
-    return folder.children.get("images") or folder.children.get("photos")
-
-
-def _labels_near(folder: _Folder) -> Labels | None:
-    """The labels in a folder, beside its photos, or in `labels/` or `annotations/`."""
-    children = (folder.children.get(name) for name in ("labels", "annotations"))
-    places = [folder.path, _photos_folder(folder), *children]
-    found = [
-        labels for place in places if place and (labels := formats.beside(place, folder.categories))
-    ]
-    if len(found) > 1:
+    Raises:
+        LesionsegError: colours are chosen and there are labels alone, or as of `find_colours`.
+    """
+    everything = [pair for part in pairs.values() for pair in part]
+    masks = [pair.mask for pair in everything if pair.labels is None]
+    if not masks and any(choice):
         raise LesionsegError(
-            f"{found[0].path} and {found[1].path}: two sets of labels; name one by --truth, with "
-            "--photos, or move it away"
+            f"{everything[0].mask}: --lesion-colour and --lesion-label are for coloured masks; "
+            "choose among the categories of labels by --category"
         )
-    return found[0] if found else None
+    chosen, notes = find_colours(masks, choice)
+    if categories and len(masks) == len(everything):
+        notes.append(
+            "--category is for labels, and there are masks alone: it changes nothing; in coloured "
+            "masks, choose the lesion by --lesion-colour or --lesion-label"
+        )
+    coloured = {
+        split: [replace(pair, colours=chosen) if pair.labels is None else pair for pair in part]
+        for split, part in pairs.items()
+    }
+    return coloured, notes
 
 
-def _match(photos: list[Path], masks: list[Path], labels: Labels | None) -> _Contents:
-    """The pairs of photos with labels where there are any, else with masks."""
-    if labels is None:
-        return _whole(match_masks(photos, masks))
-    return _whole(_match_labels(photos, masks, labels))
-
-
-def _match_labels(photos: Iterable[Path], masks: Iterable[Path], labels: Labels) -> Matches:
-    """The pairs of photos with labels; a line says so where masks lie beside these."""
-    matches = match_labels(photos, labels)
-    ignored = sum(map(is_mask_name, masks))
-    if not ignored:
-        return matches
-    line = f"{ignored} masks, in place of which {labels.path} is taken"
-    return Matches(matches.pairs, (line, *matches.problems))
-
-
-def _split_photos_from_masks(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """The photos and the masks of one folder."""
-    groups: dict[str, list[Path]] = {}
-    for path in files:
-        groups.setdefault(file_id(path), []).append(path)
-    photos: list[Path] = []
-    masks: list[Path] = []
-    for group in groups.values():
-        group_masks = [path for path in group if is_mask_name(path)]
-        lossy = [path for path in group if path.suffix.lower() in _LOSSY]
-        if not group_masks and len(group) == 2 and len(lossy) == 1:
-            group_masks = [path for path in group if path not in lossy]
-        masks += group_masks
-        photos += [path for path in group if path not in group_masks]
-    return photos, masks
-
-
-def _match_truth(photos: Path | None, truth: Path, categories: Categories) -> Matches:
+def _match_truth(photos: Sequence[Path], truth: Path, categories: Categories) -> Matches:
     """The pairs of photos with the masks or labels that `truth` names."""
-    photo_files = None if photos is None else list_images(photos)
+    photo_files = [path for folder in photos for path in list_images(unwrap(folder)[-1])]
     is_file = truth.is_file() or (truth.suffix.lower() in formats.SUFFIXES and not truth.exists())
+    truth = truth if is_file else _folder_of_masks(truth)
     masks = [] if is_file else list_images(truth)  # says so where the folder is missing
     labels = formats.read(truth, categories) if is_file else _labels_of(truth, masks, categories)
     if labels is None:
-        return match_masks(masks if photo_files is None else photo_files, masks)
-    if photo_files is None:
+        return match_masks(photo_files if photos else masks, masks)
+    if not photos:
         photo_files = [entry.photo for entry in labels.photos]
-    return _match_labels([path for path in photo_files if not is_mask_name(path)], masks, labels)
+    return match_either([path for path in photo_files if not is_mask_name(path)], masks, labels)
+
+
+def _folder_of_masks(truth: Path) -> Path:
+    """The folder that the masks lie in: `truth`, the one that it wraps, or `masks/` in it."""
+    folder = unwrap(truth)[-1]
+    if folder.is_dir() and not holds_data(folder):
+        return Folder.read(folder).child(MASK_FOLDERS) or truth
+    return folder
 
 
 def _labels_of(folder: Path, masks: list[Path], categories: Categories) -> Labels | None:

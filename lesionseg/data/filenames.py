@@ -11,11 +11,22 @@ from lesionseg.errors import LesionsegError
 
 MASK, OVERLAY, PROBABILITIES = "_segmentation", "_overlay", "_probabilities"  # ends of names
 REPORT = "_report"  # of a DICOM structured report
+_MASK_ENDS = (MASK, "_mask", "_lesion", "_seg", "-mask")  # as data sets name their masks
+PHOTO_FOLDERS = ("images", "photos", "jpegimages")  # the last as VOC and CVAT have it
+MASK_FOLDERS = ("masks", "segmentationclass")
+SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 _SIDE_FILES = frozenset({".json", ".xml", ".csv", ".md"})  # labels, tables and notes
 _SIDE_NAMES = frozenset(
     {"train.txt", "val.txt", "test.txt", "attribution.txt", "license.txt", "readme.txt", "license"}
-    | {"thumbs.db", "desktop.ini"}
+    | {"thumbs.db", "desktop.ini", "labelmap.txt"}
 )
+_IMAGE = "image"
+_LABELS = frozenset({".json", ".xml"})  # suffixes
+_MOST_WRAPPERS = 3  # folders in folders
 _log = logging.getLogger("lesionseg")
 _NEITHER = ("_superpixels", OVERLAY, PROBABILITIES)  # photo nor mask
 
@@ -38,6 +49,63 @@ def name_of(path: Path) -> str:
     return path.name if path.suffix[1:].isdigit() else path.stem
 
 
+def mask_ids(path: Path) -> list[str]:
+    """Return the ids of the photos that a mask may belong to, the most likely first.
+
+    Beside the `_segmentation` of ISIC, `_mask`, `_lesion`, `_seg` and `-mask` may end its name; a
+    photo's own name may end so, too, and is then preferred.
+    """
+    name = fold(name_of(path))
+    ids = [name, *(name.removesuffix(end) for end in _MASK_ENDS if name.endswith(end))]
+    return [key for key in dict.fromkeys(ids) if key]
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """List the folders in a folder, sorted by name, but for hidden ones and macOS's `__MACOSX`."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".") and path.name != "__MACOSX"
+    ]
+
+
+def unwrap(folder: Path) -> list[Path]:
+    """List a folder and the folders in it that unpacking has put one into another, down to images.
+
+    A folder is followed by another where it holds neither images nor labels, and one folder alone.
+    """
+    places = [folder]
+    while len(places) <= _MOST_WRAPPERS and places[-1].is_dir():
+        if holds_data(places[-1]):
+            break
+        folders = list_folders(places[-1])
+        if len(folders) != 1:
+            break
+        places += folders
+    return places
+
+
+def holds_data(folder: Path) -> bool:
+    """Tell whether images, or files that may be labels, lie directly in a folder."""
+    return any(_kind(path) == _IMAGE or path.suffix.lower() in _LABELS for path in folder.iterdir())
+
+
+def _kind(path: Path) -> str | None:
+    """Tell what a file beside photos is: `_IMAGE`, another kind, or None for what goes unsaid."""
+    is_ours = path.name.startswith(".") or path.stem.lower().endswith(_NEITHER)
+    if is_ours or not path.is_file():
+        return None
+    suffix = path.suffix.lower()
+    if suffix in filetypes.SUFFIXES:
+        return _IMAGE
+    if suffix in _SIDE_FILES or path.name.lower() in _SIDE_NAMES:
+        return None
+    kind = "DICOM" if suffix in dicom.SUFFIXES else filetypes.kind_of_file(path) or "other"
+    if kind == "DICOM" and path.stem.lower().endswith(REPORT):
+        return None
+    return _IMAGE if kind in filetypes.readable() else kind
+
+
 def list_images(folder: Path) -> list[Path]:
     """List the image files directly in `folder`, sorted by name.
 
@@ -52,22 +120,10 @@ def list_images(folder: Path) -> list[Path]:
     left_out: Counter[str] = Counter()
     try:
         for path in sorted(folder.iterdir()):
-            is_ours = path.name.startswith(".") or path.stem.lower().endswith(_NEITHER)
-            if is_ours or not path.is_file():
-                continue
-            suffix = path.suffix.lower()
-            kind = "DICOM" if suffix in dicom.SUFFIXES else None
-            if suffix in filetypes.SUFFIXES:
+            kind = _kind(path)
+            if kind == _IMAGE:
                 images.append(path)
-                continue
-            if suffix in _SIDE_FILES or path.name.lower() in _SIDE_NAMES:
-                continue
-            kind = kind or filetypes.kind_of_file(path) or "other"
-            if kind == "DICOM" and path.stem.lower().endswith(REPORT):
-                continue
-            if kind in filetypes.readable():
-                images.append(path)
-            else:
+            elif kind is not None:
                 left_out[kind] += 1
     except OSError as error:
         raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
@@ -87,7 +143,11 @@ def is_mask_name(path: Path) -> bool:
 def may_hold_truth(folder: Path, photo: Path) -> bool:
     """Tell whether masks in `folder` may be truth: beside the photo, or in its data set."""
     folder, beside = Path(os.path.realpath(folder)), Path(os.path.realpath(photo)).parent
+    if folder == beside:
+        return True
+    splits = [SPLIT_FOLDERS.get(path.name.lower()) for path in (folder, beside)]
+    if splits[0] and splits[0] == splits[1]:  # masks/train beside images/train
+        folder, beside = folder.parent, beside.parent
     name = folder.name.lower()
-    masks = name == "masks" and beside.name.lower() in ("images", "photos")
-    of_set = folder.parent == beside.parent and (masks or name.endswith("groundtruth"))
-    return folder == beside or of_set
+    masks = name in MASK_FOLDERS and beside.name.lower() in PHOTO_FOLDERS
+    return folder.parent == beside.parent and (masks or name.endswith("groundtruth"))

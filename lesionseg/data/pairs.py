@@ -1,6 +1,6 @@
 """Photos paired with their masks or labels, and the two read as arrays."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg import dicom, filetypes, images
-from lesionseg.data.filenames import MASK, file_id, fold, is_mask_name, list_images, name_of
+from lesionseg.data import colours
+from lesionseg.data.filenames import (
+    MASK,
+    file_id,
+    fold,
+    is_mask_name,
+    list_images,
+    mask_ids,
+    name_of,
+)
 from lesionseg.errors import PhotoError
 from lesionseg.labels import formats, segmentations
 from lesionseg.labels.annotations import Unusable
@@ -21,8 +30,9 @@ UNKNOWN = 255  # in the mask of a photo that has none
 class Pair:
     """A photo, its mask, and the id of both: the photo's name without suffix, in its own case.
 
-    Where the mask comes from labels, `mask` is the label file. An unlabelled photo has no mask but
-    stands in its place itself.
+    Where the mask comes from labels, `mask` is the label file. `colours`, such as "#fa3253", are
+    those of the lesion in a coloured mask. An unlabelled photo has no mask but stands in its place
+    itself.
     """
 
     id: str
@@ -30,6 +40,7 @@ class Pair:
     mask: Path
     labels: LabelledPhoto | None = field(default=None, compare=False)
     unlabelled: bool = field(default=False, compare=False)
+    colours: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,11 @@ def match_masks(photos: Iterable[Path], masks: Iterable[Path]) -> Matches:
     if photos != masks and any(map(_is_dicom, masks)):
         return _match_both_kinds(photos, masks)
     photo_of, photo_problems = _by_id(photos, "photo")
-    mask_of, mask_problems = _by_id(masks, "mask")
+
+    def photo_id(mask: Path) -> str:
+        return next((key for key in mask_ids(mask) if key in photo_of), file_id(mask))
+
+    mask_of, mask_problems = _by_id(masks, "mask", photo_id)
     alone = [f"{photo_of[key]}: no mask" for key in photo_of.keys() - mask_of.keys()]
     alone += [f"{mask_of[key]}: no photo" for key in mask_of.keys() - photo_of.keys()]
     pairs = [
@@ -166,15 +181,21 @@ def _own_id(photo: Path) -> str:
     return name[: -len(MASK)] if is_mask_name(photo) else name
 
 
-def _by_id(paths: Iterable[Path], kind: str) -> tuple[dict[str, Path], list[str]]:
+def _by_id(
+    paths: Iterable[Path], kind: str, id_of: Callable[[Path], str] = file_id
+) -> tuple[dict[str, Path], list[str]]:
     """The paths by their ids without those that share one, and a line for each that does."""
     path_of: dict[str, Path] = {}
     repeated: set[str] = set()
     problems = []
     for path in paths:
-        key = file_id(path)
+        key = id_of(path)
         if key in path_of:
-            problems.append(f"{path}: a second {kind} of the name {path.stem!r}; both left out")
+            first = path_of[key]
+            where = "" if first.parent == path.parent else f", beside {first}"
+            problems.append(
+                f"{path}: a second {kind} of the name {path.stem!r}{where}; both left out"
+            )
             repeated.add(key)
         path_of[key] = path
     return {key: path for key, path in path_of.items() if key not in repeated}, problems
@@ -211,7 +232,11 @@ def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.
                 + turned_hint((labels.height, labels.width), size)
             )
         return labels.mask(), False
-    mask, zero_one = images.read_mask(pair.mask)
+    try:
+        mask, zero_one = images.read_mask(pair.mask, colours=pair.colours)
+    except PhotoError as error:
+        hint = "" if pair.colours else colours.hint(pair.mask)
+        raise PhotoError(f"{error}{hint}") from None
     if size is not None and mask.shape != size:
         raise PhotoError(
             f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "

@@ -13,7 +13,7 @@ from lesionseg.errors import LesionsegError
 
 SPLITS = ("train", "val", "test")
 OFFICIAL, LISTS, SEEDED = "official folders", "lists", "seeded"  # where a split comes from
-FOLDS = "folds"
+FOLDERS, FOLDS = "folders", "folds"
 
 BySplit = Mapping[str, Sequence[Pair]]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lesionseg import files, images
-from lesionseg.data.filenames import MASK, file_id, fold, list_images, may_hold_truth
+from lesionseg.data.filenames import MASK, fold, list_images, mask_ids, may_hold_truth
 from lesionseg.data.pairs import Pair, read_truth, turned_hint
 from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
 from lesionseg.evaluation.thumbnails import outline
@@ -98,8 +98,8 @@ def compare(
 ) -> ScoringResult:
     """Score the finished masks in the folder `predictions` against the truth masks of `pairs`.
 
-    A mask is found by the name of its photo, with or without `_segmentation`, else by the seven
-    digits of an ISIC name. `workers`, `outlines` and `on_photo` are those of `evaluate`.
+    A mask is found by the name of its photo, with or without an ending (`mask_ids`), else by the
+    seven digits of an ISIC name. `workers`, `outlines` and `on_photo` are those of `evaluate`.
 
     Raises:
         LesionsegError: no such folder, or no mask in it fits.
@@ -145,18 +145,20 @@ def merge(results: Sequence[ScoringResult]) -> ScoringResult:
 
 
 def _masks_by_name(folder: Path) -> dict[str, list[Path]]:
-    """List the files of a folder by their id, and by their ISIC number where they have one."""
+    """List the files of a folder by their ids, and by their ISIC number where they have one."""
     masks: dict[str, list[Path]] = {}
     for path in list_images(folder):
         number = _ISIC_NUMBER.search(path.stem)
-        for key in {file_id(path), number[0] if number else file_id(path)}:
+        for key in {*mask_ids(path), *([number[0]] if number else [])}:
             masks.setdefault(key, []).append(path)
     return masks
 
 
 def _masks_of(pair: Pair, masks: dict[str, list[Path]]) -> list[Path]:
     number = _ISIC_NUMBER.search(pair.id)
-    return masks.get(fold(pair.id)) or masks.get(number[0] if number else "", [])
+    keys = [fold(pair.id), *([number[0]] if number else [])]
+    keys += mask_ids(pair.mask) if pair.mask == pair.photo else []
+    return next((masks[key] for key in keys if key in masks), [])
 
 
 def _mask_of(pair: Pair, masks: dict[str, list[Path]], folder: Path) -> Path:

@@ -2,7 +2,8 @@
 
 Masks are written as predictions, each with its score: a region is a polygon of the label "lesion"
 in per cent of the photo, joined to its holes (`outline.polygon`); with run lengths, the whole mask
-is one brush. Annotations are read, as "JSON" exports hold them; predictions are no truth.
+is one brush. Annotations are read, as "JSON" and "JSON-MIN" exports hold them; predictions are no
+truth.
 """
 
 import base64
@@ -37,6 +38,10 @@ SUFFIX = ".label-studio.json"
 _LOCAL = "/data/local-files/?d="  # followed by a path in the folder that Label Studio serves
 _POLYGON, _BRUSH = "polygonlabels", "brushlabels"
 _OF_THE_PHOTO = ("choices", "rating", "textarea", "number", "datetime", "taxonomy", "pairwise")
+_LABELS = "labels"  # ends the name of a region's kind
+_OF_THE_ANNOTATION = frozenset(  # beside data and regions, in "JSON-MIN"
+    {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement"}
+)
 _SIZES = (3, 4, 8, 16)  # bits of a run's length less 1, by an index of two bits
 _LONGEST_RUN = 1 << 16
 
@@ -93,18 +98,47 @@ class Writer:
 
 def recognises(content: Any) -> bool:
     """Tell whether a JSON file holds tasks."""
-    return (
-        isinstance(content, list)
-        and len(content) > 0
-        and all(isinstance(task, dict) and isinstance(task.get("data"), dict) for task in content)
+    if not isinstance(content, list) or not all(isinstance(task, dict) for task in content):
+        return False
+    return len(content) > 0 and all(
+        isinstance(task.get("data"), dict) or _is_minimal(task) for task in content
     )
+
+
+def _is_minimal(task: dict[str, Any]) -> bool:
+    return "data" not in task and {"annotator", "annotation_id"} <= task.keys()
+
+
+def _full(task: dict[str, Any]) -> dict[str, Any]:
+    """Return the task of a "JSON-MIN" export, which holds one annotation, as "JSON" has it."""
+    if not _is_minimal(task):
+        return task
+    data = {name: value for name, value in task.items() if name not in _OF_THE_ANNOTATION}
+    regions = [
+        region
+        for value in data.values()
+        if isinstance(value, list)
+        for region in value
+        if isinstance(region, dict) and not region.keys() & {*_OF_THE_PHOTO, "text"}
+    ]
+    results = [
+        {
+            "type": next((name for name in region if name.endswith(_LABELS)), None),
+            "value": region,
+            "original_width": region.get("original_width"),
+            "original_height": region.get("original_height"),
+        }
+        for region in regions
+    ]
+    annotations = [] if task["annotation_id"] is None else [{"result": results}]
+    return {"data": data, "annotations": annotations}
 
 
 def read(
     file: Path, tasks: list[dict[str, Any]], categories: Categories = None
 ) -> Iterator[LabelledPhoto | Unusable]:
     """Read the photos of an export, each with its outlines or the reason they cannot be used."""
-    for task in tasks:
+    for task in map(_full, tasks):
         names = [
             value
             for value in task["data"].values()

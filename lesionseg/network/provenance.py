@@ -29,6 +29,9 @@ class TrainingData:
         groups_file: that said which photos belong together; "" where none was named.
         fold: which part was held out for validation, such as "1/5"; "" for an ordinary split.
         unlabelled_folder: where photos without masks were found; "" where there were none.
+        more_photos_folders: where photos were found besides `photos_folder`.
+        categories, lesion_colours, lesion_labels: what was chosen as the lesion in labels and in
+            coloured masks; empty where nothing was chosen, or by an earlier version.
     """
 
     name: str
@@ -43,6 +46,10 @@ class TrainingData:
     groups_file: str = ""
     fold: str = ""
     unlabelled_folder: str = ""
+    more_photos_folders: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    lesion_colours: tuple[str, ...] = ()
+    lesion_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

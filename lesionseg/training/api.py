@@ -72,7 +72,13 @@ def train(
     model, recipe = configure(options, shape)
     folder = None if data is None and truth else find_data(str(data) if data else None)
     paths = [Path(path) if path else None for path in (photos, truth, groups)]
-    source = Source(folder, paths[0], paths[1], paths[2], Fold.parse(fold) if fold else None)
+    source = Source(
+        folder,
+        (paths[0],) if paths[0] else (),
+        paths[1],
+        paths[2],
+        Fold.parse(fold) if fold else None,
+    )
     run = Run.new(model, recipe, source, Path(output) if output else None, None, weights)
     material = gather(source, model.image_size, workers, lambda done, total: None)
     start = run.start(material, "")

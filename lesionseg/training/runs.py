@@ -12,7 +12,11 @@ from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data import discovery
 from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.catalog import find_data
+<<<<<<< HEAD
 from lesionseg.data.check import mask_notes
+=======
+from lesionseg.data.colours import ColourChoice
+>>>>>>> layouts
 from lesionseg.data.discovery import Dataset
 from lesionseg.data.duplicates import find_duplicates
 from lesionseg.data.filenames import fold
@@ -34,26 +38,63 @@ _CHANGEABLE = {"epochs", "validation_batch_size", "patience"}
 
 @dataclass(frozen=True)
 class Source:
-    """Where photos and masks are: one folder, or one of each; and how they are split.
+    """Where photos and masks are, one folder or some of each; their split, and what the lesion is.
 
     Attributes:
+<<<<<<< HEAD
         folder, photos, truth, groups_file, fold, categories: as of `discovery.find`.
         unlabelled: a folder of photos without masks, to be trained on as well.
+=======
+        folder, photos, truth, groups_file, fold, categories, colours: as of `discovery.find`.
+>>>>>>> layouts
     """
 
     folder: Path | None
-    photos: Path | None = None
+    photos: tuple[Path, ...] = ()
     truth: Path | None = None
     groups_file: Path | None = None
     fold: Fold | None = None
     categories: Categories = None
+<<<<<<< HEAD
     unlabelled: Path | None = None
+=======
+    colours: ColourChoice = ColourChoice()  # noqa: RUF009  immutable
+>>>>>>> layouts
 
     def find(self) -> Dataset:
         """Find the pairs there; see `discovery.find`."""
         return discovery.find(
-            self.folder, self.photos, self.truth, self.groups_file, self.fold, self.categories
+            self.folder,
+            self.photos,
+            self.truth,
+            self.groups_file,
+            self.fold,
+            self.categories,
+            self.colours,
         )
+
+    def choosing_as(self, data: TrainingData) -> "Source":
+        """Take what a checkpoint has for the lesion, if it had these data and nothing is chosen."""
+        before = Source.of(data)
+        if before is None or self.categories or any(self.colours):
+            return self
+        if self._places() != before._places():
+            return self
+        return dataclasses.replace(self, categories=before.categories, colours=before.colours)
+
+    @property
+    def choice(self) -> str:
+        """The options that say what the lesion is; "" where none do."""
+        options = {
+            "--category": sorted(self.categories or ()),
+            "--lesion-colour": self.colours.colours,
+            "--lesion-label": self.colours.labels,
+        }
+        return " ".join(f"{name} {value}" for name, values in options.items() for value in values)
+
+    def _places(self) -> list[Path | None]:
+        """Where it looks, by real paths."""
+        return [path and path.resolve() for path in (self.folder, self.truth, *self.photos)]
 
     @classmethod
     def of(cls, data: TrainingData) -> "Source | None":
@@ -61,12 +102,24 @@ class Source:
         folders = (data.folder, data.photos_folder, data.truth_folder)
         if not any(folders):
             return None
+<<<<<<< HEAD
         folder, photos, truth, groups_file, unlabelled = (
             Path(path) if path else None
             for path in (*folders, data.groups_file, data.unlabelled_folder)
+=======
+        folder, first, truth, groups_file = (
+            Path(path) if path else None for path in (*folders, data.groups_file)
+>>>>>>> layouts
         )
+        photos = (first, *map(Path, data.more_photos_folders)) if first else ()
         fold = Fold.parse(data.fold) if data.fold else None
+<<<<<<< HEAD
         return cls(folder, photos, truth, groups_file, fold, unlabelled=unlabelled)
+=======
+        categories = frozenset(data.categories) or None
+        colours = ColourChoice(data.lesion_colours, data.lesion_labels)
+        return cls(folder, photos, truth, groups_file, fold, categories, colours)
+>>>>>>> layouts
 
 
 @dataclass(frozen=True)
@@ -114,14 +167,20 @@ def gather(
     if distributed.local_rank() == 0:
         distributed.barrier()
     about = dataset.description
+<<<<<<< HEAD
     folders = (source.folder, source.photos, source.truth, source.groups_file, source.unlabelled)
     folder, photos, truth, groups_file, unlabelled = (
         str(path.absolute()) if path else "" for path in folders
     )
+=======
+    folders = (source.folder, source.truth, source.groups_file)
+    folder, truth, groups_file = (str(path.absolute()) if path else "" for path in folders)
+    photos = [str(path.absolute()) for path in source.photos]
+>>>>>>> layouts
     data = TrainingData(
         name=about.name if about else dataset.folder.absolute().name,
         folder=folder,
-        photos_folder=photos,
+        photos_folder=photos[0] if photos else "",
         truth_folder=truth,
         synthetic=about.synthetic if about else False,
         licence=about.licence if about else "",
@@ -130,7 +189,14 @@ def gather(
         fingerprint=f"{training.fingerprint}-{validation.fingerprint}",
         groups_file=groups_file,
         fold=str(source.fold or ""),
+<<<<<<< HEAD
         unlabelled_folder=unlabelled,
+=======
+        more_photos_folders=tuple(photos[1:]),
+        categories=tuple(sorted(source.categories or ())),
+        lesion_colours=source.colours.colours,
+        lesion_labels=source.colours.labels,
+>>>>>>> layouts
     )
     problems = (*dataset.problems, *training.problems, *validation.problems)
     notes += _duplicate_notes(training, validation)
@@ -234,9 +300,15 @@ class Run:
 
         folder = distributed.broadcast(lambda: store.find_run(place))
         last = distributed.broadcast(lambda: resumed(folder, options))
+<<<<<<< HEAD
         source = source or Source.of(last.data) or Source(find_data())
         teachers = [Teacher.reload(teacher) for teacher in last.teachers]
         return cls(folder, last.model, last.recipe, source, last, teachers=teachers)
+=======
+        source = source.choosing_as(last.data) if source else Source.of(last.data)
+        source = source or Source(find_data())
+        return cls(folder, last.model, last.recipe, source, last)
+>>>>>>> layouts
 
     def start(self, material: Material, command: str) -> "Checkpoint":
         """Make the checkpoint that training starts from.

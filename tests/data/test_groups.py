@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers import write_pairs
+from helpers import Command, write_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +107,18 @@ def test_what_is_not_a_fold(text: str) -> None:
     with pytest.raises(LesionsegError, match="expected K/N, such as 1/5"):
         Fold.parse(text)
     assert str(Fold.parse("2/5")) == "2/5"
+
+
+def test_eval_and_check_say_what_groups_do(lesionseg: Command, tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "set", *range(4))
+    (folder / "val.txt").write_text("ISIC_0000001")
+    file = write(tmp_path / "mine.csv", "id,group\nISIC_0000000,a\nISIC_0000001,a\n")
+    words = ("--data", folder, "--predictions", folder / "masks")
+    note = "1 photos of split val belong to groups that are also trained on"
+    assert note not in lesionseg("eval", *words).err
+    assert note in lesionseg("eval", *words, "--groups", file).err
+    write(folder / "groups.csv", file.read_text())
+    assert f"note: {note}" in lesionseg("check", folder).out
 
 
 def test_groups_are_found_in_the_set_or_named(tmp_path: Path) -> None:

@@ -168,6 +168,55 @@ def test_prefixes_and_hashes_are_matched_where_only_one_photo_fits(tmp_path: Pat
     assert f"{tmp_path / 'ISIC_2.png'}: not in {path}" in data.problems
 
 
+def test_a_small_export_is_read(tmp_path: Path) -> None:
+    def small(image: str, regions: list[dict[str, Any]], number: int | None = 1) -> dict[str, Any]:
+        # As label_studio_sdk.converter writes JSON_MIN.
+        drawn = [
+            {**region["value"], "original_width": 40, "original_height": 20} for region in regions
+        ]
+        return {
+            **{"image": image, "id": 5, "label": drawn, "kind": "nevus", "annotator": 1},
+            **{"notes": [{"text": ["a", "b"]}], "annotation_id": number, "lead_time": 2.5},
+            **{"created_at": "2026-01-01T10:00:00.5Z", "updated_at": "2026-01-01T10:00:00.5Z"},
+        }
+
+    mask = np.zeros((20, 40), bool)
+    mask[3:9, 5:30] = True
+    brush = {
+        "value": {"format": "rle", "rle": label_studio.encode(mask), "brushlabels": ["lesion"]}
+    }
+    box = {"value": {"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": ["lesion"]}}
+    other = result()
+    other["value"]["polygonlabels"] = ["ruler"]
+    path = export(
+        tmp_path / "export.json",
+        small("/data/upload/1/0a1b2c3d-a.png", [result()]),
+        small("b.png", [brush]),
+        small("c.png", []),
+        small("d.png", [box]),
+        small("e.png", [result(), other]),
+        small("f.png", [result()], None),
+        small("g.png", [result()]),
+        small("g.png", [result()]),
+    )
+    labels = formats.read(path)
+    assert [entry.name for entry in labels.photos] == [
+        *("/data/upload/1/0a1b2c3d-a.png", "b.png", "g.png", "g.png")
+    ]
+    (full,) = formats.read(export(tmp_path / "full.json", task("a.png", result()))).photos
+    assert (labels.photos[0].mask() == full.mask()).all()
+    assert (labels.photos[1].mask() == mask).all()
+    assert {entry.name: entry.reason.split(": ", 2)[2] for entry in labels.unusable} == {
+        "c.png": "no outline",
+        "d.png": "expected a polygon or a brush with a label, got 'rectanglelabels'",
+        "e.png": "expected the category 'lesion', got 'ruler'; rename or delete it, or choose "
+        "categories by --category",
+        "f.png": "no annotation; a prediction that nobody has submitted is no truth",
+    }
+    chosen = formats.read(path, frozenset({"lesion"})).photos
+    assert [entry.name for entry in chosen][1:] == ["b.png", "e.png", "g.png", "g.png"]
+
+
 def test_an_export_is_read(tmp_path: Path) -> None:
     choice = {"type": "choices", "value": {"choices": ["nevus"]}}
     skipped = {"result": [], "was_cancelled": True}

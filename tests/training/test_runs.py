@@ -11,6 +11,7 @@ import torch
 from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs
 
 from lesionseg.config import Recipe
+from lesionseg.data.colours import ColourChoice
 from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
@@ -63,16 +64,20 @@ def test_what_a_checkpoint_will_say_of_its_data(tmp_path: Path) -> None:
 
 def test_the_source_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_pairs(tmp_path / "mine", 0, 1)
+    (tmp_path / "more").mkdir()
     monkeypatch.chdir(tmp_path)
     for source in (
         Source(Path("mine")),
-        Source(None, Path("mine/images"), Path("mine/masks")),
-        Source(Path("mine"), Path("mine/images"), Path("mine/masks")),
+        Source(None, (Path("mine/images"),), Path("mine/masks")),
+        Source(Path("mine"), (Path("mine/images"),), Path("mine/masks")),
+        Source(None, (Path("mine/images"), Path("more")), Path("mine/masks")),
+        Source(Path("mine"), colours=ColourChoice(("#ffffff",))),
     ):
         first = gather(source)[0].data
         monkeypatch.chdir(folder)
         again = Source.of(first)
         assert again is not None
+        assert (again.categories, again.colours) == (source.categories, source.colours)
         assert gather(again)[0].data == first
         monkeypatch.chdir(tmp_path)
 
@@ -83,7 +88,29 @@ def test_a_checkpoint_may_not_say_where_its_data_were() -> None:
     where: list[dict[str, Any]] = [{name: "x"} for name in names]
     found = [Source.of(dataclasses.replace(DATA, **each)) for each in where]
     x = Path("x")
-    assert found == [Source(x), Source(None, x), Source(None, None, x)]
+    assert found == [Source(x), Source(None, (x,)), Source(None, (), x)]
+
+
+def test_the_same_data_are_read_as_the_run_read_them(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "mine", 0, 1)
+    photos, masks = folder / "images", folder / "masks"
+    data = dataclasses.replace(DATA, folder=str(folder), categories=("nevus",))
+    assert Source(folder).choosing_as(data).categories == frozenset({"nevus"})
+    assert Source(photos / "..").choosing_as(data).categories == frozenset({"nevus"})
+    mine = Source(folder, categories=frozenset({"melanoma"}))
+    assert mine.choosing_as(data) == mine
+    assert Source(photos).choosing_as(data) == Source(photos)
+    assert Source(folder).choosing_as(DATA) == Source(folder)
+    two = dataclasses.replace(
+        data, folder="", photos_folder=str(photos), truth_folder=str(masks), lesion_labels=("a",)
+    )
+    chosen = Source(None, (photos,), masks).choosing_as(two)
+    assert (chosen.categories, chosen.colours) == (
+        frozenset({"nevus"}),
+        ColourChoice(labels=("a",)),
+    )
+    more = Source(None, (photos, tmp_path), masks)
+    assert more.choosing_as(two) == more
 
 
 def test_problems_of_every_kind_are_told(tmp_path: Path) -> None:
