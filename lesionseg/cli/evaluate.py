@@ -73,7 +73,7 @@ def evaluate(
             rich_help_panel=NETWORK,
         ),
     ] = False,
-    threshold: Threshold = 0.5,
+    threshold: Threshold = None,
     all_regions: AllRegions = False,
     predictions: Annotated[
         list[Path] | None,
@@ -131,7 +131,7 @@ def evaluate(
     from lesionseg.evaluation import candidates
 
     folders, checkpoints = predictions or [], checkpoint or []
-    changed = masks or all_regions or device or (threshold, batch_size) != (0.5, _BATCH_SIZE)
+    changed = masks or all_regions or device or threshold is not None or batch_size != _BATCH_SIZE
     if out_of_fold and (split or folders):
         raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
     alone = len(checkpoints) + len(folders) < 2 or out_of_fold

@@ -34,7 +34,7 @@ def export(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    threshold: Threshold = 0.5,
+    threshold: Threshold = None,
     kernels: Annotated[
         Kernels,
         typer.Option(

@@ -129,11 +129,12 @@ CheckpointName = Annotated[
     ),
 ]
 Threshold = Annotated[
-    float,
-    typer.Option(
+    float | None,
+    field(
+        "Pixels with a higher probability are lesion.",
+        "the checkpoint's own, 0.5 unless it says otherwise",
         min=0,
         max=1,
-        help="Pixels with a higher probability are lesion.",
         rich_help_panel=NETWORK,
     ),
 ]
@@ -178,7 +179,7 @@ def data_source(
 def named_segmenter(
     checkpoint: str | None,
     device: str | None,
-    threshold: float,
+    threshold: float | None,
     all_regions: bool,
     concurrency: int,
     *,
@@ -187,6 +188,7 @@ def named_segmenter(
     """Load the network, for `concurrency` photos at a time, and name it on standard error."""
     with signals.ending_at_once():
         from lesionseg.network.device import keep_freed_memory
+        from lesionseg.network.provenance import DEFAULT_THRESHOLD
         from lesionseg.segmentation.segmenter import load
 
         if not fast_start:
@@ -209,6 +211,8 @@ def named_segmenter(
         notes.append("your latest run")
     if segmenter.checkpoint.data.synthetic:
         notes.append("trained on synthetic images only")
+    if threshold is None and segmenter.threshold != DEFAULT_THRESHOLD:
+        notes.append(f"threshold {segmenter.threshold:g}")
     why = f" ({', '.join(notes)})" if notes else ""
     console.log(f"checkpoint {segmenter.path}{why} on {segmenter.network.device}")
     return segmenter

@@ -142,7 +142,7 @@ def segment(
         ),
     ] = False,
     checkpoint: CheckpointName = None,
-    threshold: Threshold = 0.5,
+    threshold: Threshold = None,
     all_regions: AllRegions = False,
     labels: Annotated[
         Path | None,

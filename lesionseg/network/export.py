@@ -31,6 +31,7 @@ from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.runtime import (
     MASK,
+    MASK_THRESHOLD,
     METADATA,
     PHOTO,
     PROBABILITIES,
@@ -101,14 +102,15 @@ class PhotoToMask(nn.Module):
 
 
 def export(
-    source: Path, target: Path, threshold: float = 0.5, kernels: Kernels = "float32"
+    source: Path, target: Path, threshold: float | None = None, kernels: Kernels = "float32"
 ) -> Exported:
     """Write the network of a checkpoint as ONNX, once it gives the masks that torch gives.
 
     Args:
         source: a checkpoint.
         target: the .onnx file, which carries the checkpoint's description and checksum.
-        threshold: a pixel is lesion where its probability is above, 0 to 1.
+        threshold: a pixel is lesion where its probability is above, 0 to 1; by default that of the
+            checkpoint. The file names another one in its metadata, too.
         kernels: in full, or a quarter of the size and masks that are nearly the same.
 
     Raises:
@@ -116,6 +118,8 @@ def export(
             it are not installed, or the two networks differ.
     """
     checkpoint, unet = checkpoints.load_network(source)
+    if threshold is None:
+        threshold = checkpoint.threshold
     whole = PhotoToMask(unet, checkpoint.model.image_size, threshold).eval()
     model = program(whole, checkpoint, checksum(source)).model_proto
     tolerance, least = _TOLERANCE, _AGREEMENT
@@ -170,6 +174,8 @@ def program(
     assert exported is not None
     exported.model.metadata_props[METADATA] = json.dumps(checkpoint.plain())
     exported.model.metadata_props[SOURCE] = source
+    if whole.threshold != checkpoint.threshold:
+        exported.model.metadata_props[MASK_THRESHOLD] = repr(whole.threshold)
     graph = exported.model.graph
     for part in (graph, *graph, *graph.initializers.values()):
         part.metadata_props.clear()  # paths of this machine and lines of its source code

@@ -13,6 +13,7 @@ from lesionseg.version import __version__
 _RENAMED_FIELDS = {"small_share": "low_res_fraction"}
 _RENAMED_STEMS = {"half": "strided"}
 _RETIRED_FIELDS = {"weight_decay", "average"}  # of recipes
+DEFAULT_THRESHOLD = 0.5  # also of networks that do not say their own, as those of earlier versions
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Provenance:
         command: that made it, "" where unknown.
         commit: of lesionseg's source, "" where unknown.
         parent: the checkpoint that training started from; None where it started from scratch.
+        threshold: above which a probability is lesion unless the user says otherwise, 0 to 1.
     """
 
     model: ModelConfig
@@ -85,6 +87,7 @@ class Provenance:
     command: str = ""
     commit: str = ""
     parent: Parent | None = None
+    threshold: float = DEFAULT_THRESHOLD
 
     def trained_ids(self) -> frozenset[str]:
         """Return the ids of all photos that it or an ancestor was trained on."""
@@ -127,6 +130,9 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     texts = [plain.get(name, "") for name in ("version", "command", "commit")]
     if type(epoch) is not int or not all(isinstance(text, str) for text in texts):
         raise LesionsegError("expected an epoch and the version, command and commit as text")
+    threshold = plain.get("threshold", DEFAULT_THRESHOLD)
+    if not _is_number(threshold) or not 0 <= threshold <= 1:
+        raise LesionsegError("expected a threshold of 0 to 1")
     return {
         **plain,
         "model": ModelConfig(**_checked(ModelConfig, model)),

@@ -65,7 +65,8 @@ class Segmenter:
 
     Args:
         network: in torch or in ONNX Runtime; see `runtime`.
-        threshold: the probability above which a pixel is lesion, 0 to 1.
+        threshold: the probability above which a pixel is lesion, 0 to 1; by default the network's
+            own, see `Provenance.threshold`.
         path: the file that it was loaded from, if any.
         all_regions: keep every region and its holes, not only the largest one.
 
@@ -76,11 +77,13 @@ class Segmenter:
     def __init__(
         self,
         network: Network,
-        threshold: float = 0.5,
+        threshold: float | None = None,
         path: Path | None = None,
         *,
         all_regions: bool = False,
     ) -> None:
+        if threshold is None:
+            threshold = network.provenance.threshold
         if not 0 <= threshold <= 1:
             raise LesionsegError(f"threshold: expected 0 to 1, got {threshold:g}")
         self.network, self.path = network, path
@@ -196,7 +199,7 @@ def _shrunk(source: Source | Photo, size: int) -> tuple[Photo, tuple[int, int]]:
 def load(
     checkpoint: str | Path | None = None,
     device: str | None = None,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     *,
     all_regions: bool = False,
     threads: int = 0,
