@@ -56,7 +56,7 @@ def evaluate(
         list[str] | None,
         field(
             f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it to compare "
-            "several.",
+            "several, or for one score with --ensemble or --out-of-fold.",
             DEFAULT_CHECKPOINT,
             "--checkpoint",
             "-c",
@@ -70,6 +70,15 @@ def evaluate(
             "Score each photo by the checkpoint that held it out, as one score; name one run of "
             "each train --fold by --checkpoint.",
             "--out-of-fold",
+            rich_help_panel=NETWORK,
+        ),
+    ] = False,
+    ensemble: Annotated[
+        bool,
+        option(
+            "Score the mean of the checkpoints' probabilities, as one network: what 'segment' does "
+            "with several.",
+            "--ensemble",
             rich_help_panel=NETWORK,
         ),
     ] = False,
@@ -121,6 +130,7 @@ def evaluate(
         lesionseg eval --data my-photos --split test --report report
         lesionseg eval --truth truth-masks --predictions my-masks
         lesionseg eval --data my-photos -c bundled -c my-run
+        lesionseg eval --data my-photos -c run-a -c run-b --ensemble
         lesionseg eval --data my-photos -c fold1 -c fold2 --out-of-fold
 
     Each photo is scored on its own, at the resolution of its truth mask; the score of the set is
@@ -134,13 +144,18 @@ def evaluate(
     changed = masks or all_regions or device or threshold is not None or batch_size != _BATCH_SIZE
     if out_of_fold and (split or folders):
         raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
-    alone = len(checkpoints) + len(folders) < 2 or out_of_fold
+    if ensemble and (out_of_fold or len(checkpoints) < 2):
+        raise typer.BadParameter("--ensemble takes two --checkpoint or more, and no --out-of-fold")
+    groups: list[str | list[str] | None] = [checkpoints] if ensemble else [*checkpoints]
+    alone = len(groups) + len(folders) < 2 or out_of_fold
     _check_usage(checkpoints, folders, masks if not alone else None, report, bool(changed))
     source = data_source(
         data, photos, truth, category, masks_alone=bool(folders) and not checkpoints
     )
-    names: Sequence[str | None] = checkpoints or ([] if folders else [None])
-    segmenters = [named_segmenter(name, device, threshold, all_regions, workers) for name in names]
+    groups = groups or ([] if folders else [None])
+    segmenters = [
+        named_segmenter(group, device, threshold, all_regions, workers) for group in groups
+    ]
     networks = [segmenter.checkpoint for segmenter in segmenters]
     dataset = (source or _default_source(networks)).find()
     chosen = "all" if out_of_fold else split or candidates.default_split(dataset, *networks)

@@ -67,11 +67,12 @@ def _checkpoint(checkpoint: CheckpointInfo) -> CheckpointInfo:
         epoch=checkpoint.epoch,
         model=checkpoint.model,  # numbers and words of a fixed list, as a test sees to
         recipe=checkpoint.recipe,  # the same
-        trained_on=_public(checkpoint.trained_on),
+        trained_on=" + ".join(map(_public, checkpoint.trained_on.split(" + "))),
         training_photos=checkpoint.training_photos,
         version=checkpoint.version,
         command=None,
         commit=checkpoint.commit,
+        mean_of=tuple(map(_checkpoint, checkpoint.mean_of)),
     )
 
 

@@ -49,6 +49,8 @@ class CheckpointInfo:
         version: of lesionseg, when it was trained.
         command: that trained it, "" where unknown; None where it is withheld.
         commit: of lesionseg's source, "" where unknown.
+        mean_of: the networks whose probabilities it is the mean of; empty for a single one. Fields
+            in which they differ are those of the first with the largest input.
     """
 
     file: str | None
@@ -60,6 +62,7 @@ class CheckpointInfo:
     version: str
     command: str | None
     commit: str
+    mean_of: tuple["CheckpointInfo", ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +152,7 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
         "skipped": list(evaluation.skipped),
         "left_out": list(evaluation.left_out),
         "notes": list(evaluation.notes),
-        "checkpoint": asdict(evaluation.checkpoint) if evaluation.checkpoint else None,
+        "checkpoint": _described(evaluation.checkpoint) if evaluation.checkpoint else None,
         "data": asdict(evaluation.data),
         "threshold": evaluation.threshold,
         "all_regions": evaluation.all_regions,
@@ -157,6 +160,14 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
         "command": evaluation.command,
         "definitions": DEFINITIONS,
     }
+
+
+def _described(checkpoint: CheckpointInfo) -> dict[str, object]:
+    """Return the fields of a checkpoint; `mean_of` only where there is something in it."""
+    values = asdict(checkpoint)
+    del values["mean_of"]
+    members = [_described(member) for member in checkpoint.mean_of]
+    return {**values, "mean_of": members} if members else values
 
 
 def write(evaluation: Evaluation, folder: Path) -> None:

@@ -76,6 +76,7 @@ class Provenance:
         commit: of lesionseg's source, "" where unknown.
         parent: the checkpoint that training started from; None where it started from scratch.
         threshold: above which a probability is lesion unless the user says otherwise, 0 to 1.
+        members: the networks whose probabilities it is the mean of; empty for a single network.
     """
 
     model: ModelConfig
@@ -88,10 +89,11 @@ class Provenance:
     commit: str = ""
     parent: Parent | None = None
     threshold: float = DEFAULT_THRESHOLD
+    members: tuple["Provenance", ...] = ()
 
     def trained_ids(self) -> frozenset[str]:
-        """Return the ids of all photos that it or an ancestor was trained on."""
-        ids = {*self.data.train_ids}
+        """Return the ids of all photos that it, a member or an ancestor was trained on."""
+        ids = {*self.data.train_ids}.union(*(member.trained_ids() for member in self.members))
         parent = self.parent
         while parent:
             ids.update(parent.data.train_ids)
@@ -105,6 +107,7 @@ class Provenance:
         for name in ("model", "recipe", "data", "parent"):
             if fields[name] is not None:
                 fields[name] = dataclasses.asdict(fields[name])
+        fields["members"] = [member.plain() for member in self.members]
         return fields
 
 
@@ -139,6 +142,7 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
         "recipe": Recipe(**_checked(Recipe, recipe)),
         "data": _training_data(plain["data"]),
         "parent": _parent(plain.get("parent")),
+        "members": tuple(Provenance(**fields_of(member)) for member in plain.get("members", ())),
     }
 
 
