@@ -11,7 +11,7 @@ from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import Pair
 from lesionseg.data.splits import FOLDS
 from lesionseg.errors import LesionsegError
-from lesionseg.evaluation import scoring
+from lesionseg.evaluation import calibration, scoring
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
 from lesionseg.metrics import Confusion
@@ -284,6 +284,7 @@ def build_evaluation(
         all_regions=segmenter.all_regions if segmenter else None,
         notes=_notes(result, segmenter, dataset, split, trained_on),
         name=candidate.name,
+        calibration=calibration.summarise(result.counts),
     )
 
 

@@ -47,6 +47,7 @@ def _evaluation(evaluation: Evaluation, numbers: Mapping[str, str], index: int) 
         notes=list(evaluation.notes),
         left_out=[_WITHHELD] * len(evaluation.left_out),
         name=store.BUNDLED if bundled else _letters(index),
+        calibration=evaluation.calibration,  # sums over all photos
     )
 
 

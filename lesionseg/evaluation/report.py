@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lesionseg import files
 from lesionseg.config import ModelConfig, Recipe
+from lesionseg.evaluation.calibration import BINS, Calibration
 from lesionseg.metrics import (
     FAILURE_BELOW,
     METRICS,
@@ -26,6 +27,8 @@ DEFINITIONS = (
     f"failures: share of photos with a Jaccard below {FAILURE_BELOW}; reliability: how well the "
     "quality, estimated without the truth, predicts these scores: rank correlation (Spearman) with "
     "Dice, and how many photos with such a Jaccard are in the tenth and the fifth of lowest quality"
+    f"; calibration: of all pixels in {BINS} bins of probability, the mean of |mean probability - "
+    "share of lesion|, weighted by pixels (Guo et al. 2017)"
 )
 COLUMNS = (
     *("id", "height", "width", "lesion_share_truth", "lesion_share_prediction"),
@@ -102,6 +105,7 @@ class Evaluation:
         notes: what a reader must know before quoting a number; they name no file and no folder.
         left_out: one line for each file without a partner.
         name: what a reader calls the checkpoint, or the folder of masks.
+        calibration: of the network's probabilities; None without a network.
     """
 
     scores: list[PhotoScore]
@@ -115,6 +119,7 @@ class Evaluation:
     notes: list[str]
     left_out: list[str] = field(default_factory=list)
     name: str = ""
+    calibration: Calibration | None = None
 
     @cached_property
     def summary(self) -> Summary:
@@ -148,6 +153,7 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
     return {
         **asdict(evaluation.summary),
         "reliability": asdict(evaluation.reliability) if evaluation.reliability else None,
+        "calibration": evaluation.calibration.as_json() if evaluation.calibration else None,
         "worst": worst,
         "skipped": list(evaluation.skipped),
         "left_out": list(evaluation.left_out),
