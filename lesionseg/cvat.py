@@ -55,7 +55,7 @@ class DetectionFunction:
 def create(
     checkpoint: str = "bundled",
     device: str | None = None,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     all_regions: bool = False,
 ) -> DetectionFunction:
     """Make the function, as `cvat-cli` calls it; the parameters are those of `lesionseg.load`."""

@@ -47,6 +47,7 @@ _OVERLAY_PNG = (
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
 )
 _FULL_SCALES = {1023: 2, 4095: 4, 16383: 6}  # highest values of masks of 10, 12 and 14 bits
+_GAP = 2.0  # see `shrink`
 _BILINEAR = Image.Resampling.BILINEAR
 _ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
 _TURNS = {
@@ -382,13 +383,16 @@ def from_pillow(image: Image.Image) -> Photo:
         raise PhotoError(f"cannot read this photo: {one_line(error)}") from error
 
 
-def shrink(photo: Photo, size: int) -> Photo:
-    """Resize a photo (H, W, 3) uint8 to what the network sees: (size, size, 3) uint8."""
-    return np.asarray(_shrunk(Image.fromarray(photo), size))
+def shrink(photo: Photo, size: int, *, gap: float | None = _GAP) -> Photo:
+    """Resize a photo (H, W, 3) uint8 to what the network sees: (size, size, 3) uint8.
+
+    A photo of more than `gap` times that size is first averaged down to it, which is faster.
+    """
+    return np.asarray(_shrunk(Image.fromarray(photo), size, gap))
 
 
-def _shrunk(image: Image.Image, size: int) -> Image.Image:
-    return image.resize((size, size), _BILINEAR, reducing_gap=2.0)
+def _shrunk(image: Image.Image, size: int, gap: float | None = _GAP) -> Image.Image:
+    return image.resize((size, size), _BILINEAR, reducing_gap=gap)
 
 
 def shrink_mask(mask: Mask, size: int) -> Mask:

@@ -1,10 +1,10 @@
 """Make the weights that come with the package out of a run's best checkpoint.
 
-    python scripts/bundle.py RUN_FOLDER --data DIR --commit COMMIT
+    python scripts/bundle.py RUN_FOLDER --data DIR --commit COMMIT [--threshold T]
 
 Batch normalisation by the means of an epoch; kernels in half precision, and of the machine that
 trained it nothing but the command; scored on the validation photos as `lesionseg eval` does, and
-the scores written into the file. Beside it the
+the scores written into the file, with the threshold that they are of. Beside it the
 same network as ONNX, which refers to the kernels of the first, and one with kernels in int8 for
 the page of `lesionseg page`. Prints the scores, and each file's
 size and checksum, for MODEL_CARD.md. Needs the extra `export`.
@@ -64,7 +64,7 @@ def _graph(path: Path) -> bytes:
     the package carries the kernels once.
     """
     checkpoint, unet = checkpoints.load_network(path)
-    whole = PhotoToMask(unet, checkpoint.model.image_size, 0.5).eval()
+    whole = PhotoToMask(unet, checkpoint.model.image_size, checkpoint.threshold).eval()
     exported = program(whole, checkpoint, checksum(path), optimise=False)  # keeps every kernel
     fold_constants(exported.model)
     remove_unused_nodes(exported.model)
@@ -102,7 +102,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--commit", required=True)
     parser.add_argument("--output", type=Path, default=store.BUNDLED_FILE)
+    parser.add_argument("--threshold", type=float, help="default: that of the checkpoint")
     options = parser.parse_args()
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        parser.error(f"--threshold: expected 0 to 1, got {options.threshold:g}")
     best = checkpoints.load(options.run / store.BEST)
     source = Source(options.data)
     material = gather(source, best.model.image_size, 2, lambda done, total: None)
@@ -117,6 +120,7 @@ def main() -> None:
         ),
         commit=options.commit,
         training=None,
+        threshold=best.threshold if options.threshold is None else options.threshold,
     )
     pairs = source.find().split("val")
     network = TorchNetwork(bundled.network(), bundled)

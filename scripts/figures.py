@@ -53,6 +53,7 @@ SETS = {
 }
 SHARES = (0.0, 0.05, 0.15, 0.3, 0.5, 1.0)  # lesion pixels over all, of the truth
 LEVELS = (0.75, 0.8, 0.85, 0.9)  # of the quality
+_BINS_A_ROW = 3  # of the calibration
 EXAMPLES = {"example": "ISIC_0012684", "failure": "ISIC_0012204"}
 EXAMPLE_HEIGHT = 240  # pixels of each picture in a strip
 TITLES = {
@@ -134,6 +135,7 @@ def measure(name: str, data: Path) -> tuple[Figures, dict[str, dict[str, float]]
         "failures": failed(rows),
         **{score: summary[score] for score in SCORES},
         "reliability": summary["reliability"],
+        "calibration": summary["calibration"],
         "mean_quality": statistics.mean(row["quality"] for row in rows),
         "quality_off_by": statistics.mean(abs(row["quality"] - row["dice"]) for row in rows),
         "quality_below": [
@@ -275,11 +277,33 @@ def quality_table(figures: Figures) -> str:
     return "\n".join(lines)
 
 
+def calibration_table(figures: Figures) -> str:
+    """The share of lesion among pixels of similar probability, and the calibration error."""
+    sets = [figures["sets"][name]["calibration"] for name in ("official-val", "val.txt")]
+    lines = [
+        "| probability of lesion | official validation: of all pixels | of these, lesion "
+        "| `val.txt`: of all pixels | of these, lesion |",
+        "|---|---|---|---|---|",
+    ]
+    for first in range(0, len(sets[0]["bins"]), _BINS_A_ROW):
+        rows = [part["bins"][first : first + _BINS_A_ROW] for part in sets]
+        cells = [f"{rows[0][0]['low']:.1f} to {rows[0][-1]['high']:.1f}"]
+        for bins in rows:
+            share = sum(part["share"] for part in bins)
+            lesion = sum(part["share"] * (part["lesion"] or 0) for part in bins)
+            cells += [f"{share:.1%}", f"{lesion / share:.0%}" if share else "-"]
+        lines.append(f"| {' | '.join(cells)} |".replace("%", " %"))
+    errors = [f"{part['expected_error']:.3f}" for part in sets]
+    lines.append(f"| **expected calibration error** | **{errors[0]}** | | **{errors[1]}** | |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[Figures], str]] = {
     "overview": overview,
     "scores": scores_table,
     "by-size": size_table,
     "quality": quality_table,
+    "calibration": calibration_table,
 }
 
 

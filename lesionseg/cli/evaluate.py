@@ -67,7 +67,7 @@ def evaluate(
         list[str] | None,
         field(
             f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it to compare "
-            "several.",
+            "several, or for one score with --ensemble or --out-of-fold.",
             DEFAULT_CHECKPOINT,
             "--checkpoint",
             "-c",
@@ -84,7 +84,16 @@ def evaluate(
             rich_help_panel=NETWORK,
         ),
     ] = False,
-    threshold: Threshold = 0.5,
+    ensemble: Annotated[
+        bool,
+        option(
+            "Score the mean of the checkpoints' probabilities, as one network: what 'segment' does "
+            "with several.",
+            "--ensemble",
+            rich_help_panel=NETWORK,
+        ),
+    ] = False,
+    threshold: Threshold = None,
     all_regions: AllRegions = False,
     predictions: Annotated[
         list[Path] | None,
@@ -132,6 +141,7 @@ def evaluate(
         lesionseg eval --data my-photos --split test --report report
         lesionseg eval --truth truth-masks --predictions my-masks
         lesionseg eval --data my-photos -c bundled -c my-run
+        lesionseg eval --data my-photos -c run-a -c run-b --ensemble
         lesionseg eval --data my-photos -c fold1 -c fold2 --out-of-fold
 
     Each photo is scored on its own, at the resolution of its truth mask; the score of the set is
@@ -142,18 +152,23 @@ def evaluate(
     from lesionseg.evaluation import candidates
 
     folders, checkpoints = predictions or [], checkpoint or []
-    changed = masks or all_regions or device or (threshold, batch_size) != (0.5, _BATCH_SIZE)
+    changed = masks or all_regions or device or threshold is not None or batch_size != _BATCH_SIZE
     if out_of_fold and (split or folders):
         raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
-    alone = len(checkpoints) + len(folders) < 2 or out_of_fold
+    if ensemble and (out_of_fold or len(checkpoints) < 2):
+        raise typer.BadParameter("--ensemble takes two --checkpoint or more, and no --out-of-fold")
+    groups: list[str | list[str] | None] = [checkpoints] if ensemble else [*checkpoints]
+    alone = len(groups) + len(folders) < 2 or out_of_fold
     _check_usage(checkpoints, folders, masks if not alone else None, report, bool(changed))
     colours = [*(lesion_colour or ()), *(lesion_color or ())]
     masks_alone = bool(folders) and not checkpoints
     source = data_source(
         data, photos, truth, category, colours, lesion_label, masks_alone=masks_alone
     )
-    names: Sequence[str | None] = checkpoints or ([] if folders else [None])
-    segmenters = [named_segmenter(name, device, threshold, all_regions, workers) for name in names]
+    groups = groups or ([] if folders else [None])
+    segmenters = [
+        named_segmenter(group, device, threshold, all_regions, workers) for group in groups
+    ]
     networks = [segmenter.checkpoint for segmenter in segmenters]
     used = source or _default_source(networks)
     used = used.choosing_as(networks[0].data) if networks else used

@@ -10,7 +10,7 @@ from lesionseg.cli import console, signals
 from lesionseg.cli.help import OUTPUT
 from lesionseg.cli.options import (
     CacheDir,
-    CheckpointName,
+    CheckpointNames,
     Quiet,
     Threshold,
     field,
@@ -21,7 +21,7 @@ from lesionseg.errors import LesionsegError, amount
 
 
 def export(
-    checkpoint: CheckpointName = None,
+    checkpoint: CheckpointNames = None,
     output: Annotated[
         Path | None,
         field(
@@ -34,7 +34,7 @@ def export(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    threshold: Threshold = 0.5,
+    threshold: Threshold = None,
     kernels: Annotated[
         Kernels,
         typer.Option(
@@ -52,26 +52,31 @@ def export(
         lesionseg export -o lesion.onnx --checkpoint bundled
         lesionseg export
         lesionseg export -o small.onnx --kernels int8 --checkpoint bundled
+        lesionseg export -o both.onnx -c run-a -c run-b
 
     The file takes photos of any size, (N, H, W, 3) uint8, and gives masks of that size, (N, H, W)
-    uint8 of 0 and 255. It is compared with torch before it is written. Prints its path.
+    uint8 of 0 and 255; of several networks it gives the mean of their probabilities. It is
+    compared with torch before it is written. Prints its path.
     """
     from lesionseg.network.runtime import EXPORTED, INT8
 
-    source = store.find_checkpoint(checkpoint)
-    note_run_passed_over(checkpoint)
+    sources = list(map(store.find_checkpoint, checkpoint or [""]))
+    if not checkpoint:
+        note_run_passed_over(None)
+    if len(sources) > 1 and output is None:
+        raise typer.BadParameter("several checkpoints make one file: name it, such as -o both.onnx")
     suffix = INT8 if kernels == "int8" else EXPORTED  # 'segment' takes the full one beside a run
-    target = source.with_suffix(suffix) if output is None else output
-    if source == store.BUNDLED_FILE and output is None:
+    target = sources[0].with_suffix(suffix) if output is None else output
+    if sources[0] == store.BUNDLED_FILE and output is None:
         raise LesionsegError("the bundled weights run so already; name a file by -o to get a copy")
     if target.suffix != EXPORTED:
         raise LesionsegError(f"{target}: networks are .onnx files; name it {target.stem}.onnx")
     from lesionseg.network.export import export as write
 
     signals.interrupt()
-    exported = write(source, target, threshold, kernels)
+    exported = write(sources, target, threshold, kernels)
     console.log(
-        f"{source} as ONNX, opset {exported.opset}, {amount(exported.size)}, "
+        f"{', '.join(map(str, sources))} as ONNX, opset {exported.opset}, {amount(exported.size)}, "
         f"SHA-256 {exported.sha256}"
     )
     console.log(

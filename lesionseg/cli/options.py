@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -165,12 +165,25 @@ CheckpointName = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+CheckpointNames = Annotated[
+    list[str] | None,
+    field(
+        f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it for the mean "
+        "of several networks' probabilities.",
+        DEFAULT_CHECKPOINT,
+        "--checkpoint",
+        "-c",
+        metavar="FILE|RUN",
+        rich_help_panel=NETWORK,
+    ),
+]
 Threshold = Annotated[
-    float,
-    typer.Option(
+    float | None,
+    field(
+        "Pixels with a higher probability are lesion.",
+        "the checkpoint's own, 0.5 unless it says otherwise",
         min=0,
         max=1,
-        help="Pixels with a higher probability are lesion.",
         rich_help_panel=NETWORK,
     ),
 ]
@@ -235,17 +248,21 @@ def note_choice(typed: "Source | None", used: "Source") -> None:
 
 
 def named_segmenter(
-    checkpoint: str | None,
+    checkpoint: str | Sequence[str] | None,
     device: str | None,
-    threshold: float,
+    threshold: float | None,
     all_regions: bool,
     concurrency: int,
     *,
     fast_start: bool = False,
 ) -> "Segmenter":
-    """Load the network, for `concurrency` photos at a time, and name it on standard error."""
+    """Load the network, for `concurrency` photos at a time, and name it on standard error.
+
+    Several checkpoints are loaded as the mean of their networks.
+    """
     with signals.ending_at_once():
         from lesionseg.network.device import keep_freed_memory
+        from lesionseg.network.provenance import DEFAULT_THRESHOLD
         from lesionseg.segmentation.segmenter import load
 
         if not fast_start:
@@ -258,7 +275,8 @@ def named_segmenter(
             threads=max(1, _CORES // max(1, concurrency)),
             fast_start=fast_start,
         )
-    note_run_passed_over(checkpoint)
+    if not checkpoint:
+        note_run_passed_over(None)
     notes = []
     if not checkpoint and os.environ.get(store.CHECKPOINT_VARIABLE):
         notes.append(f"from ${store.CHECKPOINT_VARIABLE}")
@@ -268,8 +286,14 @@ def named_segmenter(
         notes.append("your latest run")
     if segmenter.checkpoint.data.synthetic:
         notes.append("trained on synthetic images only")
+    if threshold is None and segmenter.threshold != DEFAULT_THRESHOLD:
+        notes.append(f"threshold {segmenter.threshold:g}")
+    if segmenter.checkpoint.members:
+        notes.append(f"the mean of {len(segmenter.checkpoint.members)} networks")
     why = f" ({', '.join(notes)})" if notes else ""
-    console.log(f"checkpoint {segmenter.path}{why} on {segmenter.network.device}")
+    names = ", ".join(map(str, segmenter.paths))
+    plural = "s" if len(segmenter.paths) > 1 else ""
+    console.log(f"checkpoint{plural} {names}{why} on {segmenter.network.device}")
     return segmenter
 
 

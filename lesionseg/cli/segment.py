@@ -20,7 +20,7 @@ from lesionseg.cli.options import (
     AllRegions,
     BatchSize,
     CacheDir,
-    CheckpointName,
+    CheckpointNames,
     Device,
     Quiet,
     Threshold,
@@ -141,8 +141,8 @@ def segment(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    checkpoint: CheckpointName = None,
-    threshold: Threshold = 0.5,
+    checkpoint: CheckpointNames = None,
+    threshold: Threshold = None,
     all_regions: AllRegions = False,
     labels: Annotated[
         Path | None,
@@ -234,6 +234,7 @@ def segment(
         lesionseg segment photo.jpg -o mask.png
         lesionseg segment photo.jpg -o mask.png --overlay overlay.png
         lesionseg segment photos/ -o masks --json --measurements table.csv
+        lesionseg segment photo.jpg -o mask.png -c run-a -c run-b
         lesionseg segment photo.dcm -o outline.dcm --report report.dcm
         cat photo.jpg | lesionseg segment - > mask.png
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from lesionseg.errors import printable
 from lesionseg.evaluation import comparison
+from lesionseg.evaluation.calibration import Calibration
 from lesionseg.evaluation.comparison import Comparison
 from lesionseg.evaluation.report import Evaluation
 from lesionseg.metrics import FAILURE_BELOW, METRICS, Difference, Reliability, Statistic
@@ -36,6 +37,7 @@ def _one(evaluation: Evaluation) -> Group:
         f"photos: {summary.photos}, skipped: {len(evaluation.skipped)}",
         f"failures (Jaccard below {FAILURE_BELOW}): {failures}, {summary.failures:.1%}",
         *_reliability(evaluation.reliability),
+        *_calibration(evaluation.calibration),
         "worst by Jaccard:",
         *(f"  {score.confusion.jaccard:.3f}  {score.id}" for score in evaluation.worst(5)),
         *(f"note: {note}" for note in evaluation.notes),
@@ -81,6 +83,12 @@ def _difference(value: Difference) -> str:
         f"{value.mean:+.3f} ({value.low:+.3f} to {value.high:+.3f}): "
         f"better on {value.better}, worse on {value.worse}"
     )
+
+
+def _calibration(calibration: Calibration | None) -> list[str]:
+    if calibration is None:
+        return []
+    return [f"expected calibration error of the probabilities: {calibration.expected_error:.3f}"]
 
 
 def _reliability(reliability: Reliability | None) -> list[str]:

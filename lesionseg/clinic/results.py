@@ -8,7 +8,8 @@ import numpy as np
 
 from lesionseg import dicom
 from lesionseg.clinic.objects import Algorithm
-from lesionseg.network import runtime
+from lesionseg.network.ensemble import Ensemble, joint_checksum
+from lesionseg.network.runtime import OnnxNetwork, checksum
 from lesionseg.segmentation.segmenter import Segmentation, Segmenter
 
 if TYPE_CHECKING:
@@ -32,12 +33,16 @@ class Uids:
 
 
 def algorithm_of(segmenter: Segmenter) -> Algorithm:
-    """Describe what draws the masks: the checkpoint, and the options that change them."""
+    """Describe what draws the masks: the checkpoints, and the options that change them."""
     network = segmenter.network
-    if isinstance(network, runtime.OnnxNetwork):
-        sha256 = network.source
-    else:
-        sha256 = runtime.checksum(segmenter.path) if segmenter.path else ""
+    networks = network.networks if isinstance(network, Ensemble) else (network,)
+    paths = segmenter.paths or (None,) * len(networks)
+    sha256 = joint_checksum(
+        [
+            part.source if isinstance(part, OnnxNetwork) else checksum(path) if path else ""
+            for part, path in zip(networks, paths, strict=True)
+        ]
+    )
     regions = "all regions" if segmenter.all_regions else "the largest region, holes filled"
     return Algorithm(sha256, (f"threshold {segmenter.threshold:g}", regions))
 

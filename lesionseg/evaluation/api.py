@@ -17,18 +17,20 @@ def evaluate(
     photos: str | Path | None = None,
     truth: str | Path | None = None,
     split: str | None = None,
+    ensemble: bool = False,
     device: str | None = None,
     batch_size: int = 4,
     workers: int = 1,
 ) -> Evaluation:
-    """Score a network, or the networks of all folds as one, as `lesionseg eval` does.
+    """Score a network, or several as one, as `lesionseg eval` does.
 
     Args:
         data: a folder of photos and masks, or the name of a downloaded set; by default that set.
         checkpoint: as of `load`; several are the runs of `fold` 1/N to N/N, of which each photo is
-            scored by the one that held it out.
+            scored by the one that held it out, unless they are an ensemble.
         photos, truth: two folders in place of `data`.
         split: "train", "val", "test" or "all"; by default "val" where one is set apart, else "all".
+        ensemble: score the mean of the checkpoints' probabilities.
         device: as of `load`.
         batch_size: photos in one step of the network, in torch.
         workers: threads that read photos.
@@ -44,19 +46,14 @@ def evaluate(
     dataset = discovery.find(
         folder, Path(photos) if photos else None, Path(truth) if truth else None
     )
-    several = not (checkpoint is None or isinstance(checkpoint, str | Path))
-    names: list[str | Path | None]
-    if checkpoint is None or isinstance(checkpoint, str | Path):
-        names = [checkpoint]
-    else:
-        names = [*checkpoint]
-    segmenters = [load(name, device, threads=1) for name in names]
-    if several:
+    if not (ensemble or checkpoint is None or isinstance(checkpoint, str | Path)):
+        segmenters = [load(name, device, threads=1) for name in checkpoint]
         return candidates.evaluate_out_of_fold(
             segmenters, dataset, command="", batch_size=batch_size, workers=workers
         )
-    (candidate,) = candidates.list_candidates(segmenters, [])
-    chosen = split or candidates.default_split(dataset, segmenters[0].checkpoint)
+    segmenter = load(checkpoint, device, threads=1)
+    (candidate,) = candidates.list_candidates([segmenter], [])
+    chosen = split or candidates.default_split(dataset, segmenter.checkpoint)
     return candidates.evaluate(
         candidate, dataset, chosen, command="", batch_size=batch_size, workers=workers
     )

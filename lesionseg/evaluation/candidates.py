@@ -1,5 +1,6 @@
 """Candidates: the networks and the folders of finished masks that are scored on the same photos."""
 
+import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePath
@@ -10,7 +11,7 @@ from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import Pair
 from lesionseg.data.splits import FOLDS
 from lesionseg.errors import LesionsegError
-from lesionseg.evaluation import scoring
+from lesionseg.evaluation import calibration, scoring
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
 from lesionseg.metrics import Confusion
@@ -39,16 +40,21 @@ class Candidate:
 def list_candidates(segmenters: Sequence[Segmenter], folders: Sequence[Path]) -> list[Candidate]:
     """Name the networks, then the folders of masks, each as briefly as distinguishes it."""
     predictors: list[Segmenter | Path] = [*segmenters, *folders]
-    names = short_names([_path(predictor) for predictor in predictors])
-    return [Candidate(name, item) for name, item in zip(names, predictors, strict=True)]
+    paths = [_paths(predictor) for predictor in predictors]
+    names = iter(short_names([path for group in paths for path in group]))
+    return [
+        Candidate(" + ".join(itertools.islice(names, len(group))), predictor)
+        for group, predictor in zip(paths, predictors, strict=True)
+    ]
 
 
-def _path(predictor: Segmenter | Path) -> Path:
+def _paths(predictor: Segmenter | Path) -> list[Path]:
     if isinstance(predictor, Path):
-        return predictor.absolute()
-    if predictor.path is None or predictor.path == store.BUNDLED_FILE:
-        return Path(store.BUNDLED)
-    return predictor.path.absolute()
+        return [predictor.absolute()]
+    paths = predictor.paths or (store.BUNDLED_FILE,)
+    return [
+        Path(store.BUNDLED) if path == store.BUNDLED_FILE else path.absolute() for path in paths
+    ]
 
 
 def short_names(paths: Sequence[PurePath]) -> list[str]:
@@ -263,7 +269,7 @@ def build_evaluation(
         scores=result.scores,
         skipped=result.skipped,
         left_out=list(dataset.problems),
-        checkpoint=_checkpoint_info(segmenter) if segmenter else None,
+        checkpoint=_checkpoint_info(segmenter.checkpoint, segmenter.paths) if segmenter else None,
         data=DataInfo(
             name=description.name if description else dataset.folder.absolute().name,
             folder=str(dataset.folder.absolute()),
@@ -278,6 +284,7 @@ def build_evaluation(
         all_regions=segmenter.all_regions if segmenter else None,
         notes=_notes(result, segmenter, dataset, split, trained_on),
         name=candidate.name,
+        calibration=calibration.summarise(result.counts),
     )
 
 
@@ -300,6 +307,8 @@ def _notes(
             f"photos and truth masks were shrunk to a shorter side of {description.shrunk} pixels: "
             "not comparable with scores at full size"
         )
+    if segmenter and (members := segmenter.checkpoint.members):
+        notes.append(f"masks of the mean of {len(members)} networks' probabilities")
     if segmenter and (seen := _overlap(pairs, trained_on)):
         ancestor = ", or started from one that was," if segmenter.checkpoint.parent else ""
         notes.append(f"the network was{ancestor} trained on {seen} of these {len(pairs)} photos")
@@ -356,10 +365,12 @@ def _suspicions(scores: Sequence[Confusion]) -> list[str]:
     return notes
 
 
-def _checkpoint_info(segmenter: Segmenter) -> CheckpointInfo:
-    checkpoint = segmenter.checkpoint
+def _checkpoint_info(checkpoint: Provenance, paths: Sequence[Path]) -> CheckpointInfo:
+    """Describe a network of one file, or the mean of the networks of one file or of several."""
+    members = checkpoint.members
+    files = paths if len(paths) == len(members) else [None] * len(members)
     return CheckpointInfo(
-        file=str(segmenter.path) if segmenter.path else None,
+        file=str(paths[0]) if len(paths) == 1 else None,
         epoch=checkpoint.epoch,
         model=checkpoint.model,
         recipe=checkpoint.recipe,
@@ -368,4 +379,8 @@ def _checkpoint_info(segmenter: Segmenter) -> CheckpointInfo:
         version=checkpoint.version,
         command=checkpoint.command,
         commit=checkpoint.commit,
+        mean_of=tuple(
+            _checkpoint_info(member, [file] if file else [])
+            for member, file in zip(members, files, strict=True)
+        ),
     )

@@ -47,6 +47,7 @@ def _evaluation(evaluation: Evaluation, numbers: Mapping[str, str], index: int) 
         notes=list(evaluation.notes),
         left_out=[_WITHHELD] * len(evaluation.left_out),
         name=store.BUNDLED if bundled else _letters(index),
+        calibration=evaluation.calibration,  # sums over all photos
     )
 
 
@@ -67,11 +68,12 @@ def _checkpoint(checkpoint: CheckpointInfo) -> CheckpointInfo:
         epoch=checkpoint.epoch,
         model=checkpoint.model,  # numbers and words of a fixed list, as a test sees to
         recipe=checkpoint.recipe,  # the same
-        trained_on=_public(checkpoint.trained_on),
+        trained_on=" + ".join(map(_public, checkpoint.trained_on.split(" + "))),
         training_photos=checkpoint.training_photos,
         version=checkpoint.version,
         command=None,
         commit=checkpoint.commit,
+        mean_of=tuple(map(_checkpoint, checkpoint.mean_of)),
     )
 
 

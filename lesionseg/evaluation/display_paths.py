@@ -8,6 +8,7 @@ from lesionseg import store
 from lesionseg.evaluation.report import Evaluation
 
 _ELSEWHERE = re.compile(r"(?<!\S)/\S+/(?=[^/\s]+/[^/\s]+)")  # all but the last two parts
+_BUNDLED = "the weights bundled with lesionseg"
 _TO_QUOTE = re.compile(r"[\s'\"\\$`;&|()]")
 
 
@@ -39,10 +40,14 @@ def checkpoint_file(evaluation: Evaluation) -> str:
     """Return what the network was loaded from; "" without a network, or where it is withheld."""
     if evaluation.checkpoint is None:
         return ""
-    file = evaluation.checkpoint.file or ""
-    if file == str(store.BUNDLED_FILE) or evaluation.name == store.BUNDLED:
-        return "the weights bundled with lesionseg"
-    return short_path(file, evaluation) if file else ""
+    if evaluation.name == store.BUNDLED:
+        return _BUNDLED
+    file, members = evaluation.checkpoint.file, evaluation.checkpoint.mean_of
+    files = [file] if file else [member.file for member in members if member.file]
+    return " + ".join(
+        _BUNDLED if file == str(store.BUNDLED_FILE) else short_path(file, evaluation)
+        for file in files
+    )
 
 
 def short_command(evaluation: Evaluation) -> str:

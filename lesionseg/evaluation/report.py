@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lesionseg import files
 from lesionseg.config import ModelConfig, Recipe
+from lesionseg.evaluation.calibration import BINS, Calibration
 from lesionseg.metrics import (
     FAILURE_BELOW,
     METRICS,
@@ -26,6 +27,8 @@ DEFINITIONS = (
     f"failures: share of photos with a Jaccard below {FAILURE_BELOW}; reliability: how well the "
     "quality, estimated without the truth, predicts these scores: rank correlation (Spearman) with "
     "Dice, and how many photos with such a Jaccard are in the tenth and the fifth of lowest quality"
+    f"; calibration: of all pixels in {BINS} bins of probability, the mean of |mean probability - "
+    "share of lesion|, weighted by pixels (Guo et al. 2017)"
 )
 COLUMNS = (
     *("id", "height", "width", "lesion_share_truth", "lesion_share_prediction"),
@@ -49,6 +52,8 @@ class CheckpointInfo:
         version: of lesionseg, when it was trained.
         command: that trained it, "" where unknown; None where it is withheld.
         commit: of lesionseg's source, "" where unknown.
+        mean_of: the networks whose probabilities it is the mean of; empty for a single one. Fields
+            in which they differ are those of the first with the largest input.
     """
 
     file: str | None
@@ -60,6 +65,7 @@ class CheckpointInfo:
     version: str
     command: str | None
     commit: str
+    mean_of: tuple["CheckpointInfo", ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +105,7 @@ class Evaluation:
         notes: what a reader must know before quoting a number; they name no file and no folder.
         left_out: one line for each file without a partner.
         name: what a reader calls the checkpoint, or the folder of masks.
+        calibration: of the network's probabilities; None without a network.
     """
 
     scores: list[PhotoScore]
@@ -112,6 +119,7 @@ class Evaluation:
     notes: list[str]
     left_out: list[str] = field(default_factory=list)
     name: str = ""
+    calibration: Calibration | None = None
 
     @cached_property
     def summary(self) -> Summary:
@@ -145,11 +153,12 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
     return {
         **asdict(evaluation.summary),
         "reliability": asdict(evaluation.reliability) if evaluation.reliability else None,
+        "calibration": evaluation.calibration.as_json() if evaluation.calibration else None,
         "worst": worst,
         "skipped": list(evaluation.skipped),
         "left_out": list(evaluation.left_out),
         "notes": list(evaluation.notes),
-        "checkpoint": asdict(evaluation.checkpoint) if evaluation.checkpoint else None,
+        "checkpoint": _described(evaluation.checkpoint) if evaluation.checkpoint else None,
         "data": asdict(evaluation.data),
         "threshold": evaluation.threshold,
         "all_regions": evaluation.all_regions,
@@ -157,6 +166,14 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
         "command": evaluation.command,
         "definitions": DEFINITIONS,
     }
+
+
+def _described(checkpoint: CheckpointInfo) -> dict[str, object]:
+    """Return the fields of a checkpoint; `mean_of` only where there is something in it."""
+    values = asdict(checkpoint)
+    del values["mean_of"]
+    members = [_described(member) for member in checkpoint.mean_of]
+    return {**values, "mean_of": members} if members else values
 
 
 def write(evaluation: Evaluation, folder: Path) -> None:

@@ -4,11 +4,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from lesionseg import files, images
 from lesionseg.data.filenames import MASK, fold, list_images, mask_ids, may_hold_truth
 from lesionseg.data.pairs import Pair, read_truth, turned_hint
 from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
+from lesionseg.evaluation import calibration
 from lesionseg.evaluation.thumbnails import outline
 from lesionseg.images import Mask, Probabilities
 from lesionseg.metrics import PhotoScore, confusion
@@ -20,20 +22,37 @@ _ISIC_NUMBER = re.compile(r"(?<!\d)\d{7}(?!\d)")
 
 @dataclass
 class ScoringResult:
-    """The scores, one line for each photo that has none, and how many files hold 0/1 masks."""
+    """The scores of photos.
+
+    Attributes:
+        scores: of each photo.
+        skipped: one line for each photo that has none.
+        zero_one: how many files hold 0/1 masks.
+        counts: of the pixels of photos that a network gave probabilities of.
+    """
 
     scores: list[PhotoScore] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     zero_one: int = 0
+    counts: calibration.Counts = field(default_factory=calibration.no_counts, compare=False)
 
-    def add(self, outcome: tuple[PhotoScore, bool] | LesionsegError) -> None:
-        """Count a photo: its score and whether it has 0/1 masks, or why it has no score."""
+    def add(self, outcome: "_Scored | LesionsegError") -> None:
+        """Count a photo, or why it has no score."""
         if isinstance(outcome, LesionsegError):
             self.skipped.append(str(outcome))
-        else:
-            score, zero_one = outcome
-            self.scores.append(score)
-            self.zero_one += zero_one
+            return
+        self.scores.append(outcome.score)
+        self.zero_one += outcome.zero_one
+        if outcome.counts is not None:
+            self.counts = self.counts + outcome.counts
+
+
+class _Scored(NamedTuple):
+    """A photo's score, whether it has 0/1 masks, and the counts of its pixels, if any."""
+
+    score: PhotoScore
+    zero_one: bool
+    counts: calibration.Counts | None = None
 
 
 def evaluate(
@@ -67,14 +86,16 @@ def evaluate(
     ):
         raise LesionsegError(f"{masks} may hold truth masks; write the network's elsewhere")
 
-    def finish(
-        pair: Pair, probabilities: Probabilities, size: tuple[int, int]
-    ) -> tuple[PhotoScore, bool]:
+    def finish(pair: Pair, probabilities: Probabilities, size: tuple[int, int]) -> _Scored:
         truth, zero_one = read_truth(pair, size)
         prediction = segmenter.at_size(probabilities, *size)
         if masks is not None:
             files.write(masks / f"{pair.id}{MASK}.png", images.mask_png(prediction.mask))
-        return _score(pair.id, prediction.mask, truth, prediction.quality, outlines), zero_one
+        return _Scored(
+            _score(pair.id, prediction.mask, truth, prediction.quality, outlines),
+            zero_one,
+            calibration.count(probabilities, truth),
+        )
 
     result = ScoringResult()
     outcomes = stream(
@@ -111,7 +132,7 @@ def compare(
             f"expected names such as {pairs[0].id}_segmentation.png"
         )
 
-    def score(pair: Pair) -> tuple[PhotoScore, bool] | LesionsegError:
+    def score(pair: Pair) -> _Scored | LesionsegError:
         try:
             path = _mask_of(pair, masks, predictions)
             prediction, zero_one = images.read_mask(path, truth=False)
@@ -124,7 +145,8 @@ def compare(
                 )
         except LesionsegError as error:
             return as_result(error)
-        return _score(pair.id, prediction, truth, None, outlines), zero_one or truth_zero_one
+        own = _score(pair.id, prediction, truth, None, outlines)
+        return _Scored(own, zero_one or truth_zero_one)
 
     result = ScoringResult()
     for done, outcome in enumerate(map_ahead(score, pairs, workers), start=1):
@@ -141,6 +163,7 @@ def merge(results: Sequence[ScoringResult]) -> ScoringResult:
         sorted((score for result in results for score in result.scores), key=lambda one: one.id),
         sorted(line for result in results for line in result.skipped),
         sum(result.zero_one for result in results),
+        sum((result.counts for result in results), start=calibration.no_counts()),
     )
 
 

@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,9 +28,11 @@ from lesionseg.errors import LesionsegError
 from lesionseg.extras import install_hint
 from lesionseg.images import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
-from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.ensemble import check_distinct, joint_checksum, joint_provenance
+from lesionseg.network.provenance import Provenance
 from lesionseg.network.runtime import (
     MASK,
+    MASK_THRESHOLD,
     METADATA,
     PHOTO,
     PROBABILITIES,
@@ -47,6 +49,7 @@ OPSET = 18  # the first whose Resize takes the mean over what a pixel covers
 _LARGEST_SIDE = 65535  # pixels; that of a JPEG
 _TOLERANCE, _AGREEMENT = 1e-4, 0.9999  # of probabilities; of the pixels of a mask
 _INT8_TOLERANCE, _INT8_AGREEMENT = 0.1, 0.98  # in int8, where flat maps of early epochs differ most
+_ROUNDING = 0.5 + 1e-3  # halves go up, as in Pillow, whatever a runtime's last digits
 _RESIZES = ("shrink", "enlarge")  # names of these nodes, for runtimes without an antialias Resize
 
 
@@ -74,7 +77,7 @@ class Exported:
 class PhotoToMask(nn.Module):
     """A U-Net with what is done to a photo before it and to its logits after it."""
 
-    def __init__(self, network: UNet, size: int, threshold: float) -> None:
+    def __init__(self, network: nn.Module, size: int, threshold: float) -> None:
         super().__init__()
         self.network, self.size, self.threshold = network, size, threshold
 
@@ -92,32 +95,79 @@ class PhotoToMask(nn.Module):
         small = interpolate(
             photo.permute(0, 3, 1, 2).float(), square, mode="bilinear", antialias=True
         )
-        probabilities = self.network(small.round().clamp(0, 255)).sigmoid()
+        probabilities = self.probabilities(small.round().clamp(0, 255))
         enlarged = interpolate(probabilities, [height, width], mode="bilinear", antialias=True)
         lesion, other = (torch.tensor(value, dtype=torch.uint8) for value in (255, 0))
         # ONNX Runtime 1.20 multiplies no bytes, but chooses between them.
         mask = torch.where(enlarged[:, 0] > self.threshold, lesion, other)
         return mask, probabilities[:, 0]
 
+    def probabilities(self, photos: Tensor) -> Tensor:
+        """Compute (N, 1, size, size) from photos of (N, 3, size, size) float, 0 to 255."""
+        probabilities: Tensor = self.network(photos).sigmoid()
+        return probabilities
+
+
+class EnsembleToMask(PhotoToMask):
+    """Several U-Nets as one, as `ensemble.Ensemble` runs them: the mean of their probabilities."""
+
+    def __init__(self, networks: Sequence[UNet], threshold: float) -> None:
+        size = max(network.config.image_size for network in networks)
+        super().__init__(nn.ModuleList(networks), size, threshold)
+        self.networks = tuple(networks)
+
+    def probabilities(self, photos: Tensor) -> Tensor:
+        """See `PhotoToMask`."""
+        square = [self.size, self.size]
+        maps = []
+        for network in self.networks:
+            size = network.config.image_size
+            small = photos if size == self.size else _shrunk(photos, size)
+            soft = network(small).sigmoid()
+            maps.append(soft if size == self.size else interpolate(soft, square, mode="bilinear"))
+        return torch.stack(maps).mean(0)
+
+
+def _shrunk(photos: Tensor, size: int) -> Tensor:
+    """Squeeze photos, (N, 3, H, W) of whole numbers, as Pillow does: rounded after either axis."""
+    for shape in ([photos.shape[2], size], [size, size]):
+        photos = interpolate(photos, shape, mode="bilinear", antialias=True)
+        photos = (photos + _ROUNDING).floor()
+    return photos
+
 
 def export(
-    source: Path, target: Path, threshold: float = 0.5, kernels: Kernels = "float32"
+    source: Path | Sequence[Path],
+    target: Path,
+    threshold: float | None = None,
+    kernels: Kernels = "float32",
 ) -> Exported:
     """Write the network of a checkpoint as ONNX, once it gives the masks that torch gives.
 
     Args:
-        source: a checkpoint.
+        source: a checkpoint, or several for the mean of their probabilities; see `ensemble`.
         target: the .onnx file, which carries the checkpoint's description and checksum.
-        threshold: a pixel is lesion where its probability is above, 0 to 1.
+        threshold: a pixel is lesion where its probability is above, 0 to 1; by default that of the
+            checkpoint. The file names another one in its metadata, too.
         kernels: in full, or a quarter of the size and masks that are nearly the same.
 
     Raises:
         LesionsegError: the checkpoint cannot be read, the file cannot be written, the packages for
             it are not installed, or the two networks differ.
     """
-    checkpoint, unet = checkpoints.load_network(source)
-    whole = PhotoToMask(unet, checkpoint.model.image_size, threshold).eval()
-    model = program(whole, checkpoint, checksum(source)).model_proto
+    paths = [source] if isinstance(source, Path) else source
+    check_distinct(paths)
+    members, networks = zip(*map(checkpoints.load_network, paths), strict=True)
+    checkpoint: Provenance = members[0] if len(members) == 1 else joint_provenance(members)
+    if threshold is None:
+        threshold = checkpoint.threshold
+    if len(networks) == 1:
+        whole = PhotoToMask(networks[0], checkpoint.model.image_size, threshold)
+    else:
+        whole = EnsembleToMask(networks, threshold)
+    model = program(
+        whole.eval(), checkpoint, joint_checksum(list(map(checksum, paths)))
+    ).model_proto
     tolerance, least = _TOLERANCE, _AGREEMENT
     if kernels == "int8":
         from lesionseg.network.kernels import store_in_int8
@@ -137,7 +187,7 @@ def export(
 
 
 def program(
-    whole: PhotoToMask, checkpoint: Checkpoint, source: str, *, optimise: bool = True
+    whole: PhotoToMask, checkpoint: Provenance, source: str, *, optimise: bool = True
 ) -> "ONNXProgram":
     """Convert the network to ONNX, not written yet; `source` is the checksum of its checkpoint.
 
@@ -170,6 +220,8 @@ def program(
     assert exported is not None
     exported.model.metadata_props[METADATA] = json.dumps(checkpoint.plain())
     exported.model.metadata_props[SOURCE] = source
+    if whole.threshold != checkpoint.threshold:
+        exported.model.metadata_props[MASK_THRESHOLD] = repr(whole.threshold)
     graph = exported.model.graph
     for part in (graph, *graph, *graph.initializers.values()):
         part.metadata_props.clear()  # paths of this machine and lines of its source code

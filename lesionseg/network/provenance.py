@@ -13,6 +13,7 @@ from lesionseg.version import __version__
 _RENAMED_FIELDS = {"small_share": "low_res_fraction"}
 _RENAMED_STEMS = {"half": "strided"}
 _RETIRED_FIELDS = {"weight_decay", "average"}  # of recipes
+DEFAULT_THRESHOLD = 0.5  # also of networks that do not say their own, as those of earlier versions
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Provenance:
         commit: of lesionseg's source, "" where unknown.
         parent: the checkpoint that training started from; None where it started from scratch.
         teachers: the checkpoints whose mean masks it learned, beside those of its data.
+        threshold: above which a probability is lesion unless the user says otherwise, 0 to 1.
+        members: the networks whose probabilities it is the mean of; empty for a single network.
     """
 
     model: ModelConfig
@@ -103,10 +106,13 @@ class Provenance:
     commit: str = ""
     parent: Parent | None = None
     teachers: tuple[Parent, ...] = ()
+    threshold: float = DEFAULT_THRESHOLD
+    members: tuple["Provenance", ...] = ()
 
     def trained_ids(self) -> frozenset[str]:
-        """Return the ids of all photos that it, an ancestor or a teacher was trained on."""
-        return frozenset(self.data.train_ids).union(self.earlier_ids())
+        """Return the ids of all photos that it, members, ancestors or teachers were trained on."""
+        own = frozenset(self.data.train_ids)
+        return own.union(self.earlier_ids(), *(member.trained_ids() for member in self.members))
 
     def earlier_ids(self) -> set[str]:
         """Return the ids of the photos that its ancestors and teachers were trained on."""
@@ -121,6 +127,7 @@ class Provenance:
             if fields[name] is not None:
                 fields[name] = dataclasses.asdict(fields[name])
         fields["teachers"] = [dataclasses.asdict(teacher) for teacher in self.teachers]
+        fields["members"] = [member.plain() for member in self.members]
         return fields
 
 
@@ -146,6 +153,9 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     texts = [plain.get(name, "") for name in ("version", "command", "commit")]
     if type(epoch) is not int or not all(isinstance(text, str) for text in texts):
         raise LesionsegError("expected an epoch and the version, command and commit as text")
+    threshold = plain.get("threshold", DEFAULT_THRESHOLD)
+    if not _is_number(threshold) or not 0 <= threshold <= 1:
+        raise LesionsegError("expected a threshold of 0 to 1")
     return {
         **plain,
         "model": ModelConfig(**_checked(ModelConfig, model)),
@@ -153,6 +163,7 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
         "data": _training_data(plain["data"]),
         "parent": _parent(plain.get("parent")),
         "teachers": _teachers(plain),
+        "members": tuple(Provenance(**fields_of(member)) for member in plain.get("members", ())),
     }
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,7 +33,9 @@ _ROUNDING = 1e-3  # of a probability
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 # Input and outputs of an exported network.
 PHOTO, MASK, PROBABILITIES = "photo", "mask", "probabilities"
-METADATA, SOURCE = "lesionseg", "lesionseg_checkpoint_sha256"  # keys of its metadata
+# Keys of its metadata; the last is the threshold of its masks, where it is not the checkpoint's.
+METADATA, SOURCE = "lesionseg", "lesionseg_checkpoint_sha256"
+MASK_THRESHOLD = "lesionseg_mask_threshold"
 
 
 class Network(Protocol):
@@ -125,6 +128,7 @@ class OnnxNetwork:
             metadata = self._session.get_modelmeta().custom_metadata_map
             self.provenance = Provenance(**fields_of(json.loads(metadata[METADATA])))
             self.source = metadata[SOURCE]
+            self.mask_threshold = float(metadata.get(MASK_THRESHOLD, self.provenance.threshold))
             self._check_graph()
         except Exception as error:  # ONNX Runtime's have no base class of its own
             raise CheckpointError(
@@ -223,7 +227,9 @@ def open_network(
                 f"{path}: an exported network runs on the processor, not on {device!r}; "
                 "name the checkpoint that it was made from"
             )
-        return OnnxNetwork(path, threads, fast_start=fast_start)
+        network = OnnxNetwork(path, threads, fast_start=fast_start)
+        network.provenance = replace(network.provenance, threshold=network.mask_threshold)
+        return network
     exported = path.with_suffix(EXPORTED)
     if on_cpu and exported.is_file() and path.is_file():
         with suppress(CheckpointError):  # an export that cannot be used is ignored

@@ -222,7 +222,7 @@ def run(
             quality=quality,
             seconds=time.perf_counter() - start_times[job],
             doubtful=None if level is None else quality < level,
-            checkpoint=segmenter.path,
+            checkpoints=segmenter.paths,
             uids=uids,
             outputs=outputs,
         )

@@ -33,7 +33,7 @@ class Outcome:
         quality: 0 to 1, how sure the network is of the mask; see `quality.agreement`.
         seconds: from opening the photo to its mask written, waiting for its batch included.
         doubtful: whether the quality is below the level that was set; None without a level.
-        checkpoint: the file of the network; None unless done with one from a file.
+        checkpoints: the files of the network; empty unless done with one from a file.
         uids: of a DICOM photo and its results.
         outputs: what was derived from the mask; empty where the job failed.
         error: why the job failed; None otherwise.
@@ -47,7 +47,7 @@ class Outcome:
     quality: float | None = None
     seconds: float | None = None
     doubtful: bool | None = None
-    checkpoint: Path | None = None
+    checkpoints: tuple[Path, ...] = ()
     uids: "Uids | None" = None
     outputs: MaskOutputs = field(default_factory=MaskOutputs)
     error: LesionsegError | None = None
@@ -68,8 +68,9 @@ class Outcome:
         else:
             line |= {name: getattr(self, name) for name in _OF_A_DONE_JOB}
             line["empty"] = self.empty
-        if self.checkpoint is not None:
-            line["checkpoint"] = str(self.checkpoint)
+        if self.checkpoints:
+            first, *others = map(str, self.checkpoints)
+            line["checkpoint"] = [first, *others] if others else first
         if self.doubtful is not None:
             line["doubtful"] = self.doubtful
         if self.outputs.measurements is not None:

@@ -19,7 +19,8 @@ from lesionseg import images, store
 from lesionseg.errors import LesionsegError, PhotoError, as_result
 from lesionseg.images import Mask, Photo, Probabilities, Source
 from lesionseg.network.device import out_of_memory_says
-from lesionseg.network.runtime import Network, open_network
+from lesionseg.network.ensemble import open_networks
+from lesionseg.network.runtime import Network
 from lesionseg.segmentation.postprocess import keep_largest_region
 from lesionseg.segmentation.quality import agreement
 from lesionseg.threads import map_ahead
@@ -64,9 +65,10 @@ class Segmenter:
     of its file, which must be there, in ONNX Runtime.
 
     Args:
-        network: in torch or in ONNX Runtime; see `runtime`.
-        threshold: the probability above which a pixel is lesion, 0 to 1.
-        path: the file that it was loaded from, if any.
+        network: in torch or in ONNX Runtime; see `runtime` and `ensemble`.
+        threshold: the probability above which a pixel is lesion, 0 to 1; by default the network's
+            own, see `Provenance.threshold`.
+        path: the file that it was loaded from, or the files of an ensemble, if any.
         all_regions: keep every region and its holes, not only the largest one.
 
     Raises:
@@ -76,17 +78,25 @@ class Segmenter:
     def __init__(
         self,
         network: Network,
-        threshold: float = 0.5,
-        path: Path | None = None,
+        threshold: float | None = None,
+        path: Path | Sequence[Path] | None = None,
         *,
         all_regions: bool = False,
     ) -> None:
+        if threshold is None:
+            threshold = network.provenance.threshold
         if not 0 <= threshold <= 1:
             raise LesionsegError(f"threshold: expected 0 to 1, got {threshold:g}")
-        self.network, self.path = network, path
+        self.network = network
+        self.paths = (path,) if isinstance(path, Path) else tuple(path or ())
         self.threshold, self.all_regions = threshold, all_regions
         self.checkpoint = network.provenance
         self.size = self.checkpoint.model.image_size
+
+    @property
+    def path(self) -> Path | None:
+        """Return the file that it was loaded from; None without one, or with several."""
+        return self.paths[0] if len(self.paths) == 1 else None
 
     def __call__(self, photo: PhotoLike) -> Segmentation:
         """Segment one photo.
@@ -194,20 +204,20 @@ def _shrunk(source: Source | Photo, size: int) -> tuple[Photo, tuple[int, int]]:
 
 
 def load(
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Sequence[str | Path] | None = None,
     device: str | None = None,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     *,
     all_regions: bool = False,
     threads: int = 0,
     fast_start: bool = False,
 ) -> Segmenter:
-    """Load a segmenter with the weights of a checkpoint.
+    """Load a segmenter with the weights of a checkpoint, or of several.
 
     Args:
         checkpoint: a file, a run's folder or name, or "bundled"; by default `LESIONSEG_CHECKPOINT`,
             else the best checkpoint of the latest run in the cache folder that was not trained on
-            synthetic images, else the bundled one.
+            synthetic images, else the bundled one. Several give the mean of their probabilities.
         device, threads, fast_start: as of `runtime.open_network`.
         threshold, all_regions: as of `Segmenter`.
 
@@ -215,9 +225,10 @@ def load(
         CheckpointError: no such checkpoint, or it is foreign, damaged or of a later format.
         LesionsegError: no such device, or a threshold out of range.
     """
-    path = store.find_checkpoint(None if checkpoint is None else str(checkpoint))
-    network = open_network(path, device, threads, fast_start=fast_start)
-    return Segmenter(network, threshold, path, all_regions=all_regions)
+    names = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint or [])
+    paths = [store.find_checkpoint(str(name)) for name in names] or [store.find_checkpoint()]
+    network = open_networks(paths, device, threads, fast_start=fast_start)
+    return Segmenter(network, threshold, paths, all_regions=all_regions)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,8 @@ from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data import discovery
 from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.catalog import find_data
-<<<<<<< HEAD
 from lesionseg.data.check import mask_notes
-=======
 from lesionseg.data.colours import ColourChoice
->>>>>>> layouts
 from lesionseg.data.discovery import Dataset
 from lesionseg.data.duplicates import find_duplicates
 from lesionseg.data.filenames import fold
@@ -41,12 +38,8 @@ class Source:
     """Where photos and masks are, one folder or some of each; their split, and what the lesion is.
 
     Attributes:
-<<<<<<< HEAD
-        folder, photos, truth, groups_file, fold, categories: as of `discovery.find`.
-        unlabelled: a folder of photos without masks, to be trained on as well.
-=======
         folder, photos, truth, groups_file, fold, categories, colours: as of `discovery.find`.
->>>>>>> layouts
+        unlabelled: a folder of photos without masks, to be trained on as well.
     """
 
     folder: Path | None
@@ -55,11 +48,8 @@ class Source:
     groups_file: Path | None = None
     fold: Fold | None = None
     categories: Categories = None
-<<<<<<< HEAD
-    unlabelled: Path | None = None
-=======
     colours: ColourChoice = ColourChoice()  # noqa: RUF009  immutable
->>>>>>> layouts
+    unlabelled: Path | None = None
 
     def find(self) -> Dataset:
         """Find the pairs there; see `discovery.find`."""
@@ -102,24 +92,15 @@ class Source:
         folders = (data.folder, data.photos_folder, data.truth_folder)
         if not any(folders):
             return None
-<<<<<<< HEAD
-        folder, photos, truth, groups_file, unlabelled = (
+        folder, first, truth, groups_file, unlabelled = (
             Path(path) if path else None
             for path in (*folders, data.groups_file, data.unlabelled_folder)
-=======
-        folder, first, truth, groups_file = (
-            Path(path) if path else None for path in (*folders, data.groups_file)
->>>>>>> layouts
         )
         photos = (first, *map(Path, data.more_photos_folders)) if first else ()
         fold = Fold.parse(data.fold) if data.fold else None
-<<<<<<< HEAD
-        return cls(folder, photos, truth, groups_file, fold, unlabelled=unlabelled)
-=======
         categories = frozenset(data.categories) or None
         colours = ColourChoice(data.lesion_colours, data.lesion_labels)
-        return cls(folder, photos, truth, groups_file, fold, categories, colours)
->>>>>>> layouts
+        return cls(folder, photos, truth, groups_file, fold, categories, colours, unlabelled)
 
 
 @dataclass(frozen=True)
@@ -167,16 +148,11 @@ def gather(
     if distributed.local_rank() == 0:
         distributed.barrier()
     about = dataset.description
-<<<<<<< HEAD
-    folders = (source.folder, source.photos, source.truth, source.groups_file, source.unlabelled)
-    folder, photos, truth, groups_file, unlabelled = (
+    folders = (source.folder, source.truth, source.groups_file, source.unlabelled)
+    folder, truth, groups_file, unlabelled = (
         str(path.absolute()) if path else "" for path in folders
     )
-=======
-    folders = (source.folder, source.truth, source.groups_file)
-    folder, truth, groups_file = (str(path.absolute()) if path else "" for path in folders)
     photos = [str(path.absolute()) for path in source.photos]
->>>>>>> layouts
     data = TrainingData(
         name=about.name if about else dataset.folder.absolute().name,
         folder=folder,
@@ -189,14 +165,11 @@ def gather(
         fingerprint=f"{training.fingerprint}-{validation.fingerprint}",
         groups_file=groups_file,
         fold=str(source.fold or ""),
-<<<<<<< HEAD
         unlabelled_folder=unlabelled,
-=======
         more_photos_folders=tuple(photos[1:]),
         categories=tuple(sorted(source.categories or ())),
         lesion_colours=source.colours.colours,
         lesion_labels=source.colours.labels,
->>>>>>> layouts
     )
     problems = (*dataset.problems, *training.problems, *validation.problems)
     notes += _duplicate_notes(training, validation)
@@ -300,15 +273,10 @@ class Run:
 
         folder = distributed.broadcast(lambda: store.find_run(place))
         last = distributed.broadcast(lambda: resumed(folder, options))
-<<<<<<< HEAD
-        source = source or Source.of(last.data) or Source(find_data())
-        teachers = [Teacher.reload(teacher) for teacher in last.teachers]
-        return cls(folder, last.model, last.recipe, source, last, teachers=teachers)
-=======
         source = source.choosing_as(last.data) if source else Source.of(last.data)
         source = source or Source(find_data())
-        return cls(folder, last.model, last.recipe, source, last)
->>>>>>> layouts
+        teachers = [Teacher.reload(teacher) for teacher in last.teachers]
+        return cls(folder, last.model, last.recipe, source, last, teachers=teachers)
 
     def start(self, material: Material, command: str) -> "Checkpoint":
         """Make the checkpoint that training starts from.

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from lesionseg import files, store
 from lesionseg.errors import CheckpointError, LesionsegError
+from lesionseg.network.provenance import DEFAULT_THRESHOLD
 from lesionseg.network.runtime import EXPORTED, INT8, SOURCE, OnnxNetwork, checksum
 from lesionseg.version import __version__
 
@@ -39,7 +40,6 @@ _PACKED = ".bin"  # not .gz, which some servers unpack on the way
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./[\w-]+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MULTILINE)
 _LETTERS = bytes.maketrans(b"<>", b",.")  # so that no text ends a script
-_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,13 @@ class PageNetwork:
         content: an ONNX file that stands alone, its kernels in int8.
         size: side of its square input in pixels.
         source: SHA-256 of the checkpoint it was made from, in hexadecimal.
+        threshold: of the checkpoint, 0 to 1.
     """
 
     content: bytes
     size: int
     source: str
+    threshold: float = DEFAULT_THRESHOLD
 
 
 def load_network(checkpoint: Path) -> PageNetwork:
@@ -74,13 +76,11 @@ def load_network(checkpoint: Path) -> PageNetwork:
     if checkpoint == store.BUNDLED_FILE and ready.is_file():
         network = OnnxNetwork(ready, fast_start=True)
         if network.source == checksum(checkpoint):
-            return PageNetwork(
-                ready.read_bytes(), network.provenance.model.image_size, network.source
-            )
+            return _page_network(ready.read_bytes(), network)
     from lesionseg.network.export import export
 
     with TemporaryDirectory() as folder:
-        path = export(checkpoint, Path(folder) / NETWORK, _THRESHOLD, "int8").path
+        path = export(checkpoint, Path(folder) / NETWORK, kernels="int8").path
         network = OnnxNetwork(path, fast_start=True)
         import onnx
 
@@ -89,7 +89,12 @@ def load_network(checkpoint: Path) -> PageNetwork:
         del model.metadata_props[:]
         model.metadata_props.extend(kept)
         content: bytes = model.SerializeToString()
-    return PageNetwork(content, network.provenance.model.image_size, network.source)
+    return _page_network(content, network)
+
+
+def _page_network(content: bytes, network: OnnxNetwork) -> PageNetwork:
+    described = network.provenance
+    return PageNetwork(content, described.model.image_size, network.source, described.threshold)
 
 
 def write_file(path: Path, network: PageNetwork) -> int:
@@ -231,7 +236,7 @@ def _hash(text: str) -> str:
 def _settings(network: PageNetwork) -> str:
     settings = {
         "size": network.size,
-        "threshold": _THRESHOLD,
+        "threshold": network.threshold,
         "version": __version__,
         "runtime": RUNTIME,
         "network": network.source[:12],

@@ -99,6 +99,7 @@ def test_the_object_that_scripts_read() -> None:
             "failures",
             *METRICS,
             "reliability",
+            "calibration",
             "worst",
             "skipped",
             "left_out",

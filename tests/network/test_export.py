@@ -319,9 +319,9 @@ def test_the_command(
     monkeypatch.setattr(runtime, "has_cuda", lambda: False)
     assert isinstance(runtime.open_network(store.find_checkpoint()), OnnxNetwork)
     photo = write_photo(tmp_path / "a.png")
-    for number, checkpoint in enumerate((best, target)):
+    for number, words in enumerate(((best, "--threshold", 0.6), (target,))):
         mask = tmp_path / f"{number}.png"
-        assert lesionseg(monkeypatch, "segment", photo, "-o", mask, "-c", checkpoint) == 0
+        assert lesionseg(monkeypatch, "segment", photo, "-o", mask, "-c", *words) == 0
     assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()
 
 

@@ -170,7 +170,7 @@ def test_what_a_network_says_of_itself_survives_json() -> None:
     plain = about.plain()
     assert set(plain) == {
         *("model", "recipe", "data", "parent", "epoch"),
-        *("scores", "version", "command", "commit"),
+        *("scores", "version", "command", "commit", "threshold", "members"),
     }
     again = Provenance(**fields_of(json.loads(json.dumps(plain))))
     assert again == Provenance(**{name: getattr(about, name) for name in plain})

@@ -1,0 +1,126 @@
+"""Several networks as one: the mean of their probabilities.
+
+A photo is squeezed to the largest of their inputs, and from there to those of the others; their
+probabilities are enlarged to the largest. No torch, unless a network needs it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionseg import images
+from lesionseg.errors import CheckpointError
+from lesionseg.network.provenance import Provenance, TrainingData
+from lesionseg.network.runtime import Network, open_network
+
+
+class Ensemble:
+    """Run several networks on the same photos, as a `Network`.
+
+    Args:
+        networks: one or more, in torch or in ONNX Runtime.
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self.networks = tuple(networks)
+        self.provenance = joint_provenance([network.provenance for network in networks])
+        self.device = ", ".join(dict.fromkeys(network.device for network in networks))
+        self.batched = any(network.batched for network in networks)
+
+    def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Network`; `size` is the largest input of all networks."""
+        size = self.provenance.model.image_size
+        total = np.zeros((len(photos), size, size), np.float32)
+        for network in self.networks:
+            own = network.provenance.model.image_size
+            if own == size:
+                total += network(photos)
+                continue
+            small = np.stack([images.shrink(photo, own, gap=None) for photo in photos])
+            total += [images.enlarge(soft, size, size) for soft in network(small)]
+        total /= len(self.networks)
+        return total
+
+
+def open_networks(
+    paths: Sequence[Path], device: str | None = None, threads: int = 0, *, fast_start: bool = False
+) -> Network:
+    """Open the network of a file, or the mean of the networks of several.
+
+    Args:
+        paths: one or more checkpoints (.pt) or exported networks (.onnx).
+        device, threads, fast_start: as of `runtime.open_network`.
+
+    Raises:
+        CheckpointError: a file is named twice, or as `runtime.open_network`.
+        LesionsegError: as `runtime.open_network`.
+    """
+    check_distinct(paths)
+    networks = [open_network(path, device, threads, fast_start=fast_start) for path in paths]
+    return networks[0] if len(networks) == 1 else Ensemble(networks)
+
+
+def check_distinct(paths: Sequence[Path]) -> None:
+    """Refuse a file that is named twice: each network counts once in a mean.
+
+    Raises:
+        CheckpointError: there is such a file.
+    """
+    resolved = [path.resolve() for path in paths]
+    for path in paths:
+        if resolved.count(path.resolve()) > 1:
+            raise CheckpointError(
+                f"{path}: this checkpoint was named more than once; each counts once in the mean"
+            )
+
+
+def joint_checksum(checksums: Sequence[str]) -> str:
+    """Give one checksum for several, in whatever order; of a single one it is that itself.
+
+    Args:
+        checksums: SHA-256 of each file, in hexadecimal.
+    """
+    if len(checksums) == 1:
+        return checksums[0]
+    return hashlib.sha256("\n".join(sorted(checksums)).encode()).hexdigest()
+
+
+def joint_provenance(members: Sequence[Provenance]) -> Provenance:
+    """Describe the mean of networks.
+
+    Its model, and all that is not said here, are those of the first network with the largest input;
+    its data are those of all, its threshold is the mean of theirs, and it has no scores.
+    """
+    largest = max(members, key=lambda member: member.model.image_size)
+    return replace(
+        largest,
+        data=_joint_data([member.data for member in members]),
+        scores={},
+        threshold=fmean(member.threshold for member in members),
+        members=tuple(members),
+    )
+
+
+def _joint_data(parts: Sequence[TrainingData]) -> TrainingData:
+    """Describe what networks were trained on together; paths and the like only where all agree."""
+
+    def shared(name: str) -> str:
+        values = {getattr(part, name) for part in parts}
+        return values.pop() if len(values) == 1 else ""
+
+    train_ids = dict.fromkeys(photo for part in parts for photo in part.train_ids)
+    val_ids = dict.fromkeys(photo for part in parts for photo in part.val_ids)
+    texts = ("folder", "photos_folder", "truth_folder", "licence", "groups_file", "fold")
+    return TrainingData(
+        name=" + ".join(dict.fromkeys(part.name for part in parts)),
+        synthetic=all(part.synthetic for part in parts),
+        train_ids=tuple(train_ids),
+        val_ids=tuple(photo for photo in val_ids if photo not in train_ids),
+        fingerprint=shared("fingerprint"),
+        **{name: shared(name) for name in texts},
+    )

@@ -1,0 +1,261 @@
+"""Several networks as one: the mean of their probabilities, in the tool and in one ONNX file."""
+
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import DATA, Command, drawing, exported, saved, write_pairs, write_photo
+
+from lesionseg import images, store
+from lesionseg.clinic.results import algorithm_of
+from lesionseg.config import ModelConfig, Recipe
+from lesionseg.errors import CheckpointError, LesionsegError
+from lesionseg.evaluation import api, display_paths
+from lesionseg.evaluation.deidentify import hide_names
+from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network import runtime
+from lesionseg.network.ensemble import Ensemble, joint_checksum, joint_provenance
+from lesionseg.network.export import export
+from lesionseg.network.provenance import Parent, Provenance, fields_of
+from lesionseg.network.runtime import EXPORTED, OnnxNetwork, checksum, open_network
+from lesionseg.segmentation.segmenter import load
+from lesionseg.training import trainer
+
+SIZES = {"small": 32, "odd": 48, "large": 64}  # of which the second divides none
+
+
+@pytest.fixture(autouse=True)
+def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "has_cuda", lambda: False)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Checkpoints of three sizes, each trained on photos of its own, and files of their means."""
+    folder = tmp_path_factory.mktemp("networks")
+    paths = {name: folder / f"{name}.pt" for name in SIZES}
+    for seed, (name, size) in enumerate(SIZES.items(), start=3):
+        model = ModelConfig(2, "batch", size, "strided" if size == 64 else "none")
+        data = dataclasses.replace(DATA, train_ids=(name, "shared"), val_ids=("small", "v"))
+        checkpoint = trainer.initial_checkpoint(model, Recipe(seed=seed), data)
+        threshold = 0.49 + seed / 1000
+        checkpoints.save(dataclasses.replace(checkpoint, threshold=threshold), paths[name])
+    paths["fused"] = export([paths["small"], paths["large"]], folder / "fused.onnx").path
+    paths["three"] = export([paths[name] for name in SIZES], folder / "three.onnx").path
+    return paths
+
+
+def photos() -> list[images.Photo]:
+    return [drawing(index)[0] for index in range(3)]
+
+
+def test_the_mean_of_networks_of_one_size(networks: dict[str, Path], tmp_path: Path) -> None:
+    other = saved(tmp_path / "b.pt", width=3, seed=5)
+    both = load([networks["small"], other], "cpu")
+    first, second = load(networks["small"], "cpu"), load(other, "cpu")
+    assert both.network.batched
+    for photo in photos():
+        expected = (first(photo).probabilities + second(photo).probabilities) / 2
+        assert np.abs(both(photo).probabilities - expected).max() < 1e-6
+    assert both.threshold == pytest.approx((0.493 + 0.5) / 2)
+    assert load([networks["small"], other], "cpu", threshold=0.3).threshold == 0.3
+    assert (both.path, both.paths) == (None, (networks["small"], other))
+
+
+def test_each_network_sees_its_own_size(networks: dict[str, Path]) -> None:
+    both = load([networks[name] for name in SIZES], "cpu")
+    assert both.size == 64
+    for photo in photos():
+        large = images.shrink(photo, 64)
+        maps = []
+        for name, size in SIZES.items():
+            small = images.shrink(large, size, gap=None)
+            (soft,) = load(networks[name], "cpu").predict([small])
+            maps.append(images.enlarge(soft, 64, 64))
+        assert maps[0].std() > 0
+        expected = np.mean(maps, axis=0)
+        assert np.abs(both(photo).low_res_probabilities - expected).max() < 1e-6
+
+
+def test_torch_and_onnx_together(networks: dict[str, Path], tmp_path: Path) -> None:
+    other = exported(tmp_path / "a.pt")
+    both = load([networks["small"], other.with_suffix(EXPORTED)], "cpu")
+    assert both.network.device == "cpu, cpu (ONNX Runtime)"
+    assert both.network.batched
+    by_torch = load([networks["small"], other], "cpu")
+    for result, photo in zip(both.map(photos()), photos(), strict=True):
+        assert not isinstance(result, LesionsegError)
+        expected = by_torch(photo).low_res_probabilities
+        assert np.abs(result.low_res_probabilities - expected).max() < 1e-5
+    alone = load([other.with_suffix(EXPORTED), networks["fused"]])
+    assert not alone.network.batched
+    assert alone.network.device == "cpu (ONNX Runtime)"
+    with pytest.raises(LesionsegError, match="runs on the processor, not on 'mps'"):
+        load([networks["fused"], other.with_suffix(EXPORTED)], "mps")
+
+
+def test_it_can_be_pickled(networks: dict[str, Path]) -> None:
+    own = load([networks["small"], networks["fused"]], "cpu")
+    copy = pickle.loads(pickle.dumps(own))
+    photo = photos()[0]
+    assert (copy(photo).probabilities == own(photo).probabilities).all()
+    assert copy.paths == own.paths
+
+
+def test_a_network_counts_once(networks: dict[str, Path], tmp_path: Path) -> None:
+    link = tmp_path / "link.pt"
+    link.symlink_to(networks["small"])
+    for other in (link, networks["small"], str(networks["small"])):
+        with pytest.raises(CheckpointError, match=r"small\.pt: .* named more than once"):
+            load([networks["small"], other], "cpu")
+    with pytest.raises(CheckpointError, match="named more than once"):
+        export([networks["small"], networks["small"]], tmp_path / "a.onnx")
+
+
+def test_what_it_says_of_itself(networks: dict[str, Path]) -> None:
+    members = [checkpoints.load(networks[name]) for name in SIZES]
+    joint = joint_provenance(members)
+    assert (joint.model, joint.recipe) == (members[2].model, members[2].recipe)
+    assert joint.members == tuple(members)
+    assert (joint.data.name, joint.data.licence) == (DATA.name, DATA.licence)
+    assert joint.data.train_ids == ("small", "shared", "odd", "large")
+    assert joint.data.val_ids == ("v",)  # what one was trained on is not held out
+    assert joint.scores == {}
+    other = dataclasses.replace(
+        members[0],
+        data=dataclasses.replace(DATA, name="others", licence="", synthetic=True, train_ids=("o",)),
+        parent=Parent("bundled", "12", dataclasses.replace(DATA, train_ids=("p",))),
+    )
+    mixed = joint_provenance([members[1], other])
+    assert (mixed.data.name, mixed.data.licence) == ("drawings + others", "")
+    assert not mixed.data.synthetic
+    assert joint_provenance([other, dataclasses.replace(other, epoch=3)]).data.synthetic
+    assert mixed.trained_ids() == {"odd", "shared", "o", "p"}
+    again = Provenance(**fields_of(json.loads(json.dumps(mixed.plain()))))
+    assert again.plain() == mixed.plain()
+    assert again.trained_ids() == mixed.trained_ids()
+    with pytest.raises(TypeError):
+        fields_of({**mixed.plain(), "members": [3]})
+
+
+@pytest.mark.parametrize(("name", "parts"), [("fused", ("small", "large")), ("three", SIZES)])
+def test_one_file_gives_what_the_checkpoints_give(
+    networks: dict[str, Path], name: str, parts: tuple[str, ...]
+) -> None:
+    paths = [networks[part] for part in parts]
+    together, fused = load(paths, "cpu"), load(networks[name])
+    assert isinstance(fused.network, OnnxNetwork)
+    assert fused.threshold == together.threshold
+    assert fused.checkpoint.plain() == together.checkpoint.plain()
+    # Of sizes that divide each other the photos are equal to the byte; else halves may go up in
+    # one and down in the other.
+    tolerance = 1e-5 if name == "fused" else 3e-3
+    for photo in photos():
+        one, other = together(photo), fused(photo)
+        difference = np.abs(one.low_res_probabilities - other.low_res_probabilities)
+        assert difference.max() < tolerance
+        assert one.low_res_probabilities.std() > 0
+    for order in (paths, paths[::-1]):
+        assert algorithm_of(load(order, "cpu")) == algorithm_of(fused)
+    assert fused.network.source == joint_checksum([checksum(path) for path in paths])
+
+
+def test_one_file_in_int8(networks: dict[str, Path], tmp_path: Path) -> None:
+    wide = [saved(tmp_path / f"{seed}.pt", width=8, seed=seed) for seed in (3, 4)]
+    written = export(wide, tmp_path / "small.onnx", kernels="int8")
+    assert written.size < export(wide, tmp_path / "full.onnx").size / 2
+    assert len(open_network(written.path).provenance.members) == 2
+
+
+def test_segment_with_several(
+    networks: dict[str, Path], tmp_path: Path, lesionseg: Command
+) -> None:
+    paths = [networks["small"], networks["large"]]
+    for index in range(3):
+        write_photo(tmp_path / "photos" / f"{index}.png", index)
+    words = ("segment", tmp_path / "photos", "--json", "--batch-size", 2, "-o")
+    ended = lesionseg(*words, tmp_path / "masks", "-c", paths[0], "-c", paths[1])
+    assert ended.status == 0
+    assert (
+        f"checkpoints {paths[0]}, {paths[1]} (threshold 0.494, the mean of 2 networks) on cpu\n"
+        in ended.err
+    )
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert [line["checkpoint"] for line in lines] == [list(map(str, paths))] * 3
+    both = load(paths, "cpu")
+    for index in range(3):
+        mask, _ = images.read_mask(tmp_path / "masks" / f"{index}_segmentation.png", truth=False)
+        assert (mask == both(tmp_path / "photos" / f"{index}.png").mask).all()
+    again = lesionseg(*words, tmp_path / "again", "-c", networks["fused"])
+    assert "fused.onnx (threshold 0.494, the mean of 2 networks) on cpu (ONNX" in again.err
+    (first, *_) = map(json.loads, again.out.splitlines())
+    assert first["checkpoint"] == str(networks["fused"])
+    assert first["quality"] == pytest.approx(lines[0]["quality"], abs=1e-3)
+    twice = lesionseg(*words, tmp_path / "twice", "-c", paths[0], "-c", paths[0])
+    assert (twice.status, twice.err.count("\n")) == (1, 1)
+
+
+def test_eval_of_several_as_one(
+    networks: dict[str, Path], tmp_path: Path, lesionseg: Command
+) -> None:
+    data = write_pairs(tmp_path / "set", 0, 1, 2)
+    two = ("-c", networks["small"], "-c", networks["large"])
+    words = ("eval", "--data", data, *two, "--json", "--report", tmp_path / "report")
+    summary = json.loads(lesionseg(*words, "--ensemble").out)
+    assert summary["photos"] == 3
+    assert summary["threshold"] == pytest.approx(0.494)
+    assert summary["checkpoint"]["file"] is None
+    files = [member["file"] for member in summary["checkpoint"]["mean_of"]]
+    assert files == [str(networks["small"]), str(networks["large"])]
+    assert summary["notes"][0] == "masks of the mean of 2 networks' probabilities"
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "small.pt + " in page
+    assert "the mean of 2 networks: epoch 0, recipe classic, width 2 at 32 pixels" in page
+    own = api.evaluate(data, [networks["small"], networks["large"]], ensemble=True, device="cpu")
+    assert own.summary.dice.mean == summary["dice"]["mean"]
+    assert own.name == "small.pt + large.pt"
+    assert display_paths.checkpoint_file(own).count("small.pt + ") == 1
+    ((hidden,), _) = hide_names([own])
+    assert "small" not in repr(dataclasses.replace(hidden, command=""))
+    compared = json.loads(lesionseg(*words).out)  # without --ensemble: side by side
+    assert [one["name"] for one in compared["evaluations"]] == ["small.pt", "large.pt"]
+    bundled = json.loads(lesionseg(*words[:-1], tmp_path / "b", "-c", "bundled", "--ensemble").out)
+    assert bundled["checkpoint"]["mean_of"][2]["file"] == str(store.BUNDLED_FILE)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("eval", "-c", "SMALL", "--ensemble"), 2, "--ensemble takes two --checkpoint or more"),
+        (("eval", "--ensemble"), 2, "--ensemble takes two --checkpoint or more"),
+        (("eval", "-c", "SMALL", "-c", "LARGE", "--ensemble", "--out-of-fold"), 2, "no --out-of"),
+        (("export", "-c", "SMALL", "-c", "LARGE"), 2, "name it, such as -o both.onnx"),
+        (("export", "-c", "SMALL", "-c", "FUSED", "-o", "a.onnx"), 1, "not a lesionseg checkpoint"),
+        (("export", "-c", "SMALL", "-c", "SMALL", "-o", "a.onnx"), 1, "named more than once"),
+        (("segment", "a.png", "-o", "b.png", "-c", "SMALL", "-c", "nosuch"), 1, "no checkpoint 'n"),
+    ],
+)
+def test_what_cannot_be_joined(
+    networks: dict[str, Path],
+    tmp_path: Path,
+    lesionseg: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    status: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photo(tmp_path / "a.png")
+    ended = lesionseg(*(networks.get(word.lower(), word) for word in words))
+    assert (ended.status, ended.out) == (status, "")
+    assert said in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_the_mean_of_one_is_that_network(networks: dict[str, Path]) -> None:
+    alone = load([networks["small"]], "cpu")
+    assert not isinstance(alone.network, Ensemble)
+    assert alone.path == networks["small"]
