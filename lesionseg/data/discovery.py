@@ -17,6 +17,7 @@ even where masks are, as these may be the drafts that they correct. Lists of ids
 A new layout is one function in `_LAYOUTS`.
 """
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from pathlib import Path
 from lesionseg import filetypes
 from lesionseg.data import splits
 from lesionseg.data.catalog import Description, read_description
+from lesionseg.data.drafts import refuse_drafts
 from lesionseg.data.filenames import file_id, is_mask_name, list_images
 from lesionseg.data.groups import FILE, Groups, read_groups
 from lesionseg.data.lists import read_names
@@ -101,6 +103,7 @@ def find(
     elif folder is not None:
         root = folder
         contents = _recognise(replace(_list(folder), categories=categories))
+        refuse_drafts(itertools.chain(*contents.pairs.values()))
         expected = (
             "the official ISIC folders, images/ and masks/, or photos beside NAME_segmentation.png "
             "or labels"
