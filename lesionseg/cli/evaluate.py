@@ -157,17 +157,17 @@ def evaluate(
         raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
     if ensemble and (out_of_fold or len(checkpoints) < 2):
         raise typer.BadParameter("--ensemble takes two --checkpoint or more, and no --out-of-fold")
-    groups: list[str | list[str] | None] = [checkpoints] if ensemble else [*checkpoints]
-    alone = len(groups) + len(folders) < 2 or out_of_fold
+    contestants: list[str | list[str] | None] = [checkpoints] if ensemble else [*checkpoints]
+    alone = len(contestants) + len(folders) < 2 or out_of_fold
     _check_usage(checkpoints, folders, masks if not alone else None, report, bool(changed))
     colours = [*(lesion_colour or ()), *(lesion_color or ())]
     masks_alone = bool(folders) and not checkpoints
     source = data_source(
         data, photos, truth, category, colours, lesion_label, masks_alone=masks_alone
     )
-    groups = groups or ([] if folders else [None])
+    contestants = contestants or ([] if folders else [None])
     segmenters = [
-        named_segmenter(group, device, threshold, all_regions, workers) for group in groups
+        named_segmenter(names, device, threshold, all_regions, workers) for names in contestants
     ]
     networks = [segmenter.checkpoint for segmenter in segmenters]
     used = source or _default_source(networks)

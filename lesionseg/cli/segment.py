@@ -1,8 +1,6 @@
 """`lesionseg segment`."""
 
-import json
 import math
-import sys
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -11,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionseg import distributed
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, LABELS, OUTPUT
+from lesionseg.cli.inputs import STDIO, Inputs, mask_path, plan_inputs, read_inputs
 from lesionseg.cli.options import (
     CLASSIC,
     WORKERS,
@@ -25,20 +23,19 @@ from lesionseg.cli.options import (
     Quiet,
     Threshold,
     Workers,
+    command_line,
     field,
     named_segmenter,
     option,
 )
+from lesionseg.cli.outcomes import Outcomes, stdout_is_terminal
 from lesionseg.config import TOLERANCE
 
 if TYPE_CHECKING:
-    from lesionseg.segmentation.outcome import Outcome
     from lesionseg.segmentation.outputs import OutputOptions
-    from lesionseg.segmentation.plan import Job
-
+    from lesionseg.segmentation.plan import OutputPaths
 
 Order = StrEnum("Order", ["doubtful"])
-_STDIO = Path("-")  # `plan.STDIO`, which is not imported for --help
 
 
 def segment(
@@ -55,11 +52,21 @@ def segment(
     files_from: Annotated[
         Path | None,
         option(
-            "Read names of photos from this file, one per line; - for standard input.",
+            "Read names of photos from this file, one per line; - for standard input. From a pipe "
+            "they are taken as they come, where -o is a folder.",
             metavar="FILE",
             rich_help_panel=INPUT,
         ),
     ] = None,
+    null: Annotated[
+        bool,
+        option(
+            "Names in --files-from end with NUL, as of find -print0.",
+            "--null",
+            "-0",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
     recursive: Annotated[
         bool,
         option(
@@ -237,92 +244,37 @@ def segment(
         lesionseg segment photo.jpg -o mask.png -c run-a -c run-b
         lesionseg segment photo.dcm -o outline.dcm --report report.dcm
         cat photo.jpg | lesionseg segment - > mask.png
+        inotifywait -mq -e close_write --format %w%f in | lesionseg segment --files-from - -o masks
 
     A photo that cannot be read is reported and the others are still segmented; the exit status is
     then 1.
     """
     from lesionseg.segmentation.jobs import JobOptions, run_shared
-    from lesionseg.segmentation.plan import OutputPaths, plan_jobs
+    from lesionseg.segmentation.manifest import Manifest
+    from lesionseg.segmentation.plan import OutputPaths
 
-    inputs = _inputs(photos or [], files_from)
-    mask = _mask_path(inputs, output, as_json)
+    inputs = read_inputs(photos or [], files_from, null, output)
+    mask = mask_path(inputs, output, as_json)
     paths = OutputPaths(mask, overlay, probabilities, segmentation, report)
-    if mm_per_pixel is not None and not (measurements or as_json or paths.has_dicom):
-        raise typer.BadParameter(
-            "--mm-per-pixel is for --measurements, --json, --report and DICOM masks"
-        )
-    output_options = _output_options(
-        labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json
-    )
-    _check_order(order, control, labels, measurements)
-    output_options = replace(
-        output_options,
-        doubtful_first=order is not None,
-        control=control or 0.0,
-        doubtful_below=doubtful_below,
-    )
-    if labels is not None and _STDIO in inputs:
-        raise typer.BadParameter("--labels lists photos by name; one from standard input has none")
-    if measurements and files_from and measurements.resolve() == files_from.resolve():
-        raise typer.BadParameter(f"{measurements} is the list of photos; name another table")
-    jobs = plan_jobs(inputs, paths, skip_existing=skip_existing, recursive=recursive)
-    if segmentation or report:
-        _note_other_photos(jobs)
+    outputs = _output_options(labels, tolerance, run_lengths, measurements, mm_per_pixel, as_json)
+    outputs = _in_order(outputs, order, control, doubtful_below)
+    _check_outputs(outputs, paths, inputs, files_from)
+    plan = plan_inputs(inputs, paths, labels, skip_existing, recursive)
+    manifest = Manifest(plan.folder, command_line(), {"one_bit": one_bit, "recursive": recursive})
     signals.interrupt()
-    with console.bar("segmenting", hidden=as_json and _stdout_is_terminal()) as bar:
+    with console.bar("segmenting", hidden=as_json and stdout_is_terminal()) as bar:
+        outcomes = Outcomes(bar, as_json)
         tally = run_shared(
-            jobs,
+            plan.jobs,
             partial(named_segmenter, checkpoint, device, threshold, all_regions),
             JobOptions(batch_size, workers, one_bit, skip_existing, doubtful_below),
-            output_options,
-            on_outcome=partial(_show, bar=bar, as_json=as_json),
+            outputs,
+            outcomes.show,
+            manifest,
         )
-    if len(jobs) > 1:
-        doubts = "" if doubtful_below is None else f", {tally.doubtful} doubtful"
-        counts = f"{tally.done} done, {tally.failed} failed, {tally.skipped} skipped"
-        empty = f", {tally.empty} without a lesion" if tally.empty else ""
-        console.log(f"photos: {counts}{doubts}{empty}")
-    if left := len(jobs) - (tally.done + tally.failed + tally.skipped):
-        console.warn(f"{left} photos were not tried; free some space and add --skip-existing")
+    outcomes.summarise(tally, plan.photos, doubtful_below is not None)
     if tally.failed:
         raise typer.Exit(1)
-
-
-def _inputs(photos: list[Path], files_from: Path | None) -> list[Path]:
-    """List the inputs that are named on the command line, and in a file or pipe."""
-    from lesionseg.data.lists import read_names
-
-    inputs = list(photos)
-    if distributed.world_size() > 1 and _STDIO in [*inputs, files_from]:
-        raise typer.BadParameter("several processes share one standard input; name files instead")
-    if files_from is not None:
-        if files_from == _STDIO:
-            if _STDIO in inputs:
-                raise typer.BadParameter("standard input cannot be a photo and a list of names")
-            names = read_names(sys.stdin.buffer) if sys.stdin else []
-        else:
-            if files_from.is_fifo():
-                console.log(f"waiting for names from the pipe {files_from}")
-            names = read_names(files_from)
-        inputs += map(Path, names)
-    if not inputs:
-        raise typer.BadParameter("no photos; name a file, a folder, or - for standard input")
-    return inputs
-
-
-def _mask_path(inputs: list[Path], output: Path | None, as_json: bool) -> Path:
-    """Choose where masks go; standard output only where it can take a PNG."""
-    if output is None and inputs != [_STDIO]:
-        raise typer.BadParameter(
-            "where should the mask go? -o mask.png for one photo, -o FOLDER for several"
-        )
-    output = output or _STDIO
-    if output == _STDIO and sys.stdout is None:
-        raise typer.BadParameter("standard output is closed; name the mask: -o mask.png")
-    if output == _STDIO and (as_json or _stdout_is_terminal()):
-        use = "taken by --json" if as_json else "a terminal"
-        raise typer.BadParameter(f"standard output is {use}; name the mask: -o mask.png")
-    return output
 
 
 def _output_options(
@@ -352,45 +304,45 @@ def _output_options(
     )
 
 
-def _note_other_photos(jobs: "list[Job]") -> None:
-    """Say how many photos are not DICOM, so that no DICOM result refers to them."""
-    others = sum(not job.paths.has_dicom for job in jobs)
-    if others:
-        photos = "1 photo is" if others == 1 else f"{others} photos are"
-        console.warn(f"{photos} not DICOM: no DICOM files for {'it' if others == 1 else 'them'}")
-
-
-def _check_order(
-    order: Order | None, control: float | None, labels: Path | None, measurements: Path | None
-) -> None:
-    """Refuse an order of nothing, or one that the labels cannot hold."""
+def _in_order(
+    options: "OutputOptions",
+    order: Order | None,
+    control: float | None,
+    doubtful_below: float | None,
+) -> "OutputOptions":
+    """Add the order; refuse one of nothing, or one that the labels cannot hold."""
     if control is not None and order is None:
         raise typer.BadParameter("--control is for --order doubtful")
-    if order is None:
-        return
-    suffix = None if labels is None else labels.suffix.lower()
-    if measurements is None and suffix not in (".json", ".xml"):
+    suffix = None if options.labels is None else options.labels.suffix.lower()
+    if order is not None and options.table is None and suffix not in (".json", ".xml"):
         raise typer.BadParameter(
             "--order is for --labels FILE.json or .xml and for --measurements; LabelMe sorts its "
             "files by name"
         )
     if control and suffix == ".xml":
         raise typer.BadParameter("a CVAT file cannot mark --control; name a .json, or leave it out")
+    return replace(
+        options,
+        doubtful_first=order is not None,
+        control=control or 0.0,
+        doubtful_below=doubtful_below,
+    )
 
 
-def _stdout_is_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
+def _check_outputs(
+    options: "OutputOptions", paths: "OutputPaths", inputs: Inputs, files_from: Path | None
+) -> None:
+    """Refuse outputs that do not fit the inputs, or one another."""
+    from lesionseg.data.drafts import RECORD
 
-
-def _show(outcome: "Outcome", done: int, total: int, *, bar: console.Bar, as_json: bool) -> None:
-    """Say what became of a photo: errors and doubts as notes, its line of JSON, the progress."""
-    if outcome.error is not None:
-        console.error(str(outcome.error))
-    if outcome.empty:
-        console.warn(f"no lesion found: {outcome.job.photo}", every_process=True)
-    if outcome.doubtful:
-        note = f"doubtful: {outcome.job.photo}: quality {outcome.quality:.4f}"
-        console.warn(note, every_process=True)
-    if as_json:
-        print(json.dumps(outcome.as_json()), flush=True)
-    bar(done, total)
+    measured = options.table or options.measure or paths.has_dicom
+    if options.mm_per_pixel is not None and not measured:
+        raise typer.BadParameter(
+            "--mm-per-pixel is for --measurements, --json, --report and DICOM masks"
+        )
+    if options.labels is not None and isinstance(inputs, list) and STDIO in inputs:
+        raise typer.BadParameter("--labels lists photos by name; one from standard input has none")
+    if options.table and files_from and options.table.resolve() == files_from.resolve():
+        raise typer.BadParameter(f"{options.table} is the list of photos; name another table")
+    if options.labels and options.labels.resolve() == (paths.mask / RECORD).resolve():
+        raise typer.BadParameter(f"{options.labels} is the record of the run; name other labels")

@@ -4,6 +4,7 @@ No network is needed. Every file is read, as `train`, `eval` and `segment` would
 """
 
 import hashlib
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -19,6 +20,7 @@ from lesionseg.config import ModelConfig
 from lesionseg.data import discovery
 from lesionseg.data.cache import CachedPairs
 from lesionseg.data.discovery import Dataset
+from lesionseg.data.drafts import DraftsError
 from lesionseg.data.filenames import is_mask_name, list_images
 from lesionseg.data.pairs import Pair, read_truth
 from lesionseg.errors import LesionsegError, NoPairsError
@@ -119,10 +121,12 @@ def check_folder(
     """
     try:
         dataset = discovery.find(folder)
-    except NoPairsError:
+    except (NoPairsError, DraftsError) as error:
         photos = [path for path in list_images(folder) if not is_mask_name(path)]
         if not photos:
             raise
+        if isinstance(error, DraftsError):
+            logging.getLogger("lesionseg").warning("%s", error)
         return _check(folder, [_Item(path) for path in photos], (), "", workers, on_photo)
     return check_dataset(dataset, workers, on_photo)
 

@@ -6,6 +6,7 @@ ids, `train.txt`, `val.txt` and `test.txt`, beside the folders, or in `ImageSets
 VOC has them, decide the split where they stand.
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from lesionseg import filetypes
 from lesionseg.data import hints, splits
 from lesionseg.data.catalog import DESCRIPTION, Description, read_description
 from lesionseg.data.colours import ColourChoice, find_colours
+from lesionseg.data.drafts import refuse_drafts
 from lesionseg.data.filenames import (
     MASK_FOLDERS,
     file_id,
@@ -102,6 +104,7 @@ def find(
             raise NoPairsError(hints.no_pairs_of(folders, truth, contents.problems))
     elif folder is not None:
         contents, roots = _recognise(folder, categories)
+        refuse_drafts(itertools.chain(*contents.pairs.values()))
         if not contents:
             raise NoPairsError(hints.no_pairs_in(folder, contents.problems))
     else:

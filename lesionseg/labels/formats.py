@@ -31,6 +31,7 @@ __all__ = [
     "PhotoShapes",
     "Writer",
     "beside",
+    "check_photos",
     "original_stems",
     "read",
     "stem",
@@ -91,29 +92,34 @@ def writing(
     """
     if not 0 <= tolerance < math.inf:
         raise LesionsegError(f"tolerance: expected 0 or more pixels, got {tolerance:g}")
-    format_ = _format(path)
-    if format_ is None:
+    if _format(path) is None:
         if run_lengths:
             raise LesionsegError(f"{path}: LabelMe has no run lengths; name a .json or .xml")
         if not path.is_dir() and (path.exists() or path.suffix):
             raise LesionsegError(f"{path}: expected a .json, a .xml or a folder for labels")
+    elif path.is_dir():
+        raise LesionsegError(f"cannot write {path}: it is a folder; name a file")
+    check_photos(path, photos, keep=keep)
+    with AtomicTextFile(path) as file_for_all:
+        writer = Writer(file_for_all, None if run_lengths else tolerance)
+        yield writer
+        writer.close()
+
+
+def check_photos(path: Path, photos: Iterable[Path], *, keep: bool = False) -> None:
+    """Raise LesionsegError where labels of these photos cannot be written; see `writing`."""
+    format_ = _format(path)
+    if format_ is cvat:
+        cvat.refuse_names(photos)
+    targets = [path]
+    if format_ is None:
         targets = [] if keep else [_labelme_file(photo, path) for photo in photos]
-    else:
-        if path.is_dir():
-            raise LesionsegError(f"cannot write {path}: it is a folder; name a file")
-        if format_ is cvat:
-            cvat.refuse_names(photos)
-        targets = [path]
     for file in targets:
         if file.exists():
             raise LesionsegError(
                 f"{file} exists already and may hold corrections; nothing was written; "
                 "move it away, or name another place for the labels"
             )
-    with AtomicTextFile(path) as file_for_all:
-        writer = Writer(file_for_all, None if run_lengths else tolerance)
-        yield writer
-        writer.close()
 
 
 class Writer:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,12 +116,13 @@ def _joint_data(parts: Sequence[TrainingData]) -> TrainingData:
 
     train_ids = dict.fromkeys(photo for part in parts for photo in part.train_ids)
     val_ids = dict.fromkeys(photo for part in parts for photo in part.val_ids)
-    texts = ("folder", "photos_folder", "truth_folder", "licence", "groups_file", "fold")
+    places = ("folder", "photos_folder", "truth_folder", "licence", "groups_file", "fold")
+    texts: dict[str, Any] = {name: shared(name) for name in places}
     return TrainingData(
         name=" + ".join(dict.fromkeys(part.name for part in parts)),
         synthetic=all(part.synthetic for part in parts),
         train_ids=tuple(train_ids),
         val_ids=tuple(photo for photo in val_ids if photo not in train_ids),
         fingerprint=shared("fingerprint"),
-        **{name: shared(name) for name in texts},
+        **texts,
     )

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -37,6 +38,8 @@ PHOTO, MASK, PROBABILITIES = "photo", "mask", "probabilities"
 METADATA, SOURCE = "lesionseg", "lesionseg_checkpoint_sha256"
 MASK_THRESHOLD = "lesionseg_mask_threshold"
 
+_SURE = 1e-4  # of a probability's distance to 0 or 1
+
 
 class Network(Protocol):
     """Describe what a `Segmenter` needs of a network."""
@@ -52,7 +55,10 @@ class Network(Protocol):
             photos: (B, size, size, 3) uint8, RGB, 0 to 255.
 
         Returns:
-            (B, size, size) float32, 0 to 1.
+            (B, size, size) float32, 0 to 1; NaN for a photo that the network has no answer to.
+
+        Raises:
+            CheckpointError: the network is damaged.
         """
 
 
@@ -79,13 +85,15 @@ class TorchNetwork:
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Network`."""
+        return _checked(self._run(photos), "this network", self._run)
+
+    def _run(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
 
         batch = torch.from_numpy(photos).permute(0, 3, 1, 2).to(self._device)
         with torch.inference_mode():
             logits = self._network(batch.contiguous(memory_format=self._layout))
             probabilities: NDArray[np.float32] = logits.float().sigmoid().squeeze(1).cpu().numpy()
-        _check_probabilities(probabilities, "this network")
         return probabilities
 
 
@@ -144,6 +152,9 @@ class OnnxNetwork:
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Network`."""
+        return _checked(self._probabilities(photos), self._path, self._probabilities)
+
+    def _probabilities(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         (probabilities,) = self._run([PROBABILITIES], photos)
         return probabilities
 
@@ -163,7 +174,7 @@ class OnnxNetwork:
             (N, H, W) uint8, 0 or 255, and (N, size, size) float32, 0 to 1.
         """
         mask, probabilities = self._run([MASK, PROBABILITIES], photos)
-        return mask, probabilities
+        return mask, _checked(probabilities, self._path, self._probabilities)
 
     def _check_graph(self) -> None:
         """Raise ValueError where the file takes or gives anything but `lesionseg export`'s."""
@@ -190,7 +201,6 @@ class OnnxNetwork:
             raise CheckpointError(
                 f"{self._path}: expected probabilities of {shape}, got {outputs[-1].shape}"
             )
-        _check_probabilities(outputs[-1], self._path)
         return outputs
 
 
@@ -242,19 +252,55 @@ def open_network(
     return TorchNetwork(unet, checkpoint, device)
 
 
-def _check_probabilities(probabilities: NDArray[np.float32], network: object) -> None:
-    """Raise CheckpointError for what is no probability, which a mask would not show.
+def _checked(
+    probabilities: NDArray[np.float32],
+    network: object,
+    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Return probabilities, with NaN for each photo for which they are not numbers of 0 to 1.
 
-    A rounding beyond 0 and 1, which ONNX Runtime's sigmoid gives on some processors, is taken back.
+    One photo may be too much for a sound network. A network that fails a plain photo, too, is
+    damaged, and so is one with the same probability in all of its pixels, as with weights of zero.
+
+    Args:
+        probabilities: (B, size, size) float32; changed in place.
+        network: its name, for messages.
+        run: runs it, without checks.
+
+    Raises:
+        CheckpointError: it is damaged.
     """
-    low, high = probabilities.min(), probabilities.max()
-    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN fails this, too
+    if not len(probabilities):
+        return probabilities
+    are_sound, are_flat = _judge(probabilities)
+    # ONNX Runtime's sigmoid rounds beyond 0 and 1 on some processors.
+    np.clip(probabilities, 0, 1, out=probabilities)
+    if are_sound.all() and not are_flat.any():
+        return probabilities
+    size = probabilities.shape[-1]
+    noise = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+    is_sound, is_flat = _judge(run(noise))
+    if not is_sound.all() or is_flat.any():
+        reason = "probabilities that are not numbers of 0 to 1"
+        if is_flat.any():
+            reason = "the same probability for every pixel"
         raise CheckpointError(
-            f"{network}: gives probabilities that are not numbers of 0 to 1: damaged weights; "
-            "name another, such as --checkpoint bundled"
+            f"{network}: gives {reason}: damaged weights; name another, such as "
+            "--checkpoint bundled"
         )
-    if low < 0 or high > 1:
-        np.clip(probabilities, 0, 1, out=probabilities)
+    probabilities[~are_sound] = np.nan
+    return probabilities
+
+
+def _judge(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell of each photo whether its probabilities are 0 to 1, and whether all are the same one.
+
+    A network may well be sure of all pixels, and then give the smallest or largest number it can.
+    """
+    lowest, highest = probabilities.min((1, 2)), probabilities.max((1, 2))
+    are_sound = (lowest >= -_ROUNDING) & (highest <= 1 + _ROUNDING)  # which NaN is not
+    are_flat = (lowest == highest) & (lowest > _SURE) & (highest < 1 - _SURE)
+    return are_sound, are_flat
 
 
 def _external_files(path: Path) -> set[Path]:

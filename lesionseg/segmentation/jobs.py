@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +19,7 @@ import numpy as np
 from lesionseg import dicom, distributed, files, images
 from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
 from lesionseg.images import Mask, Probabilities, Source
+from lesionseg.segmentation.manifest import Manifest
 from lesionseg.segmentation.outcome import Outcome, Status, Tally
 from lesionseg.segmentation.outputs import (
     MaskOutputs,
@@ -59,6 +60,11 @@ class JobOptions:
     doubtful_below: float | None = None
 
 
+Row = tuple[Path, Path, MaskOutputs]  # a photo, its mask and what was derived from it
+# Takes an outcome, how many jobs of this process have ended, and how many it has, if that is known.
+OnOutcome = Callable[[Outcome, int, int | None], None]
+
+
 class OpenSegmenter(Protocol):
     """Open the network for `concurrency` photos at a time; `fast_start` is that of `load`."""
 
@@ -66,24 +72,29 @@ class OpenSegmenter(Protocol):
 
 
 def run_shared(
-    jobs: Sequence[Job],
+    jobs: Sequence[Job] | Iterator[Sequence[Job]],
     open_segmenter: OpenSegmenter,
     options: JobOptions,
     output_options: OutputOptions,
-    on_outcome: Callable[[Outcome, int, int], None],
+    on_outcome: OnOutcome,
+    manifest: Manifest | None = None,
 ) -> Tally:
     """Run the jobs, shared among all processes, and count which way they ended.
 
     Of n processes each takes every n-th job; every process must call this, with the same jobs.
     Labels and measurements are in the order of the jobs, whichever process made them.
 
+    Jobs may also come as those that are there at a time, without end, in a process that is alone.
+    The outcomes of all that are there come before the next ones are asked for; the network is
+    opened at once; memory does not grow with their number, unless outputs are ordered.
+
     Args:
-        jobs: as from `plan.plan_jobs`.
+        jobs: as from `plan.plan_jobs` or `incoming.plan_incoming`.
         open_segmenter: called once, by a process that has something to do.
         options: how the jobs are run.
         output_options: what is written beside the pictures.
-        on_outcome: called in the order of this process's jobs, with the outcome, how many of its
-            jobs have ended and how many it has.
+        on_outcome: called in the order of this process's jobs.
+        manifest: the record of the run.
 
     Returns:
         The counts of all processes.
@@ -92,34 +103,64 @@ def run_shared(
         LesionsegError: memory is out, labels or measurements cannot be written, or another
             process was lost.
     """
-    photos = [job.photo for job in jobs]
+    planned = jobs if isinstance(jobs, Sequence) else ()
     with (
         distributed.joined(distributed.TO_THE_SLOWEST),
-        writing_outputs(output_options, photos, keep=options.skip_existing) as writer,
+        writing_outputs(
+            output_options, [job.photo for job in planned], keep=options.skip_existing
+        ) as writer,
     ):
         distributed.barrier()  # no process may look for files after another has begun to write
         rank, processes = distributed.rank(), distributed.world_size()
-        share = jobs[rank::processes]
+        share = planned[rank::processes]
         tally = Tally()
-        pending: list[tuple[int, MaskOutputs]] = []  # for rank 0 to write, with the job's index
-        outcomes = _run_or_skip(share, open_segmenter, options, writer)
+        pending: list[tuple[int, Row]] = []  # for rank 0 to write, with the job's index
+        if isinstance(jobs, Sequence):
+            outcomes = _run_or_skip(share, open_segmenter, options, writer, manifest)
+        else:
+            outcomes = _run_incoming(jobs, open_segmenter, options, writer, manifest)
         for index, outcome in enumerate(outcomes):
             tally += Tally.of(outcome)
+            row = (outcome.job.photo, outcome.job.paths.mask, outcome.outputs)
             if processes == 1:
-                writer.add(outcome.job.photo, outcome.job.paths.mask, outcome.outputs)
+                writer.add(*row)
             elif writer.writes_files:
-                pending.append((rank + index * processes, outcome.outputs))
-            on_outcome(outcome, index + 1, len(share))
+                pending.append((rank + index * processes, row))
+            on_outcome(outcome, index + 1, len(share) or None)
+            writer.disk_full |= isinstance(outcome.error, DiskFullError)
         shares = distributed.all_gather((tally, pending))
         if rank == 0:
-            gathered = (outputs for _, pending in shares for outputs in pending)
-            for index, outputs in sorted(gathered, key=itemgetter(0)):
-                writer.add(jobs[index].photo, jobs[index].paths.mask, outputs)
-    return sum((tally for tally, _ in shares), start=Tally())
+            gathered = (rows for _, pending in shares for rows in pending)
+            for _, row in sorted(gathered, key=itemgetter(0)):
+                writer.add(*row)
+    tally = sum((tally for tally, _ in shares), start=Tally())
+    if manifest is not None and rank == 0:
+        manifest.end(tally)
+    return tally
+
+
+def _run_incoming(
+    batches: Iterator[Sequence[Job]],
+    open_segmenter: OpenSegmenter,
+    options: JobOptions,
+    writer: OutputWriter,
+    manifest: Manifest | None,
+) -> Iterator[Outcome]:
+    """Run jobs as they come; a full disk ends them."""
+    segmenter = open_segmenter(options.workers, fast_start=False)
+    for jobs in batches:
+        for outcome in _run_or_skip(jobs, lambda *_, **__: segmenter, options, writer, manifest):
+            yield outcome
+            if isinstance(outcome.error, DiskFullError):
+                return
 
 
 def _run_or_skip(
-    jobs: Sequence[Job], open_segmenter: OpenSegmenter, options: JobOptions, writer: OutputWriter
+    jobs: Sequence[Job],
+    open_segmenter: OpenSegmenter,
+    options: JobOptions,
+    writer: OutputWriter,
+    manifest: Manifest | None,
 ) -> Iterator[Outcome]:
     """Run the jobs of one process, or skip them, in their order; a full disk ends them."""
     existing = {job for job in jobs if options.skip_existing and job.done}
@@ -128,7 +169,8 @@ def _run_or_skip(
     if todo:
         concurrency = min(options.workers, len(todo))
         segmenter = open_segmenter(concurrency, fast_start=len(todo) <= _FEW)
-        outcomes = run(segmenter, todo, options, writer.analyse, writer.mm_per_pixel)
+        before_mask = partial(manifest.begin, segmenter) if manifest else lambda: None
+        outcomes = run(segmenter, todo, options, writer.analyse, writer.mm_per_pixel, before_mask)
     for job in jobs:
         if job.error is not None:
             yield Outcome(job, Status.FAILED, error=job.error)
@@ -157,6 +199,7 @@ def run(
     options: JobOptions,
     analyse: Analyser = lambda mask, quality, header: MaskOutputs(),
     mm_per_pixel: float | None = None,
+    before_mask: Callable[[], None] = lambda: None,
 ) -> Iterator[Outcome]:
     """Segment the photos and write the files of each; outcomes come in the order of the jobs.
 
@@ -170,6 +213,7 @@ def run(
         analyse: called with each mask, (H, W) bool, its quality, and the header of a photo that
             is DICOM; in a thread.
         mm_per_pixel: the scale, for DICOM files of photos that do not say their own.
+        before_mask: called before each mask is written; in a thread.
 
     Raises:
         LesionsegError: memory is out.
@@ -213,6 +257,7 @@ def run(
             content = encoded.segmentation
         else:
             content = images.mask_png(mask, one_bit=options.one_bit)
+        before_mask()
         _write(job.paths.mask, content)  # last: it marks the job as done
         return Outcome(
             job,

@@ -104,6 +104,11 @@ class Tally:
             empty=int(outcome.empty),
         )
 
+    @property
+    def photos(self) -> int:
+        """Return the number of photos that ended in any way."""
+        return self.done + self.skipped + self.failed
+
     def __add__(self, other: "Tally") -> "Tally":
         pairs = zip(astuple(self), astuple(other), strict=True)
         return Tally(*(own + others for own, others in pairs))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from lesionseg import dicom
 from lesionseg.config import TOLERANCE
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import DiskFullError, LesionsegError
 from lesionseg.files import AtomicTextFile, spreadsheet_text
 from lesionseg.images import Mask
 from lesionseg.segmentation.measurements import Measurements, measure
@@ -75,6 +75,7 @@ class OutputWriter:
         self._table = csv.writer(table, lineterminator="\n") if table else None
         self._has_header = False
         self._rows: list[tuple[Path, Path, MaskOutputs]] = []  # that wait for their order
+        self.disk_full = False  # which was reported, so that it need not be again at the end
 
     @property
     def mm_per_pixel(self) -> float | None:
@@ -181,22 +182,33 @@ def writing_outputs(
         and (table.is_file() or not table.exists())
     ):
         raise LesionsegError(f"{table}: measurements are a CSV file; name it {table.stem}.csv")
-    with ExitStack() as stack:
-        label_writer = table_file = None
-        if options.labels is not None:
-            from lesionseg.labels import formats
+    writer = None
+    try:
+        with ExitStack() as stack:
+            writer = _open(options, photos, keep, stack)
+            yield writer
+            writer.close()
+    except DiskFullError:
+        if writer is None or not writer.disk_full:
+            raise
 
-            label_writer = stack.enter_context(
-                formats.writing(
-                    options.labels,
-                    photos,
-                    keep=keep,
-                    tolerance=options.tolerance,
-                    run_lengths=options.run_lengths,
-                )
+
+def _open(
+    options: OutputOptions, photos: Sequence[Path], keep: bool, stack: ExitStack
+) -> OutputWriter:
+    labels = table = None
+    if options.labels is not None:
+        from lesionseg.labels import formats
+
+        labels = stack.enter_context(
+            formats.writing(
+                options.labels,
+                photos,
+                keep=keep,
+                tolerance=options.tolerance,
+                run_lengths=options.run_lengths,
             )
-        if table is not None:
-            table_file = stack.enter_context(AtomicTextFile(table))
-        writer = OutputWriter(options, label_writer, table_file)
-        yield writer
-        writer.close()
+        )
+    if options.table is not None:
+        table = stack.enter_context(AtomicTextFile(options.table))
+    return OutputWriter(options, labels, table)

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lesionseg import dicom, filetypes
 from lesionseg.data.filenames import (
@@ -21,6 +22,7 @@ from lesionseg.data.filenames import (
 from lesionseg.errors import LesionsegError, describe
 
 STDIO = Path("-")  # standard input or standard output
+_STDIO_AMONG_OTHERS = "standard input is one photo; give it alone, with a file for -o"
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Job:
     @property
     def done(self) -> bool:
         """Tell whether every file is there already."""
-        return self.paths.mask != STDIO and all(_exists(path) for path in _files(self.paths))
+        return self.paths.mask != STDIO and all(_exists(path) for path in files_of(self.paths))
 
 
 def plan_jobs(
@@ -106,47 +108,60 @@ def plan_jobs(
 def _plan(
     inputs: Sequence[Path], paths: OutputPaths, skip_existing: bool, recursive: bool
 ) -> list[Job]:
-    if STDIO in (paths.overlay, paths.probabilities, paths.segmentation, paths.report):
-        raise LesionsegError("standard output takes the mask; name a file for anything else")
-    photos: list[Path] = []
-    subfolders: list[Path] = []  # of each photo, below the input that it was found in
-    unusable: dict[int, LesionsegError] = {}  # by place among the photos
-    for path in inputs:
-        inside = [path]
-        is_folder = _is_dir(path)
-        if is_folder:
-            try:
-                inside = _photos_in(path, recursive)
-            except LesionsegError as error:
-                unusable[len(photos)] = error
-                is_folder = False
-        photos += inside
-        subfolders += [photo.parent.relative_to(path) if is_folder else Path() for photo in inside]
-    if len(unusable) == len(photos):
-        raise next(iter(unusable.values()))
+    _refuse_standard_output(paths)
+    photos = [photo for path in inputs for photo in expand(path, recursive)]
+    errors = [photo.error for photo in photos if photo.error is not None]
+    if errors and len(errors) == len(photos):
+        raise errors[0]
     single = len(inputs) == 1 and not _is_dir(inputs[0])
-    if single and not _is_folder(paths.mask):
-        jobs = [Job(photos[0], _for_single_photo(paths, photos[0]))]
+    if single and not names_folder(paths.mask):
+        jobs = [Job(inputs[0], _for_single_photo(paths, inputs[0]))]
     else:
-        if STDIO in photos:
-            raise LesionsegError("standard input is one photo; give it alone, with a file for -o")
-        if paths.mask == STDIO:
-            raise LesionsegError("standard output takes one mask; name a folder by -o")
-        for folder in _files(paths):
-            is_file = _is_png(folder) or is_dicom_name(folder) or folder.exists()
-            if not folder.is_dir() and is_file:
-                raise LesionsegError(
-                    f"{folder}: several photos, or a folder of them, need a folder"
-                )
-        jobs = [
-            Job(photo, _in_folders(paths, photo, subfolder), unusable.get(place))
-            for place, (photo, subfolder) in enumerate(zip(photos, subfolders, strict=True))
-        ]
+        if any(photo.path == STDIO for photo in photos):
+            raise LesionsegError(_STDIO_AMONG_OTHERS)
+        check_folders(paths)
+        jobs = [in_folders(paths, photo) for photo in photos]
     usable = [job for job in jobs if job.error is None]
     _refuse_collisions(usable)
     if not single and not skip_existing:
-        _refuse_truth(usable)
+        for job in usable:
+            refuse_truth(job)
     return jobs
+
+
+def check_folders(paths: OutputPaths) -> None:
+    """Raise LesionsegError where results of several photos cannot go to these places."""
+    _refuse_standard_output(paths)
+    if paths.mask == STDIO:
+        raise LesionsegError("standard output takes one mask; name a folder by -o")
+    for folder in files_of(paths):
+        is_file = _is_png(folder) or is_dicom_name(folder) or folder.exists()
+        if not folder.is_dir() and is_file:
+            raise LesionsegError(f"{folder}: several photos, or a folder of them, need a folder")
+
+
+def _refuse_standard_output(paths: OutputPaths) -> None:
+    if STDIO in (paths.overlay, paths.probabilities, paths.segmentation, paths.report):
+        raise LesionsegError("standard output takes the mask; name a file for anything else")
+
+
+class PhotoToDo(NamedTuple):
+    """A photo, where it was found below the folder that was named, and why there is none."""
+
+    path: Path
+    subfolder: Path = Path()
+    error: LesionsegError | None = None
+
+
+def expand(path: Path, recursive: bool) -> list[PhotoToDo]:
+    """Return the photos that an input stands for: itself, or those in a folder."""
+    if not _is_dir(path):
+        return [PhotoToDo(path)]
+    try:
+        photos = _photos_in(path, recursive)
+    except LesionsegError as error:
+        return [PhotoToDo(path, error=error)]
+    return [PhotoToDo(photo, photo.parent.relative_to(path)) for photo in photos]
 
 
 def _exists(path: Path) -> bool:
@@ -181,7 +196,8 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _is_folder(path: Path) -> bool:
+def names_folder(path: Path) -> bool:
+    """Tell whether results go into a path: a folder, or a name without a suffix that is free."""
     return path.is_dir() or (path != STDIO and not path.suffix and not path.exists())
 
 
@@ -201,10 +217,10 @@ def is_dicom_photo(photo: Path) -> bool:
 
 def _for_single_photo(paths: OutputPaths, photo: Path) -> OutputPaths:
     """Name the files of a single photo: files stay as they are, folders are filled."""
-    inside = _in_folders(paths, photo)
+    inside = _inside(paths, photo)
 
     def choose(path: Path | None, path_inside: Path | None) -> Path | None:
-        return path_inside if path is not None and _is_folder(path) else path
+        return path_inside if path is not None and names_folder(path) else path
 
     chosen = OutputPaths(
         paths.mask,
@@ -219,20 +235,25 @@ def _for_single_photo(paths: OutputPaths, photo: Path) -> OutputPaths:
             "name a .png by -o"
         )
     pictures = (chosen.mask, chosen.overlay, chosen.probabilities)
-    for path in _files(chosen):
+    for path in files_of(chosen):
         fits = is_dicom_name(path) if path not in pictures else _is_png(path)
-        if not fits and not _is_special(path) and not (path == paths.mask and is_dicom_name(path)):
+        if not fits and not is_special(path) and not (path == paths.mask and is_dicom_name(path)):
             kind, suffix = ("PNG", ".png") if path in pictures else ("DICOM", ".dcm")
             raise LesionsegError(f"{path}: results are {kind} files; name it {path.stem}{suffix}")
     return chosen
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """Tell whether a path exists and is not a regular file, such as `/dev/null` or a named pipe."""
     return path.exists() and not path.is_file()
 
 
-def _in_folders(paths: OutputPaths, photo: Path, subfolder: Path = Path()) -> OutputPaths:
+def in_folders(paths: OutputPaths, photo: PhotoToDo) -> Job:
+    """Name the files of one of several photos, in folders."""
+    return Job(photo.path, _inside(paths, photo.path, photo.subfolder), photo.error)
+
+
+def _inside(paths: OutputPaths, photo: Path, subfolder: Path = Path()) -> OutputPaths:
     def inside(folder: Path | None, ending: str) -> Path | None:
         return folder and folder / subfolder / f"{name_of(photo)}{ending}"
 
@@ -247,7 +268,7 @@ def _in_folders(paths: OutputPaths, photo: Path, subfolder: Path = Path()) -> Ou
     )
 
 
-def _files(paths: OutputPaths) -> list[Path]:
+def files_of(paths: OutputPaths) -> list[Path]:
     """List the files among the paths, without standard output."""
     files = (paths.mask, paths.overlay, paths.probabilities, paths.segmentation, paths.report)
     return [path for path in files if path is not None and path != STDIO]
@@ -255,16 +276,16 @@ def _files(paths: OutputPaths) -> list[Path]:
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     # A shell's `< photo.png` is an input, too, on systems that say which file it is.
-    inputs = {_key(Path("/dev/stdin") if job.photo == STDIO else job.photo) for job in jobs}
+    inputs = {key_of(Path("/dev/stdin") if job.photo == STDIO else job.photo) for job in jobs}
     taken: dict[str, Path] = {}
     for job in jobs:
-        for path in _files(job.paths):
-            key = _key(path)
+        for path in files_of(job.paths):
+            key = key_of(path)
             if key in inputs:
                 raise LesionsegError(f"{path} is an input; nothing was written; choose another -o")
-            if taken.get(key) == job.photo and not _is_special(path):
+            if taken.get(key) == job.photo and not is_special(path):
                 raise LesionsegError(f"{path} would be written twice; nothing was written")
-            if key in taken and not _is_special(path):
+            if key in taken and not is_special(path):
                 raise LesionsegError(
                     f"{taken[key]} and {job.photo} would both give {path}; nothing was written; "
                     "rename one, or run them apart into two folders"
@@ -272,18 +293,17 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             taken[key] = job.photo
 
 
-def _key(path: Path) -> str:
+def key_of(path: Path) -> str:
     """Return one text for each file, by whatever path, accents, and on most disks case."""
     real = unicodedata.normalize("NFC", os.path.realpath(path))
     return real.casefold() if sys.platform in ("win32", "darwin") else real
 
 
-def _refuse_truth(jobs: Sequence[Job]) -> None:
+def refuse_truth(job: Job) -> None:
     """Refuse to replace what may be the truth: masks beside the photos, or in their data set."""
-    for job in jobs:
-        folder = Path(os.path.realpath(job.paths.mask)).parent
-        if may_hold_truth(folder, job.photo) and _exists(job.paths.mask):
-            raise LesionsegError(
-                f"{job.paths.mask} is there already and may be the truth; nothing was written; "
-                "choose another -o, or leave out what is there by --skip-existing"
-            )
+    folder = Path(os.path.realpath(job.paths.mask)).parent
+    if may_hold_truth(folder, job.photo) and _exists(job.paths.mask):
+        raise LesionsegError(
+            f"{job.paths.mask} is there already and may be the truth; nothing was written; "
+            "choose another -o, or leave out what is there by --skip-existing"
+        )

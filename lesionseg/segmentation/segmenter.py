@@ -29,6 +29,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 PhotoLike = str | Path | Photo | images.PillowImage | bytes | BinaryIO
 
+_NO_ANSWER = "the network gives no probabilities for this photo; try another --checkpoint"
 _AHEAD = 4  # photos that `Segmenter.map` reads at a time, and of which it makes a batch
 
 
@@ -142,7 +143,7 @@ class Segmenter:
             photos: B arrays of (size, size, 3) uint8, as `images.shrink` returns.
 
         Returns:
-            (B, size, size) float32, 0 to 1.
+            (B, size, size) float32, 0 to 1; NaN for a photo that the network has no answer to.
         """
         return self.network(np.stack(photos))
 
@@ -152,7 +153,12 @@ class Segmenter:
         Args:
             probabilities: (size, size) float32, 0 to 1, as from `predict`.
             height, width: of the photo, in pixels.
+
+        Raises:
+            PhotoError: the probabilities are not numbers: the network has no answer.
         """
+        if np.isnan(probabilities).any():
+            raise PhotoError(_NO_ANSWER)
         mask = images.enlarged_above(probabilities, height, width, self.threshold)
         mask = mask if self.all_regions else keep_largest_region(mask)
         return Segmentation(mask, agreement(probabilities, self.threshold), probabilities)
@@ -196,6 +202,10 @@ def _source(photo: PhotoLike) -> Source | Photo:
     return _NamedBytes(content, str(getattr(photo, "name", "photo")))
 
 
+def _name_of(source: Source | Photo) -> str:
+    return str(source) if isinstance(source, Path) else str(getattr(source, "name", "photo"))
+
+
 def _shrunk(source: Source | Photo, size: int) -> tuple[Photo, tuple[int, int]]:
     """Return a photo as `images.read_photo_shrunk` does, from a file or an array."""
     if isinstance(source, np.ndarray):
@@ -236,6 +246,7 @@ class _Loaded(Generic[T]):
     """An item whose photo was read, (size, size, 3) uint8, or could not be."""
 
     item: T
+    name: str = ""  # of the photo, for messages
     photo: Photo | None = None
     size: tuple[int, int] = (0, 0)  # (height, width) of the photo itself
     error: LesionsegError = field(default_factory=LesionsegError)
@@ -271,8 +282,9 @@ def stream(
 
     def read(item: T) -> _Loaded[T]:
         try:
-            photo, size = _shrunk(source(item), segmenter.size)
-            return _Loaded(item, photo, size)
+            photo_source = source(item)
+            photo, size = _shrunk(photo_source, segmenter.size)
+            return _Loaded(item, _name_of(photo_source), photo, size)
         except LesionsegError as error:
             return _Loaded(item, error=as_result(error))
 
@@ -281,6 +293,8 @@ def stream(
     ) -> tuple[T, R | LesionsegError]:
         if probabilities is None:
             return loaded.item, loaded.error
+        if np.isnan(probabilities).any():
+            return loaded.item, PhotoError(f"{loaded.name}: {_NO_ANSWER}")
         try:
             return loaded.item, finish(loaded.item, probabilities, loaded.size)
         except LesionsegError as error:

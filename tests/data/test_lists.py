@@ -1,6 +1,7 @@
 """Lists of names as any system writes them."""
 
 import io
+import os
 import unicodedata
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from lesionseg import images
 from lesionseg.data import lists
 from lesionseg.data.discovery import find
-from lesionseg.data.lists import read_names
+from lesionseg.data.lists import read_names, stream_names
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import scoring
 from lesionseg.segmentation.plan import OutputPaths, plan_jobs
@@ -41,6 +42,88 @@ def test_names_ended_by_nul_hold_line_breaks_and_any_byte() -> None:
 def test_every_name_comes_back(names: list[str]) -> None:
     kept = [name for name in names if name.strip()]
     assert read_names(io.BytesIO("\n".join(names).encode())) == kept
+
+
+class Pipe:
+    """A pipe that is written to piece by piece, and the names that are read from it."""
+
+    def __init__(self, null: bool = False) -> None:
+        self._reader, self._writer = os.pipe()
+        self.names = stream_names(self._reader, null=null)
+
+    def write(self, data: bytes) -> "Pipe":
+        os.write(self._writer, data)
+        return self
+
+    def close(self) -> list[list[str]]:
+        os.close(self._writer)
+        try:
+            return list(self.names)
+        finally:
+            os.close(self._reader)
+
+
+def streamed(data: bytes, null: bool = False) -> list[str]:
+    batches = Pipe(null).write(data).close() if data else Pipe(null).close()
+    assert all(batches)
+    return [name for names in batches for name in names]
+
+
+def test_names_come_as_soon_as_they_end() -> None:
+    pipe = Pipe()
+    assert next(pipe.write(b"a\n").names) == ["a"]
+    assert next(pipe.write(b"b.jpg\r\nc").names) == ["b.jpg"]
+    assert next(pipe.write(b".jpg\n\n\nd\ne").names) == ["c.jpg", "d"]
+    assert pipe.close() == [["e"]]
+
+
+@pytest.mark.parametrize("null", [False, True])
+def test_names_ended_by_nul_come_as_soon_as_they_end(null: bool) -> None:
+    pipe = Pipe(null)
+    assert next(pipe.write(b"a\nb.jpg\0\xff.png\0").names) == ["a\nb.jpg", "\udcff.png"]
+    assert next(pipe.write(b"c\r\0d").names) == ["c\r"]
+    assert pipe.close() == [["d"]]
+
+
+def test_only_null_says_what_the_first_piece_does_not() -> None:
+    assert streamed(b"a\0b\0c\0", null=True) == ["a", "b", "c"]  # not UTF-16
+    pipe = Pipe().write(b"a\n")
+    assert next(pipe.names) == ["a"]
+    with pytest.raises(LesionsegError, match="add --null"):
+        pipe.write(b"b.jpg\0").close()
+
+
+def test_null_reads_one_name_with_line_breaks() -> None:
+    assert read_names(io.BytesIO(b"a\nb.jpg"), null=True) == streamed(b"a\nb.jpg", null=True)
+    assert streamed(b"a\nb.jpg", null=True) == ["a\nb.jpg"]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\0"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_streams_of_every_system(encoding: str, line_end: str) -> None:
+    text = "".join(name + line_end for name in NAMES)
+    assert streamed(text.encode(encoding)) == NAMES
+
+
+@given(st.lists(st.text("ab.é ", min_size=3), max_size=5), st.integers(1, 30))
+def test_pieces_of_any_length_hold_the_same_names(names: list[str], length: int) -> None:
+    data = "\n".join(names).encode()
+    pipe = Pipe()
+    for start in range(0, len(data), length):
+        pipe.write(data[start : start + length])
+    assert [name for batch in pipe.close() for name in batch] == read_names(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("data", [b"\0" * 2000, b"a" * 2000, b"\n \n" * 700])
+def test_a_stream_without_names(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "_LARGEST_NAMELESS", 1000)
+    with pytest.raises(LesionsegError, match="standard input: expected a list of names, got"):
+        streamed(data)
+
+
+def test_a_photo_by_mistake_in_a_stream(tmp_path: Path) -> None:
+    with pytest.raises(LesionsegError, match="got a photo or another binary file"):
+        streamed(write_photo(tmp_path / "a.jpg").read_bytes()[:9000])
 
 
 @given(st.binary())

@@ -1,6 +1,7 @@
 """Networks that are damaged, foreign or made to do harm: refused in one line, in little memory."""
 
 import json
+import math
 import shutil
 import tracemalloc
 import zipfile
@@ -12,10 +13,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers import SIZE, begun, exported, saved
+from helpers import SIZE, begun, drawing, exported, saved
 from onnx import TensorProto, helper
 
-from lesionseg import store
+from lesionseg import images, store
 from lesionseg.errors import CheckpointError
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.runtime import (
@@ -25,6 +26,7 @@ from lesionseg.network.runtime import (
     PHOTO,
     PROBABILITIES,
     SOURCE,
+    Network,
     OnnxNetwork,
     open_network,
 )
@@ -180,13 +182,18 @@ def graph(
     path: Path,
     photo: tuple[int, list[Any]] = (TensorProto.UINT8, ["n", "h", "w", 3]),
     probabilities: tuple[int, list[Any]] = (TensorProto.FLOAT, ["n", SIZE, SIZE]),
-    value: float = 0.5,
+    value: float | None = None,
     photo_name: str = PHOTO,
     shape: tuple[int, ...] = (1, SIZE, SIZE),
     changes: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a network with a sound description, and another graph: constant outputs."""
-    values = np.full(shape, value, np.float32)
+    """Write a network with a sound description, and another graph: the same for every photo.
+
+    Its probabilities rise from 0 to 1, unless there is a value for all of them.
+    """
+    values = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
+    if value is not None:
+        values[:] = value
     kind = probabilities[0]
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     soft = onnx.numpy_helper.from_array(values.astype(dtype), "soft")
@@ -243,6 +250,67 @@ def test_an_export_that_gives_no_probabilities(tmp_path: Path, value: float) -> 
     network = open_network(graph(tmp_path / "a.onnx", value=value))
     with pytest.raises(CheckpointError, match="probabilities that are not numbers of 0 to 1"):
         network(PHOTOS)
+
+
+@pytest.mark.parametrize("value", [0.5, 0.2])
+def test_an_export_that_gives_the_same_everywhere(tmp_path: Path, value: float) -> None:
+    network = open_network(graph(tmp_path / "a.onnx", value=value))
+    with pytest.raises(CheckpointError, match="gives the same probability for every pixel"):
+        network(PHOTOS)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-8, 1.0])
+def test_an_export_that_is_sure_everywhere(tmp_path: Path, value: float) -> None:
+    probabilities = open_network(graph(tmp_path / "a.onnx", value=value))(PHOTOS)
+    assert (probabilities == np.float32(value)).all()
+
+
+def zero_weights(path: Path) -> Path:
+    """Export a network, and then replace its weights by zeros."""
+    network = exported(path).with_suffix(EXPORTED)
+    model = onnx.load(network)
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 4:
+            zeros = np.zeros(tensor.dims, np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(zeros, tensor.name))
+    onnx.save(model, network)
+    return network
+
+
+def test_an_export_with_weights_of_zero(tmp_path: Path) -> None:
+    photos = np.random.default_rng(0).integers(0, 256, PHOTOS.shape, np.uint8)
+    with pytest.raises(CheckpointError, match="damaged weights"):
+        open_network(zero_weights(tmp_path / "a.pt"))(photos)
+
+
+def sensitive(network: Network, monkeypatch: pytest.MonkeyPatch) -> Network:
+    """Let a network give NaN for photos whose first value is 255."""
+    run = type(network)._run  # type: ignore[attr-defined]
+
+    def overflowing(self: Any, *arguments: Any) -> Any:
+        result = run(self, *arguments)
+        probabilities = result if isinstance(result, np.ndarray) else result[-1]
+        probabilities[arguments[-1][:, 0, 0, 0] == 255] = np.nan
+        return result
+
+    monkeypatch.setattr(type(network), "_run", overflowing)
+    return network
+
+
+@pytest.mark.parametrize("suffix", [".pt", EXPORTED])
+def test_nan_for_one_photo_leaves_the_others(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = exported(tmp_path / "a.pt")
+    path.with_suffix(EXPORTED).rename(tmp_path / "b.onnx")
+    network = open_network(path if suffix == ".pt" else tmp_path / "b.onnx", "cpu")
+    photos = np.stack([images.shrink(drawing(index)[0], SIZE) for index in range(3)])
+    before = network(photos)
+    assert not np.isnan(before).any()
+    photos[1, 0, 0, 0] = 255
+    probabilities = sensitive(network, monkeypatch)(photos)
+    assert np.isnan(probabilities[1]).all()
+    assert (probabilities[[0, 2]] == before[[0, 2]]).all()
 
 
 def test_an_export_of_another_size(tmp_path: Path) -> None:

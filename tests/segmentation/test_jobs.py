@@ -212,7 +212,8 @@ def run_shared(
         opened.append(Opened(concurrency, fast_start))
         return segmenter()
 
-    def show(outcome: Outcome, done: int, total: int) -> None:
+    def show(outcome: Outcome, done: int, total: int | None) -> None:
+        assert total is not None
         shown.append(Shown(outcome.job.photo.as_posix(), outcome.status, done, total))
 
     tally = jobs.run_shared(planned, open_segmenter, options, OutputOptions(table=table), show)

@@ -1,0 +1,69 @@
+"""What `segment` says of photos: errors and doubts as notes, lines of JSON, and the counts."""
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from lesionseg.cli import console
+from lesionseg.errors import DiskFullError
+
+if TYPE_CHECKING:
+    from lesionseg.segmentation.outcome import Outcome, Tally
+
+
+class Outcomes:
+    """Say what became of each photo, and of all.
+
+    Args:
+        bar: shows how many photos are done.
+        as_json: print a line of JSON for each photo.
+    """
+
+    def __init__(self, bar: console.Bar, as_json: bool) -> None:
+        self._bar, self._as_json = bar, as_json
+        self._disk_full = False
+
+    def show(self, outcome: "Outcome", done: int, total: int | None) -> None:
+        """Say what became of a photo; see `jobs.run_shared`."""
+        if outcome.error is not None:
+            console.error(f"{outcome.error}{self._stop(outcome, done, total)}")
+        if outcome.empty:
+            console.warn(f"no lesion found: {outcome.job.photo}", every_process=True)
+        if outcome.doubtful:
+            note = f"doubtful: {outcome.job.photo}: quality {outcome.quality:.4f}"
+            console.warn(note, every_process=True)
+        if self._as_json:
+            print(json.dumps(outcome.as_json()), flush=True)
+        self._bar(done, total)
+
+    def _stop(self, outcome: "Outcome", done: int, total: int | None) -> str:
+        """Return what a full disk means for the other photos; nothing for another error."""
+        if not isinstance(outcome.error, DiskFullError) or total == 1:
+            return ""
+        self._disk_full = True
+        number = f"{done}" if total is None else f"{done} of {total}"
+        return f"; stopped at photo {number}; free some space and add --skip-existing"
+
+    def summarise(self, tally: "Tally", photos: int | None, has_level: bool) -> None:
+        """Say how many photos ended which way, unless a full disk ended them, which was said.
+
+        Args:
+            tally: the counts of all processes.
+            photos: how many there were, where that is known.
+            has_level: whether there is a level of quality below which masks are doubtful.
+        """
+        if self._disk_full:
+            return
+        if max(photos or 0, tally.photos) > 1:
+            doubts = f", {tally.doubtful} doubtful" if has_level else ""
+            counts = f"{tally.done} done, {tally.failed} failed, {tally.skipped} skipped"
+            empty = f", {tally.empty} without a lesion" if tally.empty else ""
+            console.log(f"photos: {counts}{doubts}{empty}")
+        if photos is not None and photos > tally.photos:  # the disk of another process
+            left = photos - tally.photos
+            console.warn(f"{left} photos were not tried; free some space and add --skip-existing")
+
+
+def stdout_is_terminal() -> bool:
+    """Tell whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
