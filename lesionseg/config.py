@@ -139,7 +139,10 @@ class Recipe:
 
 # What each part of them gave: docs/measurements.md.
 RECIPES: dict[RecipeName, tuple[ModelConfig, Recipe]] = {
-    "classic": (ModelConfig(stem="quarter"), Recipe(initialisation="small")),
+    "classic": (
+        ModelConfig(stem="quarter"),
+        Recipe(initialisation="small", averaging=0.995),
+    ),
     "accurate": (
         ModelConfig(width=32, stem="strided", max_channels=256),
         Recipe(
