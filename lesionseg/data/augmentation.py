@@ -22,7 +22,7 @@ _NUMBERS = 64  # at least as many as `_as_by_another_camera` draws for a photo
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 # Optical density of melanin for red, green and blue, relative to red, in sRGB's gamma: what skin
 # darkens by (after Jacques 2013, doi:10.1088/0031-9155/58/11/R37, flattened as cameras show it).
-_MELANIN = (1.0, 1.15, 1.45)
+MELANIN = (1.0, 1.15, 1.45)
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _as_by_another_camera(photos: Tensor, chances: _Chances, seed: int) -> Tenso
     """
     photos = _draw_over(photos, chances)
     gamma = chances.sometimes(0.5, -0.3, 0.3).exp()
-    melanin = chances.sometimes(0.35, -0.15, 0.9) * photos.new_tensor(_MELANIN).view(1, 3, 1, 1)
+    melanin = chances.sometimes(0.35, -0.15, 0.9) * photos.new_tensor(MELANIN).view(1, 3, 1, 1)
     photos = 255 * (photos.clamp(1, 255) / 255) ** gamma * (-melanin).exp()
     mean = photos.mean((2, 3), keepdim=True)
     photos = mean + (photos - mean) * chances.sometimes(0.3, -0.7, 0.0).exp()
