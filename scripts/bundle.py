@@ -1,18 +1,19 @@
 """Make the weights that come with the package out of a run's best checkpoint.
 
-    python scripts/bundle.py RUN_FOLDER --data DIR --commit COMMIT [--threshold T]
+    python scripts/bundle.py RUN_FOLDER --data DIR --commit COMMIT [OPTIONS]
 
-Batch normalisation by the means of an epoch; kernels in half precision, and of the machine that
-trained it nothing but the command; scored on the validation photos as `lesionseg eval` does, and
-the scores written into the file, with the threshold that they are of. Beside it the
-same network as ONNX, which refers to the kernels of the first, and one with kernels in int8 for
-the page of `lesionseg page`. Prints the scores, and each file's
-size and checksum, for MODEL_CARD.md. Needs the extra `export`.
+Batch normalisation by the means of an epoch, unless told otherwise; kernels in half precision, and
+of the machine that trained it nothing but the command, without folders; scored on the validation
+photos as `lesionseg eval` does, and the scores written into the file, with the threshold that they
+are of. Beside it the same network as ONNX, which refers to the kernels of the first, and one with
+kernels in int8 for the page of `lesionseg page`. Prints the scores, and each file's size and
+checksum, for MODEL_CARD.md. Needs the extra `export`.
 """
 
 import argparse
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import memory_format
 from lesionseg.network.export import PhotoToMask, export, program
+from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.network.runtime import EXPORTED, INT8, TorchNetwork, checksum
 from lesionseg.segmentation.segmenter import Segmenter
 from lesionseg.training.runs import Source, gather
@@ -95,6 +97,30 @@ def _graph(path: Path) -> bytes:
     return text
 
 
+def _without_places(data: TrainingData) -> TrainingData:
+    return dataclasses.replace(
+        data,
+        folder="",
+        photos_folder="",
+        truth_folder="",
+        unlabelled_folder="",
+        more_photos_folders=(),
+    )
+
+
+def _anonymous(parent: Parent, known: frozenset[str]) -> Parent:
+    """Keep of an ancestor or teacher the name of its run, and the ids that are not known anyway."""
+    unknown = tuple(photo for photo in parent.data.train_ids if photo not in known)
+    place = Path(parent.file)
+    return dataclasses.replace(
+        parent,
+        file=place.parent.name if place.name == store.BEST else place.name,
+        data=dataclasses.replace(_without_places(parent.data), train_ids=unknown, val_ids=()),
+        parent=parent.parent and _anonymous(parent.parent, known),
+        teachers=tuple(_anonymous(teacher, known) for teacher in parent.teachers),
+    )
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -103,6 +129,11 @@ def main() -> None:
     parser.add_argument("--commit", required=True)
     parser.add_argument("--output", type=Path, default=store.BUNDLED_FILE)
     parser.add_argument("--threshold", type=float, help="default: that of the checkpoint")
+    parser.add_argument(
+        "--keep-statistics",
+        action="store_true",
+        help="keep batch normalisation's running statistics, as augmentation wide needs it",
+    )
     options = parser.parse_args()
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         parser.error(f"--threshold: expected 0 to 1, got {options.threshold:g}")
@@ -111,13 +142,16 @@ def main() -> None:
     material = gather(source, best.model.image_size, 2, lambda done, total: None)
     if (material.data.train_ids, material.data.val_ids) != (best.data.train_ids, best.data.val_ids):
         parser.error(f"{options.data}: its photos are not those of the run")
-    best = _settled(best, material.training)
+    if not options.keep_statistics:
+        best = _settled(best, material.training)
+    known = frozenset(best.data.train_ids)
     bundled = dataclasses.replace(
         best,
         weights={name: _halved(name, value) for name, value in best.weights.items()},
-        data=dataclasses.replace(
-            best.data, folder="", photos_folder="", truth_folder="", more_photos_folders=()
-        ),
+        data=_without_places(best.data),
+        command=re.sub(r"(?<= )/(\S*/)?", "", best.command),
+        parent=best.parent and _anonymous(best.parent, known),
+        teachers=tuple(_anonymous(teacher, known) for teacher in best.teachers),
         commit=options.commit,
         training=None,
         threshold=best.threshold if options.threshold is None else options.threshold,
