@@ -91,11 +91,21 @@ def hint(mask: Path) -> str:
 
 
 def _refuse_coloured(masks: Sequence[Path]) -> None:
-    """Raise LesionsegError where masks are coloured; those of one grey may be of either kind."""
-    sample = masks[:: max(1, len(masks) // _SAMPLE)][:_SAMPLE]
-    coloured = [mask for mask in sample if not all(map(_is_grey, _colours_of(mask)))]
-    plain = [mask for mask in sample if mask not in coloured and len(_colours_of(mask)) != 1]
-    if coloured and not plain:
+    """Raise LesionsegError where masks are coloured, all but those of one grey.
+
+    Where some are plain, the others are refused one by one, when they are read.
+    """
+    coloured = []
+    for mask in masks[:: max(1, len(masks) // _SAMPLE)][:_SAMPLE]:
+        try:
+            colours = () if images.is_grey(mask) else images.mask_colours(mask)
+        except PhotoError:
+            continue  # which is said where it is read
+        if not all(map(_is_grey, colours)):
+            coloured.append(mask)
+        elif len(colours) != 1:
+            return
+    if coloured:
         raise LesionsegError(
             f"{coloured[0].parent}: coloured masks, of {_shown(coloured)}; "
             f"choose the lesion's colour by {_options(coloured)}"
