@@ -492,6 +492,12 @@ def read_mask(
         return values > (0 if zero_one else LESION_ABOVE), zero_one
 
 
+def is_grey(source: Source) -> bool:
+    """Tell, without decoding it, whether an image has one channel of grey; raises PhotoError."""
+    with _opened(source, "mask") as opened:
+        return opened.image.mode in ("1", "L", "LA", "F") or opened.image.mode.startswith("I")
+
+
 def mask_colours(source: Source) -> tuple[str, ...]:
     """List the colours of a mask, such as "#fa3253", the most frequent first.
 

@@ -91,11 +91,21 @@ def hint(mask: Path) -> str:
 
 
 def _refuse_coloured(masks: Sequence[Path]) -> None:
-    """Raise LesionsegError where masks are coloured; those of one grey may be of either kind."""
-    sample = masks[:: max(1, len(masks) // _SAMPLE)][:_SAMPLE]
-    coloured = [mask for mask in sample if not all(map(_is_grey, _colours_of(mask)))]
-    plain = [mask for mask in sample if mask not in coloured and len(_colours_of(mask)) != 1]
-    if coloured and not plain:
+    """Raise LesionsegError where masks are coloured, all but those of one grey.
+
+    Where some are plain, the others are refused one by one, when they are read.
+    """
+    coloured = []
+    for mask in masks[:: max(1, len(masks) // _SAMPLE)][:_SAMPLE]:
+        try:
+            colours = () if images.is_grey(mask) else images.mask_colours(mask)
+        except PhotoError:
+            continue  # which is said where it is read
+        if not all(map(_is_grey, colours)):
+            coloured.append(mask)
+        elif len(colours) != 1:
+            return
+    if coloured:
         raise LesionsegError(
             f"{coloured[0].parent}: coloured masks, of {_shown(coloured)}; "
             f"choose the lesion's colour by {_options(coloured)}"
@@ -140,22 +150,31 @@ def _look_up(masks: Sequence[Path], labels: Collection[str]) -> dict[str, str]:
     """The colours of labels, each with what a message calls it."""
     if not labels:
         return {}
-    known = {
-        label.casefold(): (label, colour)
+    entries = [
+        (label, colour)
         for path in _label_maps(masks)
         for label, colour in read_label_map(path).items()
-    }
-    if not known:
+    ]
+    if not entries:
         raise LesionsegError(
             f"{masks[0].parent if masks else 'these masks'}: no {LABEL_MAP} with colours beside "
             f"the masks or above; choose the lesion's colour by {_OPTIONS}"
         )
+    known = {label.casefold(): colour for label, colour in entries}
     for label in labels:
         if label.strip().casefold() not in known:
-            names = ", ".join(f"{name} ({colour})" for name, colour in known.values())
+            names = ", ".join(f"{name} ({colour})" for name, colour in dict(entries).items())
             raise LesionsegError(f"{LABEL_MAP}: no label {label!r} with a colour; it has: {names}")
-    entries = [known[label.strip().casefold()] for label in labels]
-    return {colour: f"{label} ({colour})" for label, colour in entries}
+    chosen = {label.strip().casefold(): label for label in labels}
+    colours = {known[key]: f"{label} ({known[key]})" for key, label in chosen.items()}
+    for label, colour in entries:
+        if (label.casefold() in chosen) != (colour in colours):
+            raise LesionsegError(
+                f"{LABEL_MAP}: {label} is {colour}, which goes against "
+                f"{', '.join(colours.values())} in the same file or that of another folder; choose "
+                f"the lesion's colour by {_OPTIONS}"
+            )
+    return colours
 
 
 def _label_maps(masks: Iterable[Path]) -> Iterator[Path]:

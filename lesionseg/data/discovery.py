@@ -46,7 +46,8 @@ class Dataset:
         folder: where the search began.
         pairs: all of them, sorted by id, by split.
         problems: one line for each file that is left out, with its name.
-        split_source: "lists", "official folders", "folds", or "seeded" for a split made by hash.
+        split_source: "lists", "official folders", "folders", "folds", or "seeded" for a split made
+            by hash.
         description: what `dataset.json` says, None where there is none.
         notes: what a reader must know of the split.
     """
@@ -184,7 +185,8 @@ def _match_truth(photos: Sequence[Path], truth: Path, categories: Categories) ->
         return match_masks(photo_files if photos else masks, masks)
     if not photos:
         photo_files = [entry.photo for entry in labels.photos]
-    return match_either([path for path in photo_files if not is_mask_name(path)], masks, labels)
+    photo_files = [path for path in photo_files if not is_mask_name(path)]
+    return match_either(photo_files, filter(is_mask_name, masks), labels)
 
 
 def _folder_of_masks(truth: Path) -> Path:

@@ -255,13 +255,13 @@ def match_either(photos: Iterable[Path], masks: Iterable[Path], labels: Labels |
 
     A line says so where masks lie beside labels.
     """
+    masks = list(masks)
     if labels is None:
         return match_masks(photos, masks)
     matches = match_labels(photos, labels)
-    ignored = sum(map(is_mask_name, masks))
-    if not ignored:
+    if not masks:
         return matches
-    line = f"{ignored} masks, in place of which {labels.path} is taken"
+    line = f"{len(masks)} masks, in place of which {labels.path} is taken"
     return Matches(matches.pairs, (line, *matches.problems))
 
 

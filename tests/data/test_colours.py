@@ -109,6 +109,18 @@ def test_lists_of_voc(tmp_path: Path) -> None:
     assert found.split_source == "lists"
 
 
+@pytest.mark.parametrize("line", ["lesion:0,128,0::", "ruler:250,50,83::", "LESION:1,2,3::"])
+def test_label_maps_that_disagree(tmp_path: Path, line: str) -> None:
+    for split in ("train", "val"):
+        export(tmp_path / split, 2)
+    (tmp_path / "val/labelmap.txt").write_text(line)
+    with pytest.raises(LesionsegError, match=r"goes against lesion \(#\w+\) in the same file or"):
+        find(tmp_path, colours=ColourChoice(labels=("lesion",)))
+    (tmp_path / "val/labelmap.txt").write_text("lesion:250,50,83::")
+    found = find(tmp_path, colours=ColourChoice(labels=("lesion",)))
+    assert {pair.colours for pair in found.split("all")} == {frozenset({"#fa3253"})}
+
+
 def test_grey_masks_of_lossy_formats_are_not_coloured(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path, 0, 1)
     for n in (0, 1):

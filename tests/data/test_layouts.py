@@ -270,6 +270,21 @@ def test_photos_in_two_parts(lesionseg: Command, tmp_path: Path) -> None:
     assert "is named twice" in same.err
 
 
+def test_a_run_on_two_parts_finds_them_again(lesionseg: Command, tmp_path: Path) -> None:
+    for n in range(4):
+        pair(tmp_path / f"part{n // 2}/{n}.png", tmp_path / f"masks/{n}_mask.png", n)
+    parts = ("--photos", tmp_path / "part0", "--photos", tmp_path / "part1")
+    shape = ("--image-size", 32, "--width", 1, "--normalisation", "none", "--device", "cpu")
+    run = ("--output", tmp_path / "run", "--epochs")
+    ended = lesionseg("train", *parts, "--truth", tmp_path / "masks", *shape, *run, 1)
+    assert ended.status == 0, ended.err
+    ended = lesionseg("train", "--resume", *run, 2)
+    assert ended.status == 0, ended.err
+    ended = lesionseg("eval", "-c", tmp_path / "run/best.pt", "--split", "all", "--json")
+    assert ended.status == 0, ended.err
+    assert json.loads(ended.out)["photos"] == 4
+
+
 # What is said where nothing is found
 
 
