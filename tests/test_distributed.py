@@ -325,6 +325,10 @@ def test_segment_shares_the_photos(
         {path.name: path.read_bytes() for path in (tmp_path / name / "all").iterdir()}
         for name in ("one", "two")
     )
+    records = [json.loads(files.pop("lesionseg.json")) for files in (masks, others)]
+    assert [record["counts"] for record in records] == [
+        {"made": len(photos), "empty": 0, "failed": 1, "skipped": 0}
+    ] * 2
     assert len(masks) == len(photos)
     assert others == masks
     for name in ("labels.json", "table.csv"):

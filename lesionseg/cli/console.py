@@ -130,7 +130,7 @@ def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
 
         def move(
             done: int,
-            total: int,
+            total: int | None,
             label: str | None = None,
             extra: str = "",
             unit: str = "photos",
@@ -147,10 +147,12 @@ def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
             _console = None
 
 
-def _counts(done: int, total: int, speed: float | None, unit: str) -> str:
-    """Such as `120/1796 photos, 5.6/s`."""
+def _counts(done: int, total: int | None, speed: float | None, unit: str) -> str:
+    """Such as `120/1796 photos, 5.6/s`, or `120 photos` where nobody knows how many there are."""
     from rich.filesize import decimal
 
     if unit == "bytes":
         return f"{decimal(done)}/{decimal(total)}" + (f", {decimal(int(speed))}/s" if speed else "")
+    if total is None:
+        return f"{done} {unit}"
     return f"{done}/{total} {unit}" + (f", {speed:.1f}/s" if speed else "")

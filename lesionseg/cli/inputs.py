@@ -13,7 +13,7 @@ import typer
 
 from lesionseg import distributed
 from lesionseg.cli import console
-from lesionseg.cli.outcomes import stdout_is_terminal
+from lesionseg.cli.outcomes import note_other_photos, stdout_is_terminal
 
 if TYPE_CHECKING:
     from lesionseg.segmentation.plan import Job, OutputPaths
@@ -128,7 +128,7 @@ def plan_inputs(
     if isinstance(inputs, list):
         jobs = plan_jobs(inputs, paths, skip_existing=skip_existing, recursive=recursive)
         if paths.segmentation or paths.report:
-            _note_other_photos(jobs)
+            note_other_photos(sum(not job.paths.has_dicom for job in jobs))
         return Plan(jobs, None if jobs[0].paths.mask == paths.mask else paths.mask)
 
     def check_labels(photo: Path) -> None:
@@ -139,11 +139,3 @@ def plan_inputs(
 
     options = {"skip_existing": skip_existing, "recursive": recursive}
     return Plan(plan_incoming(inputs, paths, check_labels, **options), paths.mask)
-
-
-def _note_other_photos(jobs: "Sequence[Job]") -> None:
-    """Say how many photos are not DICOM, so that no DICOM result refers to them."""
-    others = sum(not job.paths.has_dicom for job in jobs)
-    if others:
-        photos = "1 photo is" if others == 1 else f"{others} photos are"
-        console.warn(f"{photos} not DICOM: no DICOM files for {'it' if others == 1 else 'them'}")

@@ -17,10 +17,12 @@ class Outcomes:
     Args:
         bar: shows how many photos are done.
         as_json: print a line of JSON for each photo.
+        wants_dicom: count those that come as others than DICOM, for which no such result is made.
     """
 
-    def __init__(self, bar: console.Bar, as_json: bool) -> None:
-        self._bar, self._as_json = bar, as_json
+    def __init__(self, bar: console.Bar, as_json: bool, wants_dicom: bool = False) -> None:
+        self._bar, self._as_json, self._wants_dicom = bar, as_json, wants_dicom
+        self._others = 0
         self._disk_full = False
 
     def show(self, outcome: "Outcome", done: int, total: int | None) -> None:
@@ -34,6 +36,8 @@ class Outcomes:
             console.warn(note, every_process=True)
         if self._as_json:
             print(json.dumps(outcome.as_json()), flush=True)
+        if self._wants_dicom and total is None:  # else it was said before
+            self._others += not outcome.job.paths.has_dicom
         self._bar(done, total)
 
     def _stop(self, outcome: "Outcome", done: int, total: int | None) -> str:
@@ -52,6 +56,7 @@ class Outcomes:
             photos: how many there were, where that is known.
             has_level: whether there is a level of quality below which masks are doubtful.
         """
+        note_other_photos(self._others)
         if self._disk_full:
             return
         if max(photos or 0, tally.photos) > 1:
@@ -62,6 +67,13 @@ class Outcomes:
         if photos is not None and photos > tally.photos:  # the disk of another process
             left = photos - tally.photos
             console.warn(f"{left} photos were not tried; free some space and add --skip-existing")
+
+
+def note_other_photos(number: int) -> None:
+    """Say how many photos are not DICOM, so that no DICOM result refers to them."""
+    if number:
+        photos = "1 photo is" if number == 1 else f"{number} photos are"
+        console.warn(f"{photos} not DICOM: no DICOM files for {'it' if number == 1 else 'them'}")
 
 
 def stdout_is_terminal() -> bool:

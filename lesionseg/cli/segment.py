@@ -263,7 +263,7 @@ def segment(
     manifest = Manifest(plan.folder, command_line(), {"one_bit": one_bit, "recursive": recursive})
     signals.interrupt()
     with console.bar("segmenting", hidden=as_json and stdout_is_terminal()) as bar:
-        outcomes = Outcomes(bar, as_json)
+        outcomes = Outcomes(bar, as_json, paths.has_dicom)
         tally = run_shared(
             plan.jobs,
             partial(named_segmenter, checkpoint, device, threshold, all_regions),

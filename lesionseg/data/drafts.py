@@ -41,8 +41,11 @@ def refuse_drafts(pairs: "Iterable[Pair]") -> None:
     examples = {pair.mask.parent: pair.photo.parent for pair in pairs if pair.labels is None}
     for folder, photos in examples.items():
         if drafts_in(folder):
+            advice = f"name them by --photos {shlex.quote(str(photos))} --truth "
+            advice += shlex.quote(str(folder))
+            if folder == photos:  # where one folder cannot be named as both
+                advice = f"remove {RECORD}"
             raise DraftsError(
                 f"{folder}: 'lesionseg segment' made these masks ({RECORD} says so), so they are "
-                "not taken as truth; once they are corrected, name them by "
-                f"--photos {shlex.quote(str(photos))} --truth {shlex.quote(str(folder))}"
+                f"not taken as truth; once they are corrected, {advice}"
             )

@@ -357,7 +357,7 @@ def test_segment_names_from_a_file(lesionseg: Command, photo: Path, tmp_path: Pa
     ended = lesionseg("segment", "--files-from", tmp_path / "names", "-o", tmp_path / "masks")
     assert ended.status == 0
     names = sorted(path.name for path in (tmp_path / "masks").iterdir())
-    assert names == ["photo_segmentation.png", "with space_segmentation.png"]
+    assert names == ["lesionseg.json", "photo_segmentation.png", "with space_segmentation.png"]
 
 
 @pytest.mark.usefixtures("trained")
@@ -556,7 +556,8 @@ def test_a_signal_ends_a_batch_and_leaves_whole_files(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"interrupted" in err
-    written = sorted(masks.iterdir())
+    record, *written = sorted(masks.iterdir(), key=lambda path: (path.suffix, path.name))
+    assert record.name == "lesionseg.json"
     assert 0 < len(written) < 2000
     for mask in (written[0], written[-1]):
         assert mask.suffix == ".png"
@@ -658,7 +659,8 @@ def test_an_unreadable_photo_fails_alone(
     ended = lesionseg(*words)
     assert ended.status == 1
     assert f"error: {bad}: cannot read this photo: Permission denied\n" in ended.err
-    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["photo_segmentation.png"]
+    names = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    assert names == ["lesionseg.json", "photo_segmentation.png"]
     listed = lesionseg("segment", "--files-from", bad, "-o", tmp_path / "masks")
     assert (listed.status, listed.err.count("\n")) == (1, 1)
 
