@@ -245,7 +245,7 @@ def _check_probabilities(probabilities: NDArray[np.float32], network: object) ->
 
 
 def _external_files(path: Path) -> set[Path]:
-    """The files that hold kernels of an exported network, beside it; most have none.
+    """Return the files that hold kernels of an exported network, beside it; most have none.
 
     They are found by how ONNX writes their names: an entry of key "location" and its value.
     """
