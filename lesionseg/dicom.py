@@ -64,14 +64,14 @@ class Frame(NamedTuple):
 
 
 def is_dicom(file: BinaryIO) -> bool:
-    """Whether a file begins as a DICOM file does; it is at its beginning before and after."""
+    """Tell whether a file begins as a DICOM file does; it is at its beginning before and after."""
     begin = file.read(_PREAMBLE + len(_MAGIC))
     file.seek(0)
     return begin[_PREAMBLE:] == _MAGIC
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a file is DICOM by its content; False where it cannot be read."""
+    """Tell whether a file is DICOM by its content; False where it cannot be read."""
     try:
         with path.open("rb") as file:
             return is_dicom(file)
@@ -98,7 +98,7 @@ def read_header(source: Path | BinaryIO) -> "Dataset":
 
 
 def read_dataset(file: BinaryIO) -> "Dataset":
-    """A whole DICOM file; `frame` gives its pictures.
+    """Read a whole DICOM file; `frame` gives its pictures.
 
     Raises:
         PhotoError: damaged, or pydicom is not installed.
@@ -123,7 +123,7 @@ def _read(file: BinaryIO, **options: Any) -> "Dataset":
 
 
 def frame_count(dataset: "Dataset") -> int:
-    """How many pictures the file holds by its header, 1 or more."""
+    """Return how many pictures the file holds by its header, 1 or more."""
     try:
         return max(1, int(dataset.get("NumberOfFrames") or 1))
     except (TypeError, ValueError):
@@ -150,7 +150,7 @@ def frame(dataset: "Dataset", index: int = 0) -> Frame:
 
 
 def _check(dataset: "Dataset") -> tuple[int, int]:
-    """The (height, width) of a photo; refuses all else."""
+    """Return the (height, width) of a photo; refuse all else."""
     kind = _kind(dataset)
     if kind in _NOT_PHOTOS.values():
         raise PhotoError(f"expected a photo, got a DICOM {kind}")
@@ -185,7 +185,7 @@ def _check(dataset: "Dataset") -> tuple[int, int]:
 
 
 def _kind(dataset: "Dataset") -> str:
-    """What a file holds, by the name of its storage class."""
+    """Return what a file holds, by the name of its storage class."""
     meta = getattr(dataset, "file_meta", None)
     uid = dataset.get("SOPClassUID") or (meta.get("MediaStorageSOPClassUID") if meta else None)
     if uid is None:
@@ -212,7 +212,7 @@ def _encapsulated(dataset: "Dataset", index: int) -> bytes:
 
 
 def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray[np.uint8]:
-    """A frame by pydicom's decoders: (height, width, 3) uint8."""
+    """Decode a frame by pydicom's decoders: (height, width, 3) uint8."""
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.pixels.processing import apply_color_lut
 
@@ -248,7 +248,7 @@ def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray
 
 
 def _with_little_endian_palette(dataset: "Dataset") -> "Dataset":
-    """The palette as pydicom 3.0 takes it: its words by the low byte first, whatever the file."""
+    """Put the palette as pydicom 3.0 takes it: words by the low byte first, whatever the file."""
     names = [f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")]
     if dataset.file_meta.TransferSyntaxUID.is_little_endian or names[0] not in dataset:
         return dataset
@@ -262,7 +262,7 @@ def _with_little_endian_palette(dataset: "Dataset") -> "Dataset":
 
 
 def _tell_colours(jpeg: bytes, photometric: str) -> bytes:
-    """A JPEG file whose colours a decoder outside of DICOM takes for what they are.
+    """Return a JPEG file whose colours a decoder outside of DICOM takes for what they are.
 
     A JPEG tells by its markers whether it is YCbCr or RGB. Without any it is taken for YCbCr; where
     the header says RGB, and no channel is coarser than another, it gets a marker that says so.
@@ -281,7 +281,7 @@ def _tell_colours(jpeg: bytes, photometric: str) -> bytes:
 
 
 def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
-    """The marker segments of a JPEG file before its data."""
+    """Return the marker segments of a JPEG file before its data."""
     at = 2
     while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
         marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4])
@@ -362,7 +362,7 @@ def _segmentation_masks(dataset: "Dataset") -> dict[str, NDArray[np.bool_]]:
 
 
 def _lesion_segments(dataset: "Dataset") -> set[int]:
-    """The numbers of the segments that are lesions."""
+    """Return the numbers of the segments that are lesions."""
     labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.SegmentSequence}
     lesions = set()
     for item in dataset.SegmentSequence:
@@ -377,7 +377,7 @@ def _lesion_segments(dataset: "Dataset") -> set[int]:
 
 
 def _first(name: str, *groups: "Dataset | None") -> Any:
-    """The first item of a sequence, from the first functional groups that have it."""
+    """Return the first item of a sequence, from the first functional groups that have it."""
     for group in groups:
         if group is not None and group.get(name):
             return group[name].value[0]
@@ -385,7 +385,7 @@ def _first(name: str, *groups: "Dataset | None") -> Any:
 
 
 def _source(derivation: Any, dataset: "Dataset") -> tuple[str, int | None]:
-    """The UID and the frame's number of the photo that a frame was drawn on."""
+    """Return the UID and the frame's number of the photo that a frame was drawn on."""
     image = _first("SourceImageSequence", derivation)
     if image is not None:
         number = image.get("ReferencedFrameNumber")
@@ -401,7 +401,7 @@ def _source(derivation: Any, dataset: "Dataset") -> tuple[str, int | None]:
 
 
 def spacing(header: "Dataset") -> tuple[float, float] | None:
-    """Millimetres between the rows and between the columns; None where the file does not say.
+    """Return the millimetres between rows and between columns; None where the file gives none.
 
     It is `PixelSpacing`, else `ImagerPixelSpacing`.
 

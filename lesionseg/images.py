@@ -141,7 +141,7 @@ def _open_dicom(file: BinaryIO, what: str) -> Image.Image:
 
 
 def _of_frame(frame: dicom.Frame) -> Image.Image:
-    """A picture of a DICOM file, as viewers show it: no EXIF tag turns it."""
+    """Return a picture of a DICOM file, as viewers show it: no EXIF tag turns it."""
     if not isinstance(frame.content, bytes):
         return Image.fromarray(frame.content)
     image = Image.open(io.BytesIO(frame.content), formats=("JPEG",))

@@ -1,6 +1,8 @@
 """What every test starts from."""
 
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,14 @@ def lesionseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         return Ended(ended.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="module")
+def packed_once() -> Iterator[None]:
+    """Compress each file of the page's runtime once, not for every page that is written."""
+    from lesionseg.web import pages
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "_packed", cache(pages._packed))
+        patch.setattr(pages, "_letters", cache(pages._letters))
+        yield

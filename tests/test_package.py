@@ -109,6 +109,19 @@ def test_every_command_has_help_and_stands_in_the_readme() -> None:
             assert option.help, f"{name} {option.name}"
 
 
+def test_the_documents_name_every_package_and_only_modules_that_exist() -> None:
+    source = ROOT / "lesionseg"
+    packages = {path.parent.name for path in source.glob("*/__init__.py")}
+    modules = {path.stem for path in source.glob("[!_]*.py")}
+    plan = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The code")[2]
+    for text in (plan, table):
+        assert packages | modules <= set(re.findall(r"\w+", text))
+    named = set(re.findall(r"`(\w+/\w+)`", plan))
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (source / f"{name}.py").is_file()] == []
+
+
 def test_one_version_everywhere() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     newest = re.search(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)

@@ -99,7 +99,7 @@ def show(renderable: Any) -> None:
 
 
 def draws() -> bool:
-    """Whether bars and tables are drawn: standard error is a terminal, and not --quiet."""
+    """Tell whether bars and tables are drawn: standard error is a terminal, and not --quiet."""
     return not _quiet and distributed.rank() == 0 and sys.stderr is not None and sys.stderr.isatty()
 
 
@@ -148,7 +148,7 @@ def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
 
 
 def _counts(done: int, total: int | None, speed: float | None, unit: str) -> str:
-    """Such as `120/1796 photos, 5.6/s`, or `120 photos` where nobody knows how many there are."""
+    """Format counts, such as `120/1796 photos, 5.6/s`, or `120 photos` where the total is unknown."""
     from rich.filesize import decimal
 
     if unit == "bytes":

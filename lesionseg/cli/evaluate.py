@@ -229,7 +229,7 @@ def _check_usage(
 
 
 def _default_source(networks: "Sequence[Provenance]") -> "Source":
-    """Where the first network's data were, else the downloaded data set."""
+    """Return where the first network's data were, else the downloaded data set."""
     from lesionseg.training.runs import Source
 
     return (Source.of(networks[0].data) if networks else None) or Source(find_data())

@@ -127,7 +127,7 @@ def complete(header: "Dataset") -> "Dataset":
 
 
 def code(value: str, scheme: str, meaning: str) -> "Dataset":
-    """A coded concept."""
+    """Make a coded concept."""
     from pydicom import Dataset
 
     item = Dataset()
@@ -136,7 +136,7 @@ def code(value: str, scheme: str, meaning: str) -> "Dataset":
 
 
 def reference(header: "Dataset") -> "Dataset":
-    """A reference to the photo."""
+    """Make a reference to the photo."""
     from pydicom import Dataset
 
     item = Dataset()
@@ -146,7 +146,7 @@ def reference(header: "Dataset") -> "Dataset":
 
 
 def as_file(dataset: "Dataset") -> bytes:
-    """The bytes of a DICOM file."""
+    """Return the bytes of a DICOM file."""
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

@@ -117,7 +117,7 @@ def report_uid(
 
 
 def _evidence(header: "Dataset") -> "Dataset":
-    """The photo's header with the values that highdicom asks for."""
+    """Return the photo's header with the values that highdicom asks for."""
     source = complete(header)
     for name in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         source[name] = header[name]
@@ -135,7 +135,7 @@ def _groups(
     mm_per_pixel: float | None,
     frame_number: int | None,
 ) -> list[Any]:
-    """A measurement group for each region; one without an outline where there is none."""
+    """Return a measurement group for each region; one without an outline where there is none."""
     from highdicom import sr
 
     frames = None if frame_number is None else [frame_number]
@@ -205,7 +205,7 @@ def _measurements(values: Measurements, quality: float) -> list[Any]:
 
 
 def _rounded(value: float) -> float:
-    """A number that fits into the 16 characters of a decimal string."""
+    """Return a number that fits into the 16 characters of a decimal string."""
     return float(f"{value:.8g}")
 
 

@@ -153,14 +153,14 @@ def _segment(header: "Dataset", algorithm: Algorithm) -> "Dataset":
 
 
 def tracking_uid(header: "Dataset", region: int = 0) -> str:
-    """The UID that a lesion of a photo goes by in all that is said of it."""
+    """Return the UID by which segmentations and reports refer to a photo's lesion."""
     return derive_uid(header.SOPInstanceUID, "lesion", region)
 
 
 def _add_frames(
     seg: "Dataset", header: "Dataset", frames: int, spacing: tuple[float, float] | None
 ) -> None:
-    """The dimensions and functional groups."""
+    """Add the dimensions and functional groups."""
     from pydicom import Dataset
 
     organization = Dataset()

@@ -150,7 +150,7 @@ def _build(
 
 
 def _stamp(path: Path) -> str:
-    """What changes when a file does: unzip, rsync -a and cp -p keep its size and time.
+    """Return what changes when a file does: unzip, rsync -a and cp -p keep its size and time.
 
     They cannot keep the time of the last change of its entry, nor the inode of a new file. On
     Windows, which has neither, that is the time of creation.

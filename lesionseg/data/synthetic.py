@@ -166,7 +166,7 @@ def skin(rng: Rng, shape: Shape) -> Pigments:
 
 
 def lesion(rng: Rng, depth: Plane) -> Pigments:
-    """The pigments that a lesion adds to the skin, (3, H, W) float32, from its `depth`."""
+    """Return the pigments that a lesion adds to the skin, (3, H, W) float32, from its `depth`."""
     shape = (depth.shape[0], depth.shape[1])
     radius = float(depth.max())
     ragged = depth + rng.uniform(0.02, 0.10) * radius * _cloud(rng, shape, 0.1 * radius)
@@ -252,7 +252,7 @@ def bubbles(rng: Rng, shape: Shape) -> Plane:
 
 
 def _from(point: NDArray[np.generic], shape: Shape) -> tuple[Plane, Plane]:
-    """How far each row, (H, 1), and each column, (1, W), lies from a point, in pixels."""
+    """Return how far each row, (H, 1), and each column, (1, W), lies from a point, in pixels."""
     y, x = np.ogrid[: shape[0], : shape[1]]
     return (y - point[0]).astype(np.float32), (x - point[1]).astype(np.float32)
 
@@ -274,7 +274,7 @@ def _cloud(rng: Rng, shape: Shape, cell: float) -> Plane:
 
 
 def _weights(length: int, cell: float) -> tuple[NDArray[np.intp], Plane]:
-    """The first of the four knots about each pixel, (length,), and their weights, (4, length).
+    """Return the first of four knots about each pixel, (length,), and their weights, (4, length).
 
     The weights are those of a cubic B-spline, scaled so that their squares sum to 1.
     """
@@ -287,7 +287,7 @@ def _weights(length: int, cell: float) -> tuple[NDArray[np.intp], Plane]:
 
 
 def _strokes(shape: Shape, points: NDArray[np.float64], half: float) -> Plane:
-    """How much of each pixel dots of radius `half` at `points` (N, 2) cover, (H, W) float32."""
+    """Return the share of each pixel that dots at `points` (N, 2) cover, (H, W) float32."""
     around = np.arange(-2, 3)  # enough for a radius of 1.5
     y, x = np.rint(points).astype(int).T[:, :, None, None]
     rows, columns = np.broadcast_arrays(y + around[:, None], x + around)

@@ -327,7 +327,7 @@ def _pixels(score: Confusion) -> int:
 
 
 def _suspicions(scores: Sequence[Confusion]) -> list[str]:
-    """What in the scores of three or more photos hints at a mistake with the files."""
+    """Say what in the scores of three or more photos hints at a mistake with the files."""
     count = len(scores)
     if count < _ENOUGH:
         return []

@@ -72,7 +72,7 @@ def groups(photos: Sequence[Sequence[Prediction]], *, several: bool) -> Iterator
 
 
 def _differing(photos: Sequence[Sequence[Prediction]]) -> list[Sequence[Prediction]]:
-    """The photos with scores from the first and another candidate that lie furthest apart."""
+    """Return the photos whose scores by the first and another candidate differ most."""
     shared = [
         photo for photo in photos if len(photo) > 1 and photo[0].candidate == 0 and _spread(photo)
     ]
@@ -80,6 +80,6 @@ def _differing(photos: Sequence[Sequence[Prediction]]) -> list[Sequence[Predicti
 
 
 def _spread(photo: Sequence[Prediction]) -> float:
-    """The largest difference of a Dice from the first one's."""
+    """Return the largest difference of a Dice from the first one's."""
     dice = [prediction.score.confusion.dice for prediction in photo]
     return max(abs(value - dice[0]) for value in dice)

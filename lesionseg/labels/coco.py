@@ -142,7 +142,7 @@ def read(
 
 
 def _names(categories: Any) -> dict[str, Any]:
-    """The names of the categories by their ids; what is no category is left out."""
+    """Return the names of the categories by their ids; what is no category is left out."""
     return {
         str(category["id"]): category.get("name")
         for category in (categories if isinstance(categories, list) else ())

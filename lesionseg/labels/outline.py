@@ -167,7 +167,7 @@ def crossings(rings: Sequence[Ring], height: int) -> float:
 
 
 def _edges(rings: Sequence[Ring]) -> tuple[Ring, Ring]:
-    """The begins and the ends of the edges of one or more rings."""
+    """Return the begins and the ends of the edges of one or more rings."""
     begins = np.concatenate(rings)
     lengths = np.array([len(ring) for ring in rings])
     following = np.arange(1, len(begins) + 1)
@@ -179,7 +179,7 @@ def _edges(rings: Sequence[Ring]) -> tuple[Ring, Ring]:
 def _level_crossings(
     ring: Ring, levels: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
-    """Where a ring crosses levels y, which ascend: the edge, the x, and the level's index."""
+    """Find where a ring crosses levels y, which ascend: the edge, the x, and the level's index."""
     ends = np.roll(ring, -1, axis=0)
     falls = ring[:, 1] > ends[:, 1]
     low, high = np.where(falls[:, None], ends, ring), np.where(falls[:, None], ring, ends)
@@ -235,7 +235,7 @@ def _traced(mask: Mask) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
 def _corners(
     pixels: NDArray[np.intp], directions: NDArray[np.intp], frame: NDArray[np.intp]
 ) -> tuple[Ring, NDArray[np.bool_]]:
-    """The corners of a traced border before any is dropped, and which of them must stay.
+    """Return the corners of a traced border before any is dropped, and which of them must stay.
 
     They are the middles of its edges; along the frame the ends of what lies on it.
     """
@@ -252,7 +252,7 @@ def _corners(
 
 
 def _simplified(borders: Sequence[tuple[Ring, NDArray[np.bool_]]], tolerance: float) -> list[Ring]:
-    """The outer border and the holes of one region with fewer corners."""
+    """Return the outer border and the holes of one region with fewer corners."""
     rings = [ring for ring, _ in borders]
     length = sum(map(len, rings))
     area = abs(sum(x @ np.roll(y, -1) - y @ np.roll(x, -1) for x, y in (r.T for r in rings))) / 2

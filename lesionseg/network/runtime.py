@@ -304,7 +304,7 @@ def _judge(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArr
 
 
 def _external_files(path: Path) -> set[Path]:
-    """The files that hold kernels of an exported network, beside it; most have none.
+    """Return the files that hold kernels of an exported network, beside it; most have none.
 
     They are found by how ONNX writes their names: an entry of key "location" and its value.
     """

@@ -308,7 +308,7 @@ def run(
 
 
 def _header(source: Source) -> "Dataset | None":
-    """The header of a photo that is DICOM."""
+    """Return the header of a photo that is DICOM."""
     if isinstance(source, Path):
         return dicom.read_header(source) if dicom.is_dicom_file(source) else None
     return dicom.read_header(source) if dicom.is_dicom(source) else None

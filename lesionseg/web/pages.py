@@ -206,7 +206,7 @@ def _checksums() -> dict[str, str]:
 
 
 def _assets(network: PageNetwork, runtime: tuple[str, ...]) -> dict[str, bytes]:
-    """What the page loads besides its own modules, by name."""
+    """Return what the page loads besides its own modules, by name."""
     licence = (VENDORED / "LICENSE.txt").read_bytes()
     notices = (VENDORED / "ThirdPartyNotices.txt").read_bytes()
     return {
@@ -245,7 +245,7 @@ def _settings(network: PageNetwork) -> str:
 
 
 def _page(policy: Mapping[str, str], head: str, body: str) -> str:
-    """The page with its policy: nothing is loaded or sent but as it says."""
+    """Return the page with its policy: nothing is loaded or sent but as it says."""
     rules = {"default-src": "'none'", **policy, "base-uri": "'none'", "form-action": "'none'"}
     parts = {
         "policy": "; ".join(f"{rule} {value}" for rule, value in rules.items()),

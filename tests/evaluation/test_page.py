@@ -294,17 +294,16 @@ def _large(text: str, index: int) -> int:
 
 
 def test_a_thousand_photos_are_a_few_megabytes(tmp_path: Path) -> None:
-    sizes = {}
+    sizes, every = {}, []
+    masks = tmp_path / "masks"
+    for index in range(40):
+        photo, mask = synthetic.generate(0, index)
+        path = tmp_path / f"{index:04}.jpg"
+        path.write_bytes(images.photo_jpeg(photo))
+        truth = write_mask(masks / f"{index:04}.png", mask)
+        every.append(Pair(f"ISIC_{index:07}", path, truth))
     for count in (24, 40):
-        pairs = {}
-        (tmp_path / f"{count}").mkdir()
-        masks = tmp_path / f"{count} masks"
-        for index in range(count):
-            photo, mask = synthetic.generate(0, index)
-            path = tmp_path / f"{count}" / f"{index:04}.jpg"
-            path.write_bytes(images.photo_jpeg(photo))
-            truth = write_mask(masks / f"{index:04}.png", mask)
-            pairs[f"ISIC_{index:07}"] = Pair(f"ISIC_{index:07}", path, truth)
+        pairs = {pair.id: pair for pair in every[:count]}
         one = evaluation(pairs, masks)
         path = tmp_path / f"{count}.html"
         page.write([one], pairs, path, workers=2)

@@ -97,12 +97,13 @@ def test_the_graph_is_that_of_this_very_checkpoint() -> None:
 
 
 @pytest.mark.skipif(not CARD.is_file(), reason="the card is not beside the tests")
-def test_the_card_names_both_files() -> None:
+def test_the_card_names_every_file() -> None:
     rows = re.findall(
         r"^\| `([^`]+)` \| ([\d,]+) bytes.*`([0-9a-f]{64})` \|$", CARD.read_text(), re.M
     )
     assert {(name, int(size.replace(",", "")), digest) for name, size, digest in rows} == {
-        (path.name, path.stat().st_size, checksum(path)) for path in (store.BUNDLED_FILE, GRAPH)
+        (path.name, path.stat().st_size, checksum(path))
+        for path in (store.BUNDLED_FILE, GRAPH, INT8_GRAPH)
     }
 
 

@@ -14,6 +14,8 @@ from lesionseg.errors import LesionsegError
 from lesionseg.network.runtime import SOURCE, checksum
 from lesionseg.web import pages
 
+pytestmark = pytest.mark.usefixtures("packed_once")
+
 SMALL = pages.PageNetwork(b"no network", 32, "0" * 64)
 
 

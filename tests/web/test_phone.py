@@ -43,10 +43,13 @@ QUIET = (
 PATIENCE = 120  # seconds for a busy machine; nothing is timed
 SIDES = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
 
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER),
-    reason="no Chromium with its chromedriver: apt-get install chromium chromium-driver",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (BROWSER and DRIVER),
+        reason="no Chromium with its chromedriver: apt-get install chromium chromium-driver",
+    ),
+    pytest.mark.usefixtures("packed_once"),
+]
 
 
 class Phone:
@@ -148,7 +151,7 @@ def segmenter() -> Segmenter:
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(tmp_path_factory: pytest.TempPathFactory, packed_once: None) -> Path:
     path = tmp_path_factory.mktemp("page") / "lesion.html"
     pages.write_file(path, pages.load_network(store.BUNDLED_FILE))
     return path
