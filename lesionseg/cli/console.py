@@ -148,11 +148,11 @@ def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
 
 
 def _counts(done: int, total: int | None, speed: float | None, unit: str) -> str:
-    """Format counts, such as `120/1796 photos, 5.6/s`, or `120 photos` where the total is unknown."""
+    """Format counts, such as `120/1796 photos, 5.6/s`, or `120 photos` of an unknown total."""
     from rich.filesize import decimal
 
+    if total is None:
+        return decimal(done) if unit == "bytes" else f"{done} {unit}"
     if unit == "bytes":
         return f"{decimal(done)}/{decimal(total)}" + (f", {decimal(int(speed))}/s" if speed else "")
-    if total is None:
-        return f"{done} {unit}"
     return f"{done}/{total} {unit}" + (f", {speed:.1f}/s" if speed else "")
