@@ -151,7 +151,7 @@ def _counts(done: int, total: int | None, speed: float | None, unit: str) -> str
     """Such as `120/1796 photos, 5.6/s`, or `120 photos` where nobody knows how many there are."""
     from rich.filesize import decimal
 
-    if unit == "bytes":
+    if unit == "bytes" and total is not None:
         return f"{decimal(done)}/{decimal(total)}" + (f", {decimal(int(speed))}/s" if speed else "")
     if total is None:
         return f"{done} {unit}"
