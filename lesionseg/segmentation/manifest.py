@@ -51,7 +51,7 @@ class Manifest:
         with self._lock:
             if self._begun or self._path is None:
                 return
-            paths = [] if segmenter.path is None else [segmenter.path]
+            paths = segmenter.paths
             content = {
                 "lesionseg": __version__,
                 "command": self._command,
