@@ -39,7 +39,7 @@ def test_where_classic_is_the_network_of_0_1_0(
 def test_what_the_classic_recipe_may_not_change() -> None:
     """Loss, optimiser, epochs, batches and input size."""
     _, recipe = configure({})
-    changes = {"initialisation": "small"}
+    changes = {"initialisation": "small", "averaging": 0.995}
     assert dataclasses.asdict(recipe) == dataclasses.asdict(Recipe()) | changes
     assert configure({})[0] == ModelConfig(stem="quarter")
 
@@ -52,6 +52,7 @@ def test_fields_that_a_file_of_0_1_0_lacks_mean_what_it_did() -> None:
         "image_size": 256,
         "stem": "none",
         "max_channels": 16 * 256,  # cuts no width that there is
+        "poolings": 4,
     }
     assert dataclasses.asdict(recipe) == {
         "name": "classic",
@@ -67,6 +68,8 @@ def test_fields_that_a_file_of_0_1_0_lacks_mean_what_it_did() -> None:
         "low_res_fraction": 0,
         "initialisation": "he",
         "patience": 0,
+        "averaging": 0.0,
+        "teacher_weight": 0.5,
     }
 
 
@@ -153,7 +156,7 @@ def test_parts_of_the_accurate_recipe_can_be_chosen_alone(field: str, on: str, o
 def test_what_is_given_replaces_the_default() -> None:
     model, recipe = configure({"width": 16, "image_size": 128, "epochs": 2, "precision": "float16"})
     assert model == ModelConfig(width=16, image_size=128, stem="quarter")
-    assert recipe == Recipe(epochs=2, precision="float16", initialisation="small")
+    assert recipe == Recipe(epochs=2, precision="float16", initialisation="small", averaging=0.995)
 
 
 @pytest.mark.parametrize(
@@ -199,9 +202,9 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
         ({"image_size": 160, "stem": "quarter"}, "image size: expected a multiple of 64, got 160"),
         ({"stem": "x"}, "stem: expected one of strided, quarter, none, got 'x'"),
         ({"initialisation": "x"}, "initialisation: expected one of he, small, got 'x'"),
-        ({"loss": "x"}, r"loss: expected one of bce, bce\+dice, got 'x'"),
+        ({"loss": "x"}, r"loss: expected one of bce, bce\+dice, bce\+tversky, got 'x'"),
         ({"schedule": "x"}, "schedule: expected one of constant, cosine, got 'x'"),
-        ({"augmentation": "x"}, "augmentation: expected one of none, full, got 'x'"),
+        ({"augmentation": "x"}, "augmentation: expected one of none, full, wide, got 'x'"),
         ({"low_res_fraction": float("nan")}, "low res fraction: expected 0 to 1, got nan"),
     ],
 )

@@ -153,7 +153,7 @@ def train(
     ] = None,
     resume: Annotated[
         bool,
-        option("Resume --run or --output, else the latest run.", "--resume", **_TRAINING),
+        option("Resume --run or --output, else the latest run.", "--resume", **_OUTPUT),
     ] = False,
     image_size: Annotated[
         int | None,

@@ -31,7 +31,7 @@ def agreement(probabilities: Probabilities, threshold: float) -> float:
     margin = MARGIN * np.abs(logits).mean()
     strict, generous = (np.count_nonzero(logits > level) for level in (margin, -margin))
     # Their Dice, as one lies in the other. `metrics` would take longer to import than to compute.
-    return 2 * strict / (strict + generous) if generous else 1.0
+    return float(2 * strict / (strict + generous)) if generous else 1.0
 
 
 def _logit(probabilities: Probabilities) -> Probabilities:

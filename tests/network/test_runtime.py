@@ -169,7 +169,7 @@ def test_what_a_network_says_of_itself_survives_json() -> None:
     about = begun(2, loss="bce+dice", schedule="cosine")
     plain = about.plain()
     assert set(plain) == {
-        *("model", "recipe", "data", "parent", "epoch"),
+        *("model", "recipe", "data", "parent", "teachers", "epoch"),
         *("scores", "version", "command", "commit", "threshold", "members"),
     }
     again = Provenance(**fields_of(json.loads(json.dumps(plain))))

@@ -217,7 +217,9 @@ def test_an_empty_mask_is_a_photo_without_outline(lesionseg: Command) -> None:
     assert ended.status == 1
     assert ended.err.startswith("error: l.json: no photo with a mask found (l.json: photos/a.png: ")
     assert "no outline; " in ended.err
-    assert ended.err.endswith("masks called like the photos, or labels that name them\n")
+    assert ended.err.endswith(
+        "masks called like the photos, or labels that name them; in photos: 2 .png, 1 .jpg\n"
+    )
     ended = lesionseg("train", "--photos", "photos", "--truth", "lost.json")
     assert ended.err == "error: lost.json: cannot read these labels: No such file or directory\n"
 
