@@ -76,7 +76,7 @@ def train(
     recipe: Annotated[
         RecipeName | None,
         field(
-            "classic: short and plain; accurate: made the bundled weights, hours without a GPU; "
+            "classic: short and plain; accurate: a better network, hours without a GPU; "
             "finetune: for --from. The defaults below are those of classic.",
             f"{CLASSIC.name}, or finetune with --from",
             **_TRAINING,
