@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -434,7 +435,18 @@ def scale(header: "Dataset", default: float | None) -> float | None:
     if sides is None:
         return default
     rows, columns = sides
-    return rows if abs(rows - columns) <= 1e-6 * rows else None
+    if abs(rows - columns) <= 1e-6 * rows:
+        return rows
+    _note_oblong(str(getattr(header, "filename", None) or "a DICOM photo"), rows, columns)
+    return None
+
+
+@cache
+def _note_oblong(name: str, rows: float, columns: float) -> None:
+    """Say once of a file why it is not measured in millimetres."""
+    logging.getLogger("lesionseg").warning(
+        "%s: pixels of %g x %g mm are not square, so it is measured in pixels", name, rows, columns
+    )
 
 
 def _reason(error: BaseException) -> str:

@@ -299,3 +299,12 @@ def test_the_frames_of_a_photo(tmp_path: Path) -> None:
     contents = [dicom.frame(whole, index).content for index in range(3)]
     assert all(isinstance(content, bytes) for content in contents)
     assert contents[0] == contents[2]
+
+
+def test_pixels_that_are_not_square_are_said_once_of_a_file(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    header = photo_dataset(PixelSpacing=[0.02, 0.03])
+    assert [dicom.scale(header, 0.5) for _ in range(2)] == [None, None]
+    (record,) = caplog.records
+    assert "0.02 x 0.03 mm are not square" in record.getMessage()
