@@ -87,3 +87,15 @@ def test_results_do_not_depend_on_standard_error(
     masks = [tmp_path / name / "photo_segmentation.png" for name in "ab"]
     assert masks[0].read_bytes() == masks[1].read_bytes()
     assert run("train --nosuch", redirection).returncode == 2
+
+
+def test_a_signal_amid_another_line_is_heard() -> None:
+    """Python refuses to write to a stream from a handler that interrupts a write to it."""
+
+    def warn(message: str) -> None:
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")
+
+    with signals.stoppable(warn) as asked:
+        assert not asked()
+        signal.raise_signal(signal.SIGINT)
+        assert asked()
