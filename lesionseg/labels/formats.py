@@ -113,7 +113,15 @@ def check_photos(path: Path, photos: Iterable[Path], *, keep: bool = False) -> N
         cvat.refuse_names(photos)
     targets = [path]
     if format_ is None:
-        targets = [] if keep else [_labelme_file(photo, path) for photo in photos]
+        photo_of: dict[Path, Path] = {}
+        for photo in photos:
+            file = _labelme_file(photo, path)
+            if photo_of.setdefault(file, photo) != photo:
+                raise LesionsegError(
+                    f"{file}: expected one photo of that name, got {photo_of[file]} and {photo}; "
+                    "nothing was written; name a .json or .xml file, which holds both"
+                )
+        targets = [] if keep else [*photo_of]
     for file in targets:
         if file.exists():
             raise LesionsegError(

@@ -831,3 +831,11 @@ def test_prepared_again_when_labels_change(
     changed.unlink()
     write(path, photos | {tmp_path / "photos" / "hole.png": disc(radius=5)}, keep=True)
     assert seen()[1] < first[1]
+
+
+def test_two_photos_of_one_name_do_not_share_a_labelme_file(tmp_path: Path) -> None:
+    photos = [tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.jpg"]
+    with pytest.raises(LesionsegError, match=r"x\.json: expected one photo of that name"):
+        formats.check_photos(tmp_path / "labels", photos)
+    formats.check_photos(tmp_path / "labels.json", photos)
+    formats.check_photos(tmp_path / "labels", photos[:1] * 2)
