@@ -311,9 +311,11 @@ def _train(
     from lesionseg.training.runs import seen_before
 
     if seen := seen_before(start):
+        origins = {"the weights to start from": start.parent, "the teachers": start.teachers}
+        origin = " or ".join(name for name, known in origins.items() if known)
         console.log(
-            f"the weights to start from, or teachers, were trained on {seen} of the "
-            f"{len(material.validation)} validation photos: the scores on these will be too high"
+            f"{origin} were trained on {seen} of the {len(material.validation)} validation photos: "
+            "the scores on these will be too high"
         )
     if material.data.synthetic:
         console.log("these images are synthetic: the network will be useless on real photos")
