@@ -73,8 +73,7 @@ class Parent:
 
     def trained_ids(self) -> set[str]:
         """Return the ids of all photos that it, an ancestor or a teacher was trained on."""
-        before = [self.parent, *self.teachers] if self.parent else self.teachers
-        return {*self.data.train_ids}.union(*(parent.trained_ids() for parent in before))
+        return {*self.data.train_ids, *_earlier_ids(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +115,7 @@ class Provenance:
 
     def earlier_ids(self) -> set[str]:
         """Return the ids of the photos that its ancestors and teachers were trained on."""
-        before = [self.parent, *self.teachers] if self.parent else self.teachers
-        return set[str]().union(*(parent.trained_ids() for parent in before))
+        return _earlier_ids(self)
 
     def plain(self) -> dict[str, Any]:
         """Give these fields, and no others of a subclass, as values that JSON can hold."""
@@ -129,6 +127,11 @@ class Provenance:
         fields["teachers"] = [dataclasses.asdict(teacher) for teacher in self.teachers]
         fields["members"] = [member.plain() for member in self.members]
         return fields
+
+
+def _earlier_ids(network: "Provenance | Parent") -> set[str]:
+    before = filter(None, (network.parent, *network.teachers))
+    return set[str]().union(*(parent.trained_ids() for parent in before))
 
 
 def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:

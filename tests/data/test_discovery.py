@@ -5,18 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from helpers import touch
 
 from lesionseg.data.discovery import Dataset, find
 from lesionseg.errors import LesionsegError
-
-
-def touch(folder: Path, *names: str) -> Path:
-    """Empty files; to find pairs, only names are read."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return folder
 
 
 def pairs_in(folder: Path, count: int) -> Path:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import Command, drawing, write_mask, write_pairs, write_photo
+from helpers import Command, drawing, touch, write_mask, write_pairs, write_photo
 
 from lesionseg.data.discovery import Dataset, find
 from lesionseg.data.filenames import may_hold_truth
@@ -25,15 +25,6 @@ def ids(found: Dataset) -> dict[str, list[str]]:
 
 def names(found: Dataset) -> set[tuple[str, str]]:
     return {(pair.photo.name, pair.mask.name) for pair in found.split("all")}
-
-
-def touch(folder: Path, *names: str) -> Path:
-    """Empty files; to find pairs, only names are read."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return folder
 
 
 def checked(lesionseg: Command, *words: object) -> dict[str, object]:
