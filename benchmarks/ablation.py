@@ -2,9 +2,12 @@
 
 The recipe once had more parts: a moving average of the weights, weight decay, a warm-up, batches
 of 16. Most rows were run around that one, "base"; those around the recipe as it is begin with
-"now".
+"now". Rows that begin with "larger set" are around that with an average of the weights, batches of
+16 and a quarter stem, on 2,358 photos: the whole ones of isic256, and those that are known as
+squares alone; give isic256 for the row "whole photos alone".
 
     python benchmarks/ablation.py --data DIR --output FILE [--rows NAME ...] [--seeds 0 1 2]
+        [--official DIR]
     python benchmarks/ablation.py --output FILE --table
 
 Every row is trained on the training photos and scored on the validation photos with the weights of
@@ -27,6 +30,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import third_look
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import (
@@ -37,8 +41,9 @@ from torch.nn.functional import (
 
 from lesionseg.config import configure
 from lesionseg.data import augmentation, loader
-from lesionseg.data.cache import CachedPairs
-from lesionseg.metrics import confusion
+from lesionseg.data.cache import CachedPairs, cache_pairs
+from lesionseg.data.discovery import find
+from lesionseg.metrics import confusion, summarise
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.losses import loss_of, soft_dice_loss
 from lesionseg.network.unet import Convolutions, UNet
@@ -81,6 +86,55 @@ def lovasz(logits: Tensor, truth: Tensor, name: str) -> Tensor:
 def dice_alone(logits: Tensor, truth: Tensor, name: str) -> Tensor:
     """Compute the soft Dice loss without cross-entropy."""
     return soft_dice_loss(logits, truth)
+
+
+def jaccard(logits: Tensor, truth: Tensor, name: str) -> Tensor:
+    """Compute binary cross-entropy plus 1 - the soft Jaccard index of each photo."""
+    probabilities, pixels = logits.sigmoid(), (1, 2, 3)
+    shared = (probabilities * truth).sum(pixels)
+    union = (probabilities + truth).sum(pixels) - shared
+    index = (shared + 1) / (union + 1)
+    return binary_cross_entropy_with_logits(logits, truth) + (1 - index).mean()
+
+
+def squeezed() -> Any:
+    """Weigh each block's channels by what two layers make of their means (Hu et al. 2018,
+    arXiv:1709.01507)."""
+    plain = Convolutions.__init__
+
+    def start(self: Convolutions, *channels: int, normalise: bool, stride: int = 1) -> None:
+        plain(self, *channels, normalise=normalise, stride=stride)
+        count = channels[-1]
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(count, max(4, count // 8), 1),
+            nn.ReLU(),
+            nn.Conv2d(max(4, count // 8), count, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self: Convolutions, x: Tensor) -> Tensor:
+        for name, layer in self.named_children():
+            x = x * layer(x) if name == "gate" else layer(x)
+        return x
+
+    stack = ExitStack()
+    stack.enter_context(patch.object(Convolutions, "__init__", start))
+    stack.enter_context(patch.object(Convolutions, "forward", forward))
+    return stack
+
+
+def own_mean() -> Any:
+    """Shift and scale each photo by the mean and spread of its own channels."""
+    plain = UNet.forward
+
+    def forward(self: UNet, photos: Tensor) -> Tensor:
+        photos = photos.float()
+        spread, mean = torch.std_mean(photos, (2, 3), keepdim=True)
+        own: Tensor = plain(self, (photos - mean) / (spread + 1) * self.std + self.mean)
+        return own
+
+    return patch.object(UNet, "forward", forward)
 
 
 def bounds(**values: Any) -> Callable[[], Any]:
@@ -275,6 +329,11 @@ def base(*parts: Part, without: Sequence[Part] = (), **changes: Any) -> Row:
     return {"batch_size": 16, **changes}, (*once, *parts)
 
 
+def larger(*parts: Part, **changes: Any) -> Row:
+    """Make a row for the 2,358 photos: whole ones, and squares of those that are known so alone."""
+    return {"batch_size": 16, "averaging": 0.995, "stem": "quarter", **changes}, parts
+
+
 CONSTANT: dict[str, Any] = {"schedule": "constant", "learning_rate": 1e-3}
 ROWS: dict[str, Row] = {
     "the classic recipe and network": ({"name": "classic"}, ()),
@@ -324,6 +383,23 @@ ROWS: dict[str, Row] = {
     "now, no change of colour": ({}, [bounds(**NO_COLOUR)]),
     "now, no zoom, stretch, shift": ({}, [bounds(**NO_MOVEMENT)]),
     "now, turned and mirrored only": ({}, [bounds(**NO_COLOUR, **NO_MOVEMENT)]),
+    "larger set": larger(),
+    "larger set, no average of weights": larger(averaging=0.0),
+    "larger set, whole photos alone": larger(),
+    "larger set, cross-entropy alone": larger(loss="bce"),
+    "larger set, Tversky": larger(loss="bce+tversky"),
+    "larger set, Jaccard": larger(loss(jaccard)),
+    "larger set, Lovasz": larger(loss(lovasz)),
+    "larger set, no augmentation": larger(augmentation="none"),
+    "larger set, twice the bounds": larger(bounds(**WIDE)),
+    "larger set, zoom 0.5 to 1.5": larger(bounds(zoom=(0.5, 1.5), shift=0.25)),
+    "larger set, wide": larger(augmentation="wide"),
+    "larger set, strided stem": larger(stem="strided"),
+    "larger set, strided stem, fifth pooling": larger(
+        stem="strided", poolings=5, max_channels=256
+    ),
+    "larger set, squeeze and excitation": larger(squeezed),
+    "larger set, own mean and spread": larger(own_mean),
 }
 
 
@@ -348,7 +424,29 @@ def elsewhere(network: UNet, validation: CachedPairs) -> float:
     return statistics.mean(dice)
 
 
-def measure(data: Path, row: str, seed: int, precision: str) -> dict[str, Any]:
+def look(network: UNet, validation: CachedPairs, official: Path) -> dict[str, Any]:
+    """Score the official validation set, and the validation photos under the third look, with the
+    largest region alone, at the network's own size."""
+    pairs = find(None, official / "images", official / "masks").split("all")
+    sets = {
+        "official": (cache_pairs(pairs, network.config.image_size, 2), third_look.as_they_are),
+        **{name: (validation, change) for name, change in third_look.LOOKS.items()},
+    }
+    scores = {}
+    for name, (photos, change) in sets.items():
+        summary = summarise([*third_look.confusions(network, photos, change)])
+        scores[name] = {
+            "photos": summary.photos,
+            "dice": summary.dice.mean,
+            "jaccard": summary.jaccard.mean,
+            "failures": summary.failures,
+        }
+    return scores
+
+
+def measure(
+    data: Path, row: str, seed: int, precision: str, official: Path | None
+) -> dict[str, Any]:
     """Train one row with one seed; give what a line of the output says."""
     changes, parts = ROWS[row]
     model, recipe = configure({**BASE, **changes, "seed": seed, "precision": precision})
@@ -365,7 +463,9 @@ def measure(data: Path, row: str, seed: int, precision: str) -> dict[str, Any]:
             Path(folder),
             torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         )
-        other = elsewhere(outcome.last.network(), material.validation)
+        network = outcome.last.network()
+        other = elsewhere(network, material.validation)
+        looks = {"looks": look(network, material.validation, official)} if official else {}
     return {
         "row": row,
         "seed": seed,
@@ -377,6 +477,7 @@ def measure(data: Path, row: str, seed: int, precision: str) -> dict[str, Any]:
         "recipe": dataclasses.asdict(recipe),
         "history": [scores.row() for scores in outcome.history],
         "elsewhere": other,
+        **looks,
     }
 
 
@@ -419,6 +520,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--official", type=Path, help="folder with images/ and masks/")
     parser.add_argument("--table", action="store_true", help="only print the table")
     options = parser.parse_args()
     if not options.data and not options.table:
@@ -433,7 +535,7 @@ def main() -> None:
             made = {(line["row"], line["seed"], line["recipe"]["precision"]) for line in lines()}
             if (row, seed, options.precision) in made:
                 continue
-            result = measure(options.data, row, seed, options.precision)
+            result = measure(options.data, row, seed, options.precision, options.official)
             with options.output.open("a") as file:
                 file.write(json.dumps(result) + "\n")
             end = result["history"][-1]
