@@ -43,6 +43,7 @@ from lesionseg.config import configure
 from lesionseg.data import augmentation, loader
 from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.discovery import find
+from lesionseg.data.source import Source
 from lesionseg.metrics import confusion, summarise
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.losses import loss_of, soft_dice_loss
@@ -450,7 +451,7 @@ def measure(
     """Train one row with one seed; give what a line of the output says."""
     changes, parts = ROWS[row]
     model, recipe = configure({**BASE, **changes, "seed": seed, "precision": precision})
-    material = runs.gather(runs.Source(data), model.image_size, 2, lambda done, total: None)
+    material = runs.gather(Source(data), model.image_size, 2, lambda done, total: None)
     began = time.perf_counter()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import UsageError
 
 Normalisation = Literal["batch", "none"]
 Stem = Literal["strided", "quarter", "none"]
@@ -21,12 +21,12 @@ TOLERANCE = 1.0  # pixels that an outline in labels may leave the mask's border 
 
 def _check(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise LesionsegError(f"{name}: expected {low} to {high}, got {value}")
+        raise UsageError(f"{name}: expected {low} to {high}, got {value}")
 
 
 def _choose(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise LesionsegError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+        raise UsageError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ModelConfig:
         poolings: of the encoder; each lets the network see twice as far.
 
     Raises:
-        LesionsegError: a value out of range.
+        UsageError: a value out of range.
     """
 
     width: int = 16
@@ -64,7 +64,7 @@ class ModelConfig:
         _check("image size", self.image_size, 2 * self.multiple, 2048)
         _check("max channels", self.max_channels, 1, 4096)
         if self.image_size % self.multiple:
-            raise LesionsegError(
+            raise UsageError(
                 f"image size: expected a multiple of {self.multiple}, got {self.image_size}"
             )
 
@@ -101,7 +101,7 @@ class Recipe:
             0: all epochs are trained.
 
     Raises:
-        LesionsegError: a value out of range.
+        UsageError: a value out of range.
     """
 
     name: RecipeName = "classic"
@@ -185,7 +185,7 @@ def configure(
             the learning rate is that of `finetune` where `options` has none.
 
     Raises:
-        LesionsegError: a value out of range, no recipe of that name, another shape than that of the
+        UsageError: a value out of range, no recipe of that name, another shape than that of the
             weights, or `finetune` without any.
     """
     name = options.get("name", "finetune" if trained else "classic")
@@ -197,21 +197,21 @@ def configure(
     if trained:
         for key, value in options.items():
             if key in shape and value != getattr(trained, key):
-                raise LesionsegError(
+                raise UsageError(
                     f"{key.replace('_', ' ')}: the weights to start from have "
                     f"{getattr(trained, key)}, got {value}; leave it out"
                 )
         model = trained
         recipe = replace(recipe, learning_rate=RECIPES["finetune"][1].learning_rate)
     elif name == "finetune":
-        raise LesionsegError("recipe finetune starts from trained weights: add --from CHECKPOINT")
+        raise UsageError("recipe finetune starts from trained weights: add --from CHECKPOINT")
     model = replace(model, **{key: value for key, value in options.items() if key in shape})
     changes = {key: value for key, value in options.items() if key not in shape}
     recipe = replace(recipe, **changes)
     if recipe.low_res_fraction:
         _check("image size", model.image_size, 4 * model.multiple, 2048)
         if model.image_size % (2 * model.multiple):
-            raise LesionsegError(
+            raise UsageError(
                 f"image size: expected a multiple of {2 * model.multiple}, as recipe {name} "
                 f"begins at half the side, got {model.image_size}"
             )
@@ -222,7 +222,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     """Parse settings such as "poolings=5" into fields of `ModelConfig` and `Recipe`.
 
     Raises:
-        LesionsegError: no such field, or a value of another type.
+        UsageError: no such field, or a value of another type.
     """
     defaults = {**asdict(ModelConfig()), **asdict(Recipe())}
     kinds = {name: type(value) for name, value in defaults.items() if name != "name"}
@@ -231,16 +231,16 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         name, _, value = setting.partition("=")
         name = name.strip().replace("-", "_")
         if name not in kinds:
-            raise LesionsegError(
+            raise UsageError(
                 f"setting {setting!r}: expected PART=VALUE, PART being one of {', '.join(kinds)}"
             )
         if name in options:
-            raise LesionsegError(f"setting {name}: given twice")
+            raise UsageError(f"setting {name}: given twice")
         try:
             options[name] = kinds[name](value.strip())
         except ValueError as error:
             kind = "a whole number" if kinds[name] is int else "a number"
-            raise LesionsegError(f"setting {name}: expected {kind}, got {value!r}") from error
+            raise UsageError(f"setting {name}: expected {kind}, got {value!r}") from error
     return options
 
 

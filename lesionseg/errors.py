@@ -11,6 +11,13 @@ class LesionsegError(Exception):
     """
 
 
+class UsageError(LesionsegError):
+    """Options, or arguments, that are out of range or do not go together.
+
+    The command line exits with 2.
+    """
+
+
 class PhotoError(LesionsegError):
     """A photo or a mask cannot be read, or is not what was expected of it."""
 

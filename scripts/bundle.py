@@ -24,6 +24,7 @@ from torch import Tensor
 from lesionseg import files, store
 from lesionseg.data.cache import CachedPairs
 from lesionseg.data.loader import Loader
+from lesionseg.data.source import Source
 from lesionseg.evaluation.scoring import evaluate
 from lesionseg.metrics import summarise
 from lesionseg.network import checkpoint as checkpoints
@@ -33,7 +34,7 @@ from lesionseg.network.export import PhotoToMask, export, program
 from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.network.runtime import EXPORTED, INT8, TorchNetwork, checksum
 from lesionseg.segmentation.segmenter import Segmenter
-from lesionseg.training.runs import Source, gather
+from lesionseg.training.runs import gather
 
 
 def _settled(best: Checkpoint, training: CachedPairs) -> Checkpoint:

@@ -19,6 +19,7 @@ from helpers import SIZE, begun, prepared, saved, write_pairs, write_photo
 
 from lesionseg import distributed, store
 from lesionseg.cli import app, console
+from lesionseg.data.source import Source
 from lesionseg.errors import LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
@@ -179,7 +180,7 @@ def go_on(run: Path, data: Path, tmp_path: Path) -> TrainingResult:
     """One more epoch of a run, by this process alone."""
     epochs = checkpoints.load(run / store.LAST).epoch + 1
     last = runs.resumed(run, {"epochs": epochs})
-    material = runs.gather(runs.Source(data), SIZE, 1, lambda *_: None)
+    material = runs.gather(Source(data), SIZE, 1, lambda *_: None)
     outcome = trainer.train(last, material.training, material.validation, tmp_path / "more", CPU)
     assert [scores.epoch for scores in outcome.history] == list(range(1, epochs + 1))
     return outcome
@@ -268,7 +269,7 @@ def test_by_torchrun_it_is_the_training_of_one(
     last = checkpoints.load(run / store.LAST)
     assert last.command.startswith("lesionseg train --epochs 2 --width 1 ")
     start = trainer.initial_checkpoint(last.model, last.recipe, last.data)
-    material = runs.gather(runs.Source(data), SIZE, 1, lambda *_: None)
+    material = runs.gather(Source(data), SIZE, 1, lambda *_: None)
     alone = trainer.train(start, material.training, material.validation, tmp_path / "run", CPU)
     close(history(run), alone.history)
 

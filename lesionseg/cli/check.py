@@ -20,7 +20,6 @@ from lesionseg.cli.options import (
     Quiet,
     Truth,
     Workers,
-    data_source,
     option,
 )
 from lesionseg.errors import printable
@@ -66,12 +65,13 @@ def check(
     inverted, are only reported.
     """
     from lesionseg.data import check as checks
+    from lesionseg.data.source import choose_source
 
     chosen = bool(category or lesion_colour or lesion_color or lesion_label)
     if folder is not None and chosen and not (data or photos or truth):
         data, folder = str(folder), None  # which then must have masks or labels
     colours = [*(lesion_colour or ()), *(lesion_color or ())]
-    source = data_source(data, photos, truth, category, colours, lesion_label)
+    source = choose_source(data, photos, truth, category, colours, lesion_label)
     if (folder is None) == (source is None):
         raise typer.BadParameter("name one folder, or --data, or --photos and --truth")
     with console.bar("checking") as bar:

@@ -1,10 +1,9 @@
 """`lesionseg eval`."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,21 +30,19 @@ from lesionseg.cli.options import (
     Truth,
     Workers,
     command_line,
-    data_source,
     field,
     named_segmenter,
     note_all,
-    note_choice,
     note_problems,
     option,
 )
-from lesionseg.data.catalog import find_data
 
 if TYPE_CHECKING:
-    from lesionseg.data.pairs import Pair
+    from collections.abc import Sequence
+
+    from lesionseg.evaluation.plan import Plan
     from lesionseg.evaluation.report import Evaluation
-    from lesionseg.network.provenance import Provenance
-    from lesionseg.training.runs import Source
+    from lesionseg.segmentation.segmenter import Segmenter
 
 _BATCH_SIZE = CLASSIC.validation_batch_size
 
@@ -149,95 +146,57 @@ def evaluate(
     on, and the bundled weights on the downloaded one. Several checkpoints and folders of masks are
     compared photo by photo with the first; checkpoints come before folders.
     """
-    from lesionseg.evaluation import candidates
+    from lesionseg.data.source import choose_source
+    from lesionseg.evaluation.plan import Plan
 
     folders, checkpoints = predictions or [], checkpoint or []
     changed = masks or all_regions or device or threshold is not None or batch_size != _BATCH_SIZE
-    if out_of_fold and (split or folders):
-        raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
-    if ensemble and (out_of_fold or len(checkpoints) < 2):
-        raise typer.BadParameter("--ensemble takes two --checkpoint or more, and no --out-of-fold")
-    contestants: list[str | list[str] | None] = [checkpoints] if ensemble else [*checkpoints]
-    alone = len(contestants) + len(folders) < 2 or out_of_fold
-    _check_usage(checkpoints, folders, masks if not alone else None, report, bool(changed))
-    colours = [*(lesion_colour or ()), *(lesion_color or ())]
     masks_alone = bool(folders) and not checkpoints
-    source = data_source(
-        data, photos, truth, category, colours, lesion_label, masks_alone=masks_alone
-    )
-    contestants = contestants or ([] if folders else [None])
-    segmenters = [
-        named_segmenter(names, device, threshold, all_regions, workers) for names in contestants
-    ]
-    networks = [segmenter.checkpoint for segmenter in segmenters]
-    used = source or _default_source(networks)
-    used = used.choosing_as(networks[0].data) if networks else used
-    note_choice(source, used)
-    used = replace(used, groups_file=groups) if groups else used
-    dataset = used.find()
-    note_all(dataset.notes)
-    chosen = "all" if out_of_fold else split or candidates.default_split(dataset, *networks)
-    pairs = {pair.id: pair for pair in dataset.split(chosen)}
-    note_problems(dataset.problems, "left out")
-    shared: dict[str, Any] = {
-        "dataset": dataset,
-        "command": command_line(),
-        "batch_size": batch_size,
-        "workers": workers,
-        "masks": masks,
-        "outlines": report is not None,
-    }
-    evaluations = []
-    signals.interrupt()
-    with distributed.joined(distributed.TO_THE_SLOWEST):
-        if out_of_fold:
-            with console.bar("scoring") as bar:
-                scored = candidates.evaluate_out_of_fold(segmenters, **shared, on_photo=bar)
-            evaluations.append(scored)
-            note_problems(scored.left_out[len(dataset.problems) :], "left out")
-            note_problems(scored.skipped, "error")
-        for candidate in [] if out_of_fold else candidates.list_candidates(segmenters, folders):
-            with console.bar("scoring") as bar:
-                evaluations.append(
-                    candidates.evaluate(candidate, split=chosen, **shared, on_photo=bar)
-                )
-            what = "error" if alone else f"error: {candidate.name}"
-            note_problems(evaluations[-1].skipped, what)
-        if distributed.rank() == 0:
-            _show(evaluations, pairs, report, hide_names or anonymous, as_json, workers)
-    if any(evaluation.skipped for evaluation in evaluations):
-        raise typer.Exit(1)
-
-
-def _check_usage(
-    checkpoints: Sequence[str],
-    folders: Sequence[Path],
-    masks: Path | None,
-    report: Path | None,
-    network_options: bool,
-) -> None:
-    """Refuse options that do not go together."""
-    if network_options and folders and not checkpoints:
+    if changed and masks_alone:
         raise typer.BadParameter(
             "--masks, --all-regions, --threshold, --batch-size and --device are for a network's "
             "masks: with --predictions, name one by --checkpoint"
         )
-    if masks and len(checkpoints) + len(folders) > 1:
-        raise typer.BadParameter("--masks takes those of one checkpoint; leave the others out")
     if report is not None and report.exists() and not report.is_dir():
         raise typer.BadParameter(f"--report: {report} is not a folder")
+    colours = [*(lesion_colour or ()), *(lesion_color or ())]
+    source = choose_source(
+        data, photos, truth, category, colours, lesion_label, masks_alone=masks_alone
+    )
+
+    def load(names: "str | Sequence[str] | None") -> "Segmenter":
+        return named_segmenter(names, device, threshold, all_regions, workers)
+
+    kind = {"ensemble": ensemble, "out_of_fold": out_of_fold}
+    plan = Plan.make(source, load, checkpoints, folders, split, groups, masks, **kind)
+    note_all(plan.notes)
+    note_problems(plan.dataset.problems, "left out")
+    signals.interrupt()
+    with distributed.joined(distributed.TO_THE_SLOWEST):
+        evaluations = _score(plan, batch_size, workers, masks, report is not None)
+        if distributed.rank() == 0:
+            _show(evaluations, plan, report, hide_names or anonymous, as_json, workers)
+    if any(evaluation.skipped for evaluation in evaluations):
+        raise typer.Exit(1)
 
 
-def _default_source(networks: "Sequence[Provenance]") -> "Source":
-    """Return where the first network's data were, else the downloaded data set."""
-    from lesionseg.training.runs import Source
-
-    return (Source.of(networks[0].data) if networks else None) or Source(find_data())
+def _score(
+    plan: "Plan", batch_size: int, workers: int, masks: Path | None, outlines: bool
+) -> "list[Evaluation]":
+    """Score with a progress bar each, and name the photos without a score."""
+    evaluations = []
+    several = not plan.out_of_fold and len(plan.segmenters) + len(plan.folders) > 1
+    bar = partial(console.bar, "scoring")
+    for evaluation in plan.evaluate(command_line(), batch_size, workers, masks, outlines, bar):
+        note_problems(evaluation.left_out[len(plan.dataset.problems) :], "left out")
+        note_problems(evaluation.skipped, f"error: {evaluation.name}" if several else "error")
+        evaluations.append(evaluation)
+    return evaluations
 
 
 def _show(
     evaluations: "list[Evaluation]",
-    pairs: "dict[str, Pair]",
+    plan: "Plan",
     report: Path | None,
     hide_names: bool,
     as_json: bool,
@@ -247,6 +206,7 @@ def _show(
     from lesionseg.cli import tables
     from lesionseg.evaluation import comparison, deidentify, page
 
+    pairs = {pair.id: pair for pair in plan.dataset.split(plan.split)}
     if hide_names:
         evaluations, numbers = deidentify.hide_names(evaluations)
         pairs = {number: pairs[name] for name, number in numbers.items()}

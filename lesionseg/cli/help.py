@@ -8,6 +8,8 @@ from typing import Any
 from typer import BadParameter
 from typer.core import TyperCommand, TyperGroup
 
+from lesionseg.errors import UsageError
+
 INPUT, OUTPUT, NETWORK = "Input", "Output", "Network"
 TRAINING, LABELS, MACHINE = "Training", "Labels and measurements", "Machine"
 DOCS = (
@@ -53,6 +55,13 @@ class Command(TyperCommand):
             if count > 1 and not (param.multiple or param.is_flag):
                 raise BadParameter(f"{name} was given {count} times; give it once", ctx)
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a usage error of the library is one of the command line."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            raise BadParameter(str(error), ctx) from error
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters as the page shows them."""

@@ -14,11 +14,9 @@ from lesionseg import distributed, store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, MACHINE, NETWORK
 from lesionseg.config import RECIPES
-from lesionseg.errors import LesionsegError
 
 if TYPE_CHECKING:
     from lesionseg.segmentation.segmenter import Segmenter
-    from lesionseg.training.runs import Source
 
 _HOST = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
 _CORES = max(1, len(_HOST) // distributed.local_world())  # for this process
@@ -199,52 +197,6 @@ AllRegions = Annotated[
 BatchSize = Annotated[
     int, typer.Option(min=1, help="Photos per batch, in torch.", rich_help_panel=MACHINE)
 ]
-
-
-def data_source(
-    data: str | None,
-    photos: list[Path] | None,
-    truth: Path | None,
-    category: list[str] | None = None,
-    colour: list[str] | None = None,
-    label: list[str] | None = None,
-    *,
-    masks_alone: bool = False,
-) -> "Source | None":
-    """Return where the user says that photos and masks are; None without an option for it."""
-    from lesionseg.data.catalog import find_data
-    from lesionseg.data.colours import ColourChoice, parse_colour
-    from lesionseg.training.runs import Source
-
-    if bool(photos) != (truth is not None) and not (masks_alone and not photos):
-        raise typer.BadParameter("--photos and --truth go together")
-    if data is not None and truth is not None:
-        raise typer.BadParameter("--data names one folder, --photos and --truth two: give either")
-    for folder in photos or ():
-        if [path.resolve() for path in photos or ()].count(folder.resolve()) > 1:
-            raise typer.BadParameter(f"--photos: {folder} is named twice")
-    categories = frozenset(name.strip().casefold() for name in category) if category else None
-    try:
-        colours = ColourChoice(tuple(map(parse_colour, colour or ())), tuple(label or ()))
-    except LesionsegError as error:
-        raise typer.BadParameter(f"--lesion-{error}") from error
-    if data is None and truth is None:
-        if categories:
-            raise typer.BadParameter("--category is for labels; name them by --data or --truth")
-        if any(colours):
-            raise typer.BadParameter(
-                "--lesion-colour and --lesion-label are for coloured masks; name them by --data or "
-                "--truth"
-            )
-        return None
-    folder_of_data = find_data(data) if data else None
-    return Source(folder_of_data, tuple(photos or ()), truth, None, None, categories, colours)
-
-
-def note_choice(typed: "Source | None", used: "Source") -> None:
-    """Say what stands for the lesion where that was not typed, but comes from a run."""
-    if used.choice and not (typed and typed.choice):
-        console.log(f"lesion: {used.choice}, as in training")
 
 
 def named_segmenter(

@@ -3,13 +3,10 @@
 import shlex
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from lesionseg import distributed, files, store
+from lesionseg import distributed, store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, NETWORK, OUTPUT, TRAINING
 from lesionseg.cli.options import (
@@ -29,32 +26,18 @@ from lesionseg.cli.options import (
     Truth,
     Workers,
     command_line,
-    data_source,
     field,
     note_all,
-    note_choice,
     note_problems,
     option,
 )
-from lesionseg.config import (
-    ModelConfig,
-    Normalisation,
-    Precision,
-    Recipe,
-    RecipeName,
-    configure,
-    parse_settings,
-)
-from lesionseg.errors import LesionsegError
+from lesionseg.config import Normalisation, Precision, RecipeName, parse_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
 
-    from lesionseg.network.checkpoint import Checkpoint
     from lesionseg.training.history import History
-    from lesionseg.training.runs import Material, Run, Source
+    from lesionseg.training.runs import Material, Run
     from lesionseg.training.tensorboard import TensorBoardWriter
     from lesionseg.training.trainer import Predict, Progress, TrainingResult
 
@@ -212,95 +195,39 @@ def train(
     --resume continues. After each epoch, curves.png and samples.png in the run's folder show the
     progress.
     """
+    from lesionseg.data.source import choose_source
     from lesionseg.network.device import find_device
-    from lesionseg.training.runs import InitialWeights, Run, gather
-    from lesionseg.training.teachers import Teacher
+    from lesionseg.training.runs import Run
     from lesionseg.training.tensorboard import TensorBoardWriter
 
-    values = {
-        "name": recipe,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "validation_batch_size": val_batch_size,
-        "learning_rate": learning_rate,
-        "image_size": image_size,
-        "width": width,
-        "normalisation": normalisation,
-        "precision": precision,
-        "seed": seed,
-        "patience": patience,
-    }
-    options = _settings(setting or ())
-    options |= {name: value for name, value in values.items() if value is not None}
-    if run and output:
-        raise typer.BadParameter(
-            "--run names a run in the cache folder, --output a folder: give one"
-        )
-    if resume and (initial or teacher or unlabelled or fold or groups):
-        raise typer.BadParameter(
-            "--from, --teacher, --unlabelled, --fold and --groups are for a new run; "
-            "a resumed one has its own"
-        )
     colours = [*(lesion_colour or ()), *(lesion_color or ())]
-    source = data_source(data, photos, truth, category, colours, lesion_label)
-    if unlabelled and not teacher:
-        raise typer.BadParameter("--unlabelled needs a --teacher: nothing else knows their masks")
-    if fold or groups or unlabelled:
-        source = _split_source(source, fold, groups, unlabelled)
+    source = choose_source(
+        data, photos, truth, category, colours, lesion_label, groups, fold, unlabelled
+    )
+    network = {"image_size": image_size, "width": width, "normalisation": normalisation}
+    batches = {"batch_size": batch_size, "validation_batch_size": val_batch_size}
+    steps = {"epochs": epochs, "learning_rate": learning_rate, "patience": patience}
+    values = {"name": recipe, "precision": precision, "seed": seed, **network, **batches, **steps}
+    options = parse_settings(setting or ())
+    options |= {name: value for name, value in values.items() if value is not None}
     writer = TensorBoardWriter() if tensorboard else nullcontext()
     torch_device = find_device(device)
     signals.interrupt()
     with distributed.joined(distributed.A_STEP, cuda=torch_device.type == "cuda"):
-        if resume:
-            training = Run.resume(options, source, output or run)
-            note_choice(source, training.source)
-        else:
-            shape, weights = InitialWeights.load(initial) if initial else (None, None)
-            teachers = [Teacher.load(name) for name in teacher or ()]
-            training = Run.new(*_configure(options, shape), source, output, run, weights, teachers)
-        with files.shared_folder(store.pair_cache_dir()), console.bar("preparing") as bar:
-            material = gather(training.source, training.model.image_size, workers, bar)
+        training = Run.open(
+            options, source, initial, teacher or (), resume=resume, folder=output, name=run
+        )
+        note_all(training.notes)
+        with console.bar("preparing") as bar:
+            material = training.gather(workers, bar)
         note_problems(material.problems, "left out")
-        if distributed.rank() == 0:
-            note_all(material.notes)
-        start = training.start(material, command_line())
-        result = _train(training, start, material, torch_device, writer)
+        note_all(material.notes)
+        result = _train(training, material, torch_device, writer)
     _conclude(result, training.folder, material)
-
-
-def _settings(settings: "Sequence[str]") -> dict[str, Any]:
-    try:
-        return parse_settings(settings)
-    except LesionsegError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _split_source(
-    source: "Source | None", fold: str | None, groups: Path | None, unlabelled: Path | None
-) -> "Source":
-    """Say how the photos are split and which are added, the downloaded ones by default."""
-    from lesionseg.data.catalog import find_data
-    from lesionseg.data.splits import Fold
-    from lesionseg.training.runs import Source
-
-    try:
-        part = Fold.parse(fold) if fold else None
-    except LesionsegError as error:
-        raise typer.BadParameter(str(error)) from error
-    source = source or Source(find_data())
-    return replace(source, groups_file=groups, fold=part, unlabelled=unlabelled)
-
-
-def _configure(options: dict[str, Any], trained: ModelConfig | None) -> tuple[ModelConfig, Recipe]:
-    try:
-        return configure(options, trained)
-    except LesionsegError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def _train(
     run: "Run",
-    start: "Checkpoint",
     material: "Material",
     device: "torch.device",
     writer: "AbstractContextManager[TensorBoardWriter | None]",
@@ -308,17 +235,10 @@ def _train(
     """Train with a progress bar, a line for each epoch, and figures."""
     from lesionseg.training import trainer
     from lesionseg.training.figures import TrainingFigures
-    from lesionseg.training.runs import seen_before
+    from lesionseg.training.runs import notes_before
 
-    if seen := seen_before(start):
-        origins = {"the weights to start from": start.parent, "the teachers": start.teachers}
-        origin = " or ".join(name for name, known in origins.items() if known)
-        console.log(
-            f"{origin} were trained on {seen} of the {len(material.validation)} validation photos: "
-            "the scores on these will be too high"
-        )
-    if material.data.synthetic:
-        console.log("these images are synthetic: the network will be useless on real photos")
+    start = run.start(material, command_line())
+    note_all(notes_before(start))
     processes = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     console.log(
         f"{'resuming' if run.last else 'training'} {run.folder} on {device}{processes}: "
@@ -405,6 +325,7 @@ def _square(side: int | None) -> str:
 def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> None:
     """Say what came out and what to type next; exit with 130 where the run was stopped."""
     from lesionseg.training.history import best_epoch
+    from lesionseg.training.runs import notes_after
 
     in_cache = folder.absolute().parent == store.runs_dir()
     name = shlex.quote(folder.name if in_cache else str(folder))
@@ -415,12 +336,8 @@ def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> N
         sys.exit(130)
     if distributed.rank() > 0:
         return
-    recipe, best = result.last.recipe, best_epoch(result.history)
-    if result.last.epoch < recipe.epochs:
-        console.log(
-            f"ended after epoch {result.last.epoch}: "
-            f"the Dice has not risen for {recipe.patience} epochs"
-        )
+    note_all(notes_after(result))
+    best = best_epoch(result.history)
     split = ""
     if material.split_source == "seeded":
         split = (

@@ -90,10 +90,35 @@ def hint(mask: Path) -> str:
     return f"; its colours are {_shown([mask])}; choose the lesion's by {_options([mask])}"
 
 
-def _refuse_coloured(masks: Sequence[Path]) -> None:
-    """Raise LesionsegError where masks are coloured, all but those of one grey.
+def find_same_colours(masks: Sequence[Path], colours: frozenset[str]) -> frozenset[str]:
+    """Decide how finished masks are read: by the lesion's colours in the truth, or as plain ones.
 
-    Where some are plain, the others are refused one by one, when they are read.
+    Raises:
+        LesionsegError: they are coloured, and hold none of these colours.
+    """
+    if colours and any(colours.intersection(_colours_of(mask)) for mask in masks):
+        return colours
+    if coloured := _coloured(masks):
+        raise LesionsegError(
+            f"{coloured[0].parent}: coloured masks, of {_shown(coloured)}; finished masks are "
+            f"0/255, or have the lesion in a colour that {_OPTIONS} chooses in the truth masks"
+        )
+    return frozenset()
+
+
+def _refuse_coloured(masks: Sequence[Path]) -> None:
+    """Raise LesionsegError where masks are coloured."""
+    if coloured := _coloured(masks):
+        raise LesionsegError(
+            f"{coloured[0].parent}: coloured masks, of {_shown(coloured)}; "
+            f"choose the lesion's colour by {_options(coloured)}"
+        )
+
+
+def _coloured(masks: Sequence[Path]) -> list[Path]:
+    """Some coloured masks, all but those of one grey; none where any of the sample is plain.
+
+    There, the others are refused one by one, when they are read.
     """
     coloured = []
     for mask in masks[:: max(1, len(masks) // _SAMPLE)][:_SAMPLE]:
@@ -104,12 +129,8 @@ def _refuse_coloured(masks: Sequence[Path]) -> None:
         if not all(map(_is_grey, colours)):
             coloured.append(mask)
         elif len(colours) != 1:
-            return
-    if coloured:
-        raise LesionsegError(
-            f"{coloured[0].parent}: coloured masks, of {_shown(coloured)}; "
-            f"choose the lesion's colour by {_options(coloured)}"
-        )
+            return []
+    return coloured
 
 
 def _options(masks: Sequence[Path]) -> str:

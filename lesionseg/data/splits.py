@@ -9,7 +9,7 @@ from lesionseg.config import VALIDATION_SHARE
 from lesionseg.data.filenames import file_id, fold
 from lesionseg.data.groups import Groups
 from lesionseg.data.pairs import Pair
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, UsageError
 
 SPLITS = ("train", "val", "test")
 OFFICIAL, LISTS, SEEDED = "official folders", "lists", "seeded"  # where a split comes from
@@ -45,14 +45,14 @@ class Fold:
         """Read a fold such as "1/5".
 
         Raises:
-            LesionsegError: it is not of this form, or out of range.
+            UsageError: it is not of this form, or out of range.
         """
         number, _, count = text.partition("/")
         if number.isdecimal() and count.isdecimal():
             fold = cls(int(number), int(count))
             if 1 <= fold.number <= fold.count and fold.count >= 2:
                 return fold
-        raise LesionsegError(f"fold: expected K/N, such as 1/5, with K from 1 to N, got {text!r}")
+        raise UsageError(f"fold: expected K/N, such as 1/5, with K from 1 to N, got {text!r}")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"

@@ -1,36 +1,50 @@
 """Score from Python: the same steps as the command `lesionseg eval`, without its messages."""
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from lesionseg.data import discovery
-from lesionseg.data.catalog import find_data
-from lesionseg.evaluation import candidates
+from lesionseg.data.source import PathLike, Several, choose_source, several
+from lesionseg.errors import UsageError
+from lesionseg.evaluation.plan import Plan
 from lesionseg.evaluation.report import Evaluation
 from lesionseg.segmentation.segmenter import load
 
 
 def evaluate(
-    data: str | Path | None = None,
-    checkpoint: str | Path | Sequence[str | Path] | None = None,
+    data: PathLike | None = None,
+    checkpoint: Several = None,
     *,
-    photos: str | Path | None = None,
-    truth: str | Path | None = None,
+    photos: Several = None,
+    truth: PathLike | None = None,
+    categories: Several = None,
+    lesion_colours: Several = None,
+    lesion_labels: Several = None,
+    groups: PathLike | None = None,
     split: str | None = None,
     ensemble: bool = False,
+    threshold: float | None = None,
+    all_regions: bool = False,
+    predictions: PathLike | None = None,
+    masks: PathLike | None = None,
     device: str | None = None,
     batch_size: int = 4,
     workers: int = 1,
 ) -> Evaluation:
-    """Score a network, or several as one, as `lesionseg eval` does.
+    """Score a network, several as one, or finished masks, as `lesionseg eval` does.
 
     Args:
-        data: a folder of photos and masks, or the name of a downloaded set; by default that set.
+        data: a folder of photos and masks, or the name of a downloaded set; by default the photos
+            that the network was trained on, and for the bundled one the downloaded set.
         checkpoint: as of `load`; several are the runs of `fold` 1/N to N/N, of which each photo is
             scored by the one that held it out, unless they are an ensemble.
-        photos, truth: two folders in place of `data`.
+        photos, truth: two folders in place of `data`; photos may lie in several.
+        categories, lesion_colours, lesion_labels: as of `lesionseg.train`.
+        groups: CSV file of the photos that belong together.
         split: "train", "val", "test" or "all"; by default "val" where one is set apart, else "all".
         ensemble: score the mean of the checkpoints' probabilities.
+        threshold, all_regions: as of `load`.
+        predictions: a folder of finished masks, to be scored in place of a checkpoint.
+        masks: a folder to write the network's masks to.
         device: as of `load`.
         batch_size: photos in one step of the network, in torch.
         workers: threads that read photos.
@@ -40,20 +54,27 @@ def evaluate(
         before quoting them in `notes`.
 
     Raises:
+        UsageError: arguments that do not go together.
         LesionsegError: no such checkpoint or photos, or folds that do not belong together.
     """
-    folder = None if data is None and truth else find_data(str(data) if data else None)
-    dataset = discovery.find(
-        folder, Path(photos) if photos else None, Path(truth) if truth else None
+    names = several(checkpoint)
+    if predictions is not None and names:
+        raise UsageError("a checkpoint or predictions are scored, got both: call it for each")
+    alone = predictions is not None
+    source = choose_source(
+        data, photos, truth, categories, lesion_colours, lesion_labels, masks_alone=alone
     )
-    if not (ensemble or checkpoint is None or isinstance(checkpoint, str | Path)):
-        segmenters = [load(name, device, threads=1) for name in checkpoint]
-        return candidates.evaluate_out_of_fold(
-            segmenters, dataset, command="", batch_size=batch_size, workers=workers
-        )
-    segmenter = load(checkpoint, device, threads=1)
-    (candidate,) = candidates.list_candidates([segmenter], [])
-    chosen = split or candidates.default_split(dataset, segmenter.checkpoint)
-    return candidates.evaluate(
-        candidate, dataset, chosen, command="", batch_size=batch_size, workers=workers
+    folder = Path(masks) if masks else None
+    plan = Plan.make(
+        source,
+        partial(load, device=device, threshold=threshold, all_regions=all_regions, threads=1),
+        names,
+        [Path(predictions)] if predictions is not None else [],
+        split,
+        Path(groups) if groups else None,
+        folder,
+        ensemble=ensemble,
+        out_of_fold=len(names) > 1 and not ensemble,
     )
+    (evaluation,) = plan.evaluate("", batch_size, workers, folder)
+    return evaluation

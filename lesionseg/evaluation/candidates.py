@@ -12,10 +12,10 @@ from lesionseg.data.pairs import Pair
 from lesionseg.data.splits import FOLDS
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import calibration, scoring
-from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
+from lesionseg.evaluation.report import CheckpointInfo, DataInfo, EarlierCheckpoint, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
 from lesionseg.metrics import Confusion
-from lesionseg.network.provenance import Provenance
+from lesionseg.network.provenance import Parent, Provenance
 from lesionseg.segmentation.segmenter import Segmenter
 from lesionseg.version import __version__
 
@@ -379,8 +379,18 @@ def _checkpoint_info(checkpoint: Provenance, paths: Sequence[Path]) -> Checkpoin
         version=checkpoint.version,
         command=checkpoint.command,
         commit=checkpoint.commit,
+        parent=_earlier(checkpoint.parent) if checkpoint.parent else None,
+        teachers=tuple(map(_earlier, checkpoint.teachers)),
         mean_of=tuple(
             _checkpoint_info(member, [file] if file else [])
             for member, file in zip(members, files, strict=True)
         ),
+    )
+
+
+def _earlier(parent: Parent) -> EarlierCheckpoint:
+    return EarlierCheckpoint(
+        file=parent.file,
+        trained_on=parent.data.name,
+        training_photos=len(parent.data.train_ids),
     )

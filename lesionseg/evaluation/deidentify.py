@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from lesionseg import store
 from lesionseg.data.catalog import NAMES
-from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
+from lesionseg.evaluation.report import CheckpointInfo, DataInfo, EarlierCheckpoint, Evaluation
 from lesionseg.metrics import PhotoScore
 
 _WITHHELD = "left out: names are withheld"
@@ -68,12 +68,22 @@ def _checkpoint(checkpoint: CheckpointInfo) -> CheckpointInfo:
         epoch=checkpoint.epoch,
         model=checkpoint.model,  # numbers and words of a fixed list, as a test sees to
         recipe=checkpoint.recipe,  # the same
-        trained_on=" + ".join(map(_public, checkpoint.trained_on.split(" + "))),
+        trained_on=_public_names(checkpoint.trained_on),
         training_photos=checkpoint.training_photos,
         version=checkpoint.version,
         command=None,
         commit=checkpoint.commit,
+        parent=_earlier(checkpoint.parent) if checkpoint.parent else None,
+        teachers=tuple(map(_earlier, checkpoint.teachers)),
         mean_of=tuple(map(_checkpoint, checkpoint.mean_of)),
+    )
+
+
+def _earlier(checkpoint: EarlierCheckpoint) -> EarlierCheckpoint:
+    return EarlierCheckpoint(
+        file=store.BUNDLED if checkpoint.file == store.BUNDLED else None,
+        trained_on=_public_names(checkpoint.trained_on),
+        training_photos=checkpoint.training_photos,
     )
 
 
@@ -90,6 +100,11 @@ def _data(data: DataInfo) -> DataInfo:
 
 def _public(name: str) -> str:
     return name if name in NAMES else _SOME_SET
+
+
+def _public_names(names: str) -> str:
+    """The names of sets that several networks were trained on."""
+    return " + ".join(map(_public, names.split(" + ")))
 
 
 def _letters(index: int) -> str:

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from lesionseg import store
-from lesionseg.evaluation.report import Evaluation
+from lesionseg.evaluation.report import CheckpointInfo, EarlierCheckpoint, Evaluation
 
 _ELSEWHERE = re.compile(r"(?<!\S)/\S+/(?=[^/\s]+/[^/\s]+)")  # all but the last two parts
 _BUNDLED = "the weights bundled with lesionseg"
@@ -48,6 +48,21 @@ def checkpoint_file(evaluation: Evaluation) -> str:
         _BUNDLED if file == str(store.BUNDLED_FILE) else short_path(file, evaluation)
         for file in files
     )
+
+
+def earlier_checkpoints(checkpoint: CheckpointInfo, evaluation: Evaluation) -> str:
+    """Return what a network started from and was taught by, as `; started from ...`; else ""."""
+
+    def name(earlier: EarlierCheckpoint) -> str:
+        file = earlier.file and short_path(earlier.file, evaluation)
+        # A bundled network's teachers have told it their photos, and keep none of their own.
+        photos = f"{earlier.training_photos} photos of " if earlier.training_photos else ""
+        return f"{file or 'a checkpoint'} (trained on {photos}{earlier.trained_on})"
+
+    parts = [f"; started from {name(checkpoint.parent)}"] if checkpoint.parent else []
+    if checkpoint.teachers:
+        parts.append(f"; taught by {', '.join(map(name, checkpoint.teachers))}")
+    return "".join(parts)
 
 
 def short_command(evaluation: Evaluation) -> str:

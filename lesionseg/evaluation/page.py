@@ -143,6 +143,7 @@ def _environment() -> "Environment":
     environment.globals.update(plots=plots, definitions=DEFINITIONS, names=NAMES)
     environment.globals.update(failure_below=FAILURE_BELOW)
     environment.filters.update(printable=printable, verdict=comparison.verdict)
+    environment.filters.update(earlier=display_paths.earlier_checkpoints)
     return environment
 
 

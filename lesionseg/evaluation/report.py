@@ -39,6 +39,21 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class EarlierCheckpoint:
+    """What a report says of a network that another comes from; its fields are keys of the JSON.
+
+    Attributes:
+        file: its path, "bundled", or the name of its run; None where it is withheld.
+        trained_on: name of the data set.
+        training_photos: how many there were.
+    """
+
+    file: str | None
+    trained_on: str
+    training_photos: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointInfo:
     """What a report says of a checkpoint; its fields are keys of the JSON.
 
@@ -52,6 +67,8 @@ class CheckpointInfo:
         version: of lesionseg, when it was trained.
         command: that trained it, "" where unknown; None where it is withheld.
         commit: of lesionseg's source, "" where unknown.
+        parent: the checkpoint whose weights it started from; None where it started from scratch.
+        teachers: the checkpoints whose masks it learned.
         mean_of: the networks whose probabilities it is the mean of; empty for a single one. Fields
             in which they differ are those of the first with the largest input.
     """
@@ -65,6 +82,8 @@ class CheckpointInfo:
     version: str
     command: str | None
     commit: str
+    parent: EarlierCheckpoint | None = None
+    teachers: tuple[EarlierCheckpoint, ...] = ()
     mean_of: tuple["CheckpointInfo", ...] = ()
 
 

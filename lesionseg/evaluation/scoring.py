@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lesionseg import files, images
+from lesionseg.data import colours
 from lesionseg.data.filenames import MASK, fold, list_images, mask_ids, may_hold_truth
 from lesionseg.data.pairs import Pair, read_truth, turned_hint
 from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
@@ -120,10 +121,12 @@ def compare(
     """Score the finished masks in the folder `predictions` against the truth masks of `pairs`.
 
     A mask is found by the name of its photo, with or without an ending (`mask_ids`), else by the
-    seven digits of an ISIC name. `workers`, `outlines` and `on_photo` are those of `evaluate`.
+    seven digits of an ISIC name. Coloured ones are read as the truth masks are. `workers`,
+    `outlines` and `on_photo` are those of `evaluate`.
 
     Raises:
-        LesionsegError: no such folder, or no mask in it fits.
+        LesionsegError: no such folder, no mask in it fits, or they are coloured and the lesion's
+            colour is in none.
     """
     masks = _masks_by_name(predictions)
     if pairs and not any(_masks_of(pair, masks) for pair in pairs):
@@ -132,10 +135,14 @@ def compare(
             f"expected names such as {pairs[0].id}_segmentation.png"
         )
 
+    fitting = [path for pair in pairs for path in _masks_of(pair, masks)]
+    chosen = frozenset(colour for pair in pairs for colour in pair.colours)
+    lesion_colours = colours.find_same_colours(fitting, chosen)
+
     def score(pair: Pair) -> _Scored | LesionsegError:
         try:
             path = _mask_of(pair, masks, predictions)
-            prediction, zero_one = images.read_mask(path, truth=False)
+            prediction, zero_one = images.read_mask(path, truth=False, colours=lesion_colours)
             truth, truth_zero_one = read_truth(pair)
             if prediction.shape != truth.shape:
                 raise PhotoError(

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lesionseg import files
+from lesionseg import files, store
 from lesionseg.config import ModelConfig
 from lesionseg.errors import CheckpointError, LesionsegError, one_line
-from lesionseg.network.provenance import Provenance, fields_of
+from lesionseg.network.provenance import Parent, Provenance, fields_of
+from lesionseg.network.runtime import checksum
 from lesionseg.network.unet import UNet
 from lesionseg.version import __version__
 
@@ -40,6 +41,11 @@ class Checkpoint(Provenance):
         network = UNet(self.model)
         network.load_state_dict(self.weights)
         return network.eval()
+
+    def as_parent(self, path: Path) -> Parent:
+        """Return what a network that comes from this one keeps of it; it was read from `path`."""
+        file = store.BUNDLED if path == store.BUNDLED_FILE else str(path.absolute())
+        return Parent(file, checksum(path), self.data, self.parent, self.teachers)
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:

@@ -3,11 +3,15 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_origin, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.errors import LesionsegError
 from lesionseg.version import __version__
+
+if TYPE_CHECKING:
+    from lesionseg.data.source import Source
 
 # Checkpoints and exported networks of earlier versions hold names that have changed since.
 _RENAMED_FIELDS = {"small_share": "low_res_fraction"}
@@ -51,6 +55,25 @@ class TrainingData:
     categories: tuple[str, ...] = ()
     lesion_colours: tuple[str, ...] = ()
     lesion_labels: tuple[str, ...] = ()
+
+    def source(self) -> "Source | None":
+        """Say where these data were; None where that is not known, as of the bundled network's."""
+        from lesionseg.data.colours import ColourChoice  # which a photo's way through ONNX spares
+        from lesionseg.data.source import Source
+        from lesionseg.data.splits import Fold
+
+        folders = (self.folder, self.photos_folder, self.truth_folder)
+        if not any(folders):
+            return None
+        folder, first, truth, groups_file, unlabelled = (
+            Path(path) if path else None
+            for path in (*folders, self.groups_file, self.unlabelled_folder)
+        )
+        photos = (first, *map(Path, self.more_photos_folders)) if first else ()
+        fold = Fold.parse(self.fold) if self.fold else None
+        categories = frozenset(self.categories) or None
+        colours = ColourChoice(self.lesion_colours, self.lesion_labels)
+        return Source(folder, photos, truth, groups_file, fold, categories, colours, unlabelled)
 
 
 @dataclass(frozen=True)

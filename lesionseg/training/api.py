@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lesionseg import store
-from lesionseg.config import configure
-from lesionseg.data.catalog import find_data
-from lesionseg.data.splits import Fold
+from lesionseg.data.source import PathLike, Several, choose_source, several
 from lesionseg.network.device import find_device
-from lesionseg.training import trainer
+from lesionseg.training import runs, trainer
 from lesionseg.training.history import History
-from lesionseg.training.runs import InitialWeights, Run, Source, gather
 from lesionseg.training.trainer import Progress
 
 
@@ -34,14 +31,21 @@ class TrainedRun:
 
 
 def train(
-    data: str | Path | None = None,
+    data: PathLike | None = None,
     *,
-    photos: str | Path | None = None,
-    truth: str | Path | None = None,
-    groups: str | Path | None = None,
+    photos: Several = None,
+    truth: PathLike | None = None,
+    categories: Several = None,
+    lesion_colours: Several = None,
+    lesion_labels: Several = None,
+    groups: PathLike | None = None,
     fold: str | None = None,
-    initial: str | Path | None = None,
-    output: str | Path | None = None,
+    initial: PathLike | None = None,
+    teachers: Several = None,
+    unlabelled: PathLike | None = None,
+    resume: bool = False,
+    run: str | None = None,
+    output: PathLike | None = None,
     device: str | None = None,
     workers: int = 1,
     on_step: Callable[[Progress], None] = lambda progress: None,
@@ -51,15 +55,22 @@ def train(
 
     Args:
         data: a folder of photos and masks, or the name of a downloaded set; by default that set.
-        photos, truth: two folders in place of `data`.
+        photos, truth: two folders in place of `data`; photos may lie in several.
+        categories, lesion_colours, lesion_labels: what the lesion is in labels, by name, and in
+            coloured masks, as "#RRGGBB" and by name; one or several.
         groups: CSV file of the photos that belong together.
         fold: the part to hold out, such as "1/5".
         initial: the checkpoint to start from: a file, a run, or "bundled".
-        output: the run's folder, where no run may be yet; by default a new one in the cache folder.
+        teachers: the checkpoints, one or several, whose mean masks it also learns.
+        unlabelled: folder of photos without masks, to learn those of the teachers on.
+        resume: resume `run` or `output`, else the latest run.
+        run: name of the run, in the cache folder; by default date and time.
+        output: the run's folder instead, where no run may be yet unless it is resumed.
         device: cpu, cuda, cuda:1, mps; by default CUDA when there is one, else the CPU.
         workers: threads that read photos.
         on_step: called after each step.
-        options: `recipe`, a name, and fields of `Recipe` and `ModelConfig`, such as `epochs=20`.
+        options: `recipe`, a name, and fields of `Recipe` and `ModelConfig`, such as `epochs=20` or
+            `poolings=5`.
 
     Raises:
         LesionsegError: an option out of range, no photos, or as of `trainer.train`.
@@ -68,22 +79,31 @@ def train(
     if "recipe" in options:
         options["name"] = options.pop("recipe")
     torch_device = find_device(device)
-    shape, weights = InitialWeights.load(str(initial)) if initial else (None, None)
-    model, recipe = configure(options, shape)
-    folder = None if data is None and truth else find_data(str(data) if data else None)
-    paths = [Path(path) if path else None for path in (photos, truth, groups)]
-    source = Source(
-        folder,
-        (paths[0],) if paths[0] else (),
-        paths[1],
-        paths[2],
-        Fold.parse(fold) if fold else None,
+    source = choose_source(
+        *(data, photos, truth, categories, lesion_colours, lesion_labels),
+        *(groups, fold, unlabelled),
     )
-    run = Run.new(model, recipe, source, Path(output) if output else None, None, weights)
-    material = gather(source, model.image_size, workers, lambda done, total: None)
-    start = run.start(material, "")
-    with run.reserved():
+    started = runs.Run.open(
+        options,
+        source,
+        str(initial) if initial else None,
+        several(teachers),
+        resume=resume,
+        folder=Path(output) if output else None,
+        name=run,
+    )
+    material = started.gather(workers, lambda done, total: None)
+    start = started.start(material, "")
+    with started.reserved():
         result = trainer.train(
-            start, material.training, material.validation, run.folder, torch_device, on_step=on_step
+            start,
+            material.training,
+            material.validation,
+            started.folder,
+            torch_device,
+            teachers=[teacher.network for teacher in started.teachers],
+            on_step=on_step,
         )
-    return TrainedRun(run.folder / store.BEST, result.history, material.problems, material.notes)
+    notes = [*started.notes, *material.notes, *runs.notes_before(start), *runs.notes_after(result)]
+    best = started.folder / store.BEST
+    return TrainedRun(best, result.history, material.problems, tuple(notes))

@@ -8,99 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lesionseg import distributed, files, store
-from lesionseg.config import ModelConfig, Recipe
-from lesionseg.data import discovery
+from lesionseg.config import ModelConfig, Recipe, configure
 from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.catalog import find_data
 from lesionseg.data.check import mask_notes
-from lesionseg.data.colours import ColourChoice
-from lesionseg.data.discovery import Dataset
 from lesionseg.data.duplicates import find_duplicates
 from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import list_unlabelled
-from lesionseg.data.splits import Fold
-from lesionseg.errors import CheckpointError, LesionsegError
-from lesionseg.labels.formats import Categories
+from lesionseg.data.source import Source, note_choice
+from lesionseg.errors import CheckpointError, LesionsegError, UsageError
 from lesionseg.network.provenance import Parent, TrainingData
-from lesionseg.training.history import EpochScores, is_exhausted
+from lesionseg.training.history import EpochScores, best_epoch, is_exhausted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lesionseg.network.checkpoint import Checkpoint
     from lesionseg.training.teachers import Teacher
+    from lesionseg.training.trainer import TrainingResult
 
 _CHANGEABLE = {"epochs", "validation_batch_size", "patience"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where photos and masks are, one folder or some of each; their split, and what the lesion is.
-
-    Attributes:
-        folder, photos, truth, groups_file, fold, categories, colours: as of `discovery.find`.
-        unlabelled: a folder of photos without masks, to be trained on as well.
-    """
-
-    folder: Path | None
-    photos: tuple[Path, ...] = ()
-    truth: Path | None = None
-    groups_file: Path | None = None
-    fold: Fold | None = None
-    categories: Categories = None
-    colours: ColourChoice = ColourChoice()  # noqa: RUF009  immutable
-    unlabelled: Path | None = None
-
-    def find(self) -> Dataset:
-        """Find the pairs there; see `discovery.find`."""
-        return discovery.find(
-            self.folder,
-            self.photos,
-            self.truth,
-            self.groups_file,
-            self.fold,
-            self.categories,
-            self.colours,
-        )
-
-    def choosing_as(self, data: TrainingData) -> "Source":
-        """Take what a checkpoint has for the lesion, if it had these data and nothing is chosen."""
-        before = Source.of(data)
-        if before is None or self.categories or any(self.colours):
-            return self
-        if self._places() != before._places():
-            return self
-        return dataclasses.replace(self, categories=before.categories, colours=before.colours)
-
-    @property
-    def choice(self) -> str:
-        """The options that say what the lesion is; "" where none do."""
-        options = {
-            "--category": sorted(self.categories or ()),
-            "--lesion-colour": self.colours.colours,
-            "--lesion-label": self.colours.labels,
-        }
-        return " ".join(f"{name} {value}" for name, values in options.items() for value in values)
-
-    def _places(self) -> list[Path | None]:
-        """Where it looks, by real paths."""
-        return [path and path.resolve() for path in (self.folder, self.truth, *self.photos)]
-
-    @classmethod
-    def of(cls, data: TrainingData) -> "Source | None":
-        """Say where a checkpoint's data were; None where it does not say, as the bundled one."""
-        folders = (data.folder, data.photos_folder, data.truth_folder)
-        if not any(folders):
-            return None
-        folder, first, truth, groups_file, unlabelled = (
-            Path(path) if path else None
-            for path in (*folders, data.groups_file, data.unlabelled_folder)
-        )
-        photos = (first, *map(Path, data.more_photos_folders)) if first else ()
-        fold = Fold.parse(data.fold) if data.fold else None
-        categories = frozenset(data.categories) or None
-        colours = ColourChoice(data.lesion_colours, data.lesion_labels)
-        return cls(folder, photos, truth, groups_file, fold, categories, colours, unlabelled)
 
 
 @dataclass(frozen=True)
@@ -209,11 +136,10 @@ class InitialWeights(NamedTuple):
             CheckpointError: no such checkpoint, or it cannot be read.
         """
         from lesionseg.network import checkpoint as checkpoints
-        from lesionseg.training.teachers import record
 
         path = store.find_checkpoint(name)
         checkpoint = checkpoints.load(path)
-        return checkpoint.model, cls(checkpoint.weights, record(checkpoint, path))
+        return checkpoint.model, cls(checkpoint.weights, checkpoint.as_parent(path))
 
 
 @dataclass(frozen=True)
@@ -228,6 +154,7 @@ class Run:
         last: the checkpoint that it resumes from; None where it is new.
         initial: the trained weights that a new run starts from; None for weights from the seed.
         teachers: the networks whose masks it learns, beside those of its data.
+        notes: what a user must know who did not say it.
     """
 
     folder: Path
@@ -237,6 +164,50 @@ class Run:
     last: "Checkpoint | None" = None
     initial: "InitialWeights | None" = None
     teachers: "Sequence[Teacher]" = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def open(
+        cls,
+        options: Mapping[str, Any],
+        source: Source | None,
+        initial: str | None = None,
+        teachers: Sequence[str] = (),
+        *,
+        resume: bool = False,
+        folder: Path | None = None,
+        name: str | None = None,
+    ) -> "Run":
+        """Make a new run, or find the one to resume; nothing is written yet.
+
+        Args:
+            options: fields of `ModelConfig` and `Recipe`, see `configure` and `resumed`.
+            source: where photos and masks are; by default the downloaded set, or a resumed run's.
+            initial, teachers: checkpoints, as of `store.find_checkpoint`.
+            resume: whether to resume the run in `folder` or called `name`, else the latest.
+            folder, name: of the run, one of them or none.
+
+        Raises:
+            UsageError: an option is out of range, or they do not go together.
+            LesionsegError: as `new` or `resume`, or a checkpoint cannot be read.
+        """
+        from lesionseg.training.teachers import Teacher
+
+        if name and folder:
+            raise UsageError("--run names a run in the cache folder, --output a folder: give one")
+        is_new = source and (source.unlabelled or source.fold or source.groups_file)
+        if resume and (initial or teachers or is_new):
+            raise UsageError(
+                "--from, --teacher, --unlabelled, --fold and --groups are for a new run; "
+                "a resumed one has its own"
+            )
+        if source and source.unlabelled and not teachers:
+            raise UsageError("--unlabelled needs a --teacher: nothing else knows their masks")
+        if resume:
+            return cls.resume(options, source, folder or name)
+        shape, weights = InitialWeights.load(initial) if initial else (None, None)
+        loaded = [Teacher.load(teacher) for teacher in teachers]
+        return cls.new(*configure(options, shape), source, folder, name, weights, loaded)
 
     @classmethod
     def new(
@@ -273,10 +244,16 @@ class Run:
 
         folder = distributed.broadcast(lambda: store.find_run(place))
         last = distributed.broadcast(lambda: resumed(folder, options))
-        source = source.choosing_as(last.data) if source else Source.of(last.data)
-        source = source or Source(find_data())
+        before = last.data.source()
+        used = (source.choosing_as(before) if source else before) or Source(find_data())
         teachers = [Teacher.reload(teacher) for teacher in last.teachers]
-        return cls(folder, last.model, last.recipe, source, last, teachers=teachers)
+        notes = note_choice(source, used)
+        return cls(folder, last.model, last.recipe, used, last, teachers=teachers, notes=notes)
+
+    def gather(self, workers: int, on_photo: Callable[[int, int], None]) -> Material:
+        """Find and prepare its photos and masks, with the cache kept from others; see `gather`."""
+        with files.shared_folder(store.pair_cache_dir()):
+            return gather(self.source, self.model.image_size, workers, on_photo)
 
     def start(self, material: Material, command: str) -> "Checkpoint":
         """Make the checkpoint that training starts from.
@@ -324,10 +301,37 @@ class Run:
             yield
 
 
-def seen_before(start: "Checkpoint") -> int:
-    """Count the validation photos that its ancestors and teachers were trained on, by id."""
+def notes_before(start: "Checkpoint") -> list[str]:
+    """Say what a user must know of photos, ancestors and teachers before the training begins."""
+    notes = []
     ids = {fold(photo) for photo in start.earlier_ids()}
-    return sum(fold(photo) in ids for photo in start.data.val_ids)
+    if seen := sum(fold(photo) in ids for photo in start.data.val_ids):
+        origins = {"the weights to start from": start.parent, "the teachers": start.teachers}
+        origin = " or ".join(name for name, known in origins.items() if known)
+        notes.append(
+            f"{origin} were trained on {seen} of the {len(start.data.val_ids)} validation photos: "
+            "the scores on these will be too high"
+        )
+    if start.data.synthetic:
+        notes.append("these images are synthetic: the network will be useless on real photos")
+    return notes
+
+
+def notes_after(result: "TrainingResult") -> list[str]:
+    """Say what a user must know of a run that has ended."""
+    last, best, notes = result.last, best_epoch(result.history), []
+    if last.epoch < last.recipe.epochs:
+        notes.append(
+            f"ended after epoch {last.epoch}: "
+            f"the Dice has not risen for {last.recipe.patience} epochs"
+        )
+    if last.parent and result.initial_dice is not None and best.dice < result.initial_dice:
+        notes.append(
+            f"the best epoch is worse than the weights that it started from: Dice {best.dice:.4f}, "
+            f"theirs {result.initial_dice:.4f} on the same {best.val_photos} validation photos; "
+            f"keep {last.parent.file}, or try a lower --learning-rate"
+        )
+    return notes
 
 
 def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
@@ -362,7 +366,7 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
                 f"{folder.name} was begun with {what} {begun[name]}, "
                 f"got {value}; leave it out, or train anew without --resume"
             )
-    changes = {name: value for name, value in options.items() if name in _CHANGEABLE}
+    changes = {name: value for name, value in options.items() if name not in fixed}
     recipe = dataclasses.replace(last.recipe, **changes)
     if recipe.epochs <= last.epoch:
         more = "train anew" if laid_out else "to go on, ask for more"

@@ -59,6 +59,8 @@ class TrainingState:
         loss_sum: the sum of their losses.
         seconds: spent on them.
         history: one row for each epoch.
+        initial_dice: of the validation photos before the first epoch, where the weights were
+            trained already; else None.
     """
 
     network: UNet
@@ -72,6 +74,7 @@ class TrainingState:
     loss_sum: float = 0.0
     seconds: float = 0.0
     history: list[EpochScores] = field(default_factory=list)
+    initial_dice: float | None = None
 
     def result(self) -> UNet:
         """Give the network to be validated and saved: the average where there is one."""
@@ -87,11 +90,13 @@ class TrainingState:
         The state of torch's random numbers is a part of it.
         """
         averaging: dict[str, Any] = {}
+        initial = {} if self.initial_dice is None else {"initial_dice": self.initial_dice}
         if self.average:
             own = self.network.state_dict()
             averaging = {"network": own, "average_steps": self.average.steps}
         return {
             **averaging,
+            **initial,
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
@@ -118,6 +123,7 @@ class TrainingState:
         self.photos = saved["photos"]
         self.loss_sum = saved["loss_sum"]
         self.seconds = saved["seconds"]
+        self.initial_dice = saved.get("initial_dice")  # None in an earlier version's
         size = {"val_image_size": self.network.config.image_size}  # rows of 0.1.0 do not say it
         self.history = [EpochScores.of(size | row) for row in saved["history"]]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,17 +10,9 @@ from torch.nn.functional import interpolate
 from lesionseg import store
 from lesionseg.errors import CheckpointError
 from lesionseg.network import checkpoint as checkpoints
-from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import memory_format
 from lesionseg.network.provenance import Parent
-from lesionseg.network.runtime import checksum
 from lesionseg.network.unet import UNet
-
-
-def record(checkpoint: Checkpoint, path: Path) -> Parent:
-    """Return what a run's checkpoint keeps of a checkpoint at `path` that it came from."""
-    file = store.BUNDLED if path == store.BUNDLED_FILE else str(path.absolute())
-    return Parent(file, checksum(path), checkpoint.data, checkpoint.parent, checkpoint.teachers)
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,7 @@ class Teacher:
         """
         path = store.find_checkpoint(name)
         checkpoint, network = checkpoints.load_network(path)
-        return cls(network, record(checkpoint, path))
+        return cls(network, checkpoint.as_parent(path))
 
     @classmethod
     def reload(cls, known: Parent) -> "Teacher":

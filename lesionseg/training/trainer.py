@@ -53,7 +53,7 @@ class Progress:
     """Where a run is.
 
     Attributes:
-        epoch: counted from 1.
+        epoch: counted from 1; 0 while the weights that a run starts from are validated.
         photos: of this epoch trained on so far; while validating, validated so far.
         total: how many there are of these.
         loss: mean over the photos of this epoch trained on so far.
@@ -69,11 +69,20 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How `train` ended: the last checkpoint, a row for each epoch, and whether it was stopped."""
+    """How `train` ended.
+
+    Attributes:
+        last: the last checkpoint.
+        history: a row for each epoch.
+        stopped: whether it was asked to stop before its end.
+        initial_dice: mean over the validation photos of the trained weights that the run started
+            from; None where it started from none.
+    """
 
     last: Checkpoint
     history: History
     stopped: bool
+    initial_dice: float | None = None
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:
@@ -209,16 +218,36 @@ class _Trainer:
             ) from error
 
     def _train(self) -> TrainingResult:
+        if not self._validate_initial():
+            return self._stop()
         while self.state.epoch < self.recipe.epochs and not is_exhausted(
             self.state.history, self.recipe.patience
         ):
             if not self._train_epoch() or (scores := self._validate()) is None:
-                last = self._save_last()
-                distributed.barrier()  # the end of a process may end the others at once
-                return TrainingResult(last, self.state.history, stopped=True)
+                return self._stop()
             self._end_epoch(scores)
             self.on_epoch(self.state.history, self._predict)
-        return TrainingResult(self._checkpoint(resumable=True), self.state.history, stopped=False)
+        return self._result(self._checkpoint(resumable=True), stopped=False)
+
+    def _stop(self) -> TrainingResult:
+        last = self._save_last()
+        distributed.barrier()  # the end of a process may end the others at once
+        return self._result(last, stopped=True)
+
+    def _result(self, last: Checkpoint, *, stopped: bool) -> TrainingResult:
+        return TrainingResult(last, self.state.history, stopped, self.state.initial_dice)
+
+    def _validate_initial(self) -> bool:
+        """Score the weights of the run's parent once; return False where it was asked to stop."""
+        state = self.state
+        begun = state.epoch or state.photos or state.initial_dice is not None
+        if self.start.parent is None or begun:
+            return True
+        scores = self._validate()
+        if scores is None:
+            return False
+        state.initial_dice = scores[self.full_size].dice
+        return True
 
     def _train_epoch(self) -> bool:
         """Train to the end of the epoch; return False where a process was asked to stop before."""
@@ -277,8 +306,8 @@ class _Trainer:
 
     def _report(self, photos: int, total: int, *, validating: bool = False) -> None:
         state = self.state
-        loss = state.loss_sum / state.photos
-        self.on_step(Progress(state.epoch + 1, photos, total, loss, validating))
+        epoch, loss = (state.epoch + 1, state.loss_sum / state.photos) if state.photos else (0, 0.0)
+        self.on_step(Progress(epoch, photos, total, loss, validating))
 
     def _logits(self, photos: Tensor) -> Tensor:
         """Compute the logits of photos, (B, 1, H, W) float32, without gradients."""

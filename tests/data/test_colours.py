@@ -253,3 +253,28 @@ def test_reading_colours_and_label_maps(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(LesionsegError, match="cannot read these labels"):
         read_label_map(path)
+
+
+def test_finished_masks_are_read_by_the_lesions_colour(lesionseg: Command, tmp_path: Path) -> None:
+    folder = export(tmp_path / "voc", 3)
+    finished = tmp_path / "finished"
+    finished.mkdir()
+    for n in range(3):
+        coloured(n).save(finished / f"{n}.png")
+    words = ("eval", "--data", folder, "--predictions", finished, "--split", "all", "--json")
+    chosen = lesionseg(*words, "--lesion-label", "lesion")
+    assert json.loads(chosen.out)["jaccard"]["mean"] == 1
+    for n in range(3):
+        write_mask(finished / f"{n}.png", drawing(n)[1])
+    plain = lesionseg(*words, "--lesion-label", "lesion")
+    assert 0.9 < json.loads(plain.out)["jaccard"]["mean"] < 1  # without the stripe
+    for n in range(3):
+        write_mask(tmp_path / "truth" / f"{n}.png", drawing(n)[1])
+        coloured(n).save(finished / f"{n}.png")
+    refused = lesionseg("eval", "--truth", tmp_path / "truth", "--predictions", finished)
+    assert refused.status == 1
+    assert refused.err == (
+        f"error: {finished}: coloured masks, of #000000, #fa3253, #008000; finished masks are "
+        "0/255, or have the lesion in a colour that --lesion-colour '#RRGGBB' chooses in the truth "
+        "masks\n"
+    )

@@ -22,6 +22,7 @@ from lesionseg import store
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.evaluation import report
 from lesionseg.evaluation.deidentify import hide_names
+from lesionseg.evaluation.report import EarlierCheckpoint
 
 NAMES = ["anna", "bea", "carla", "dora"]
 
@@ -146,3 +147,13 @@ def test_the_named_scores_tell_the_numbers(tmp_path: Path) -> None:
     _, numbers = hide_names([one])
     assert list(numbers) == [score.id for score in one.worst(4)]
     assert list(numbers.values()) == ["1", "2", "3", "4"]
+
+
+def test_of_earlier_checkpoints_public_names_and_counts_stay() -> None:
+    earlier = EarlierCheckpoint(file="/runs/smith/best.pt", trained_on="smith", training_photos=7)
+    bundled = EarlierCheckpoint(file="bundled", trained_on="isic2018", training_photos=9)
+    info = replace(checkpoint_info(), parent=bundled, teachers=(earlier,))
+    ((one,), _) = hide_names([replace(scored("x", photo("a", 1)), checkpoint=info)])
+    assert one.checkpoint is not None
+    assert one.checkpoint.parent == bundled
+    assert one.checkpoint.teachers == (replace(earlier, file=None, trained_on="a data set"),)

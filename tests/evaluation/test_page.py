@@ -29,7 +29,7 @@ from lesionseg.data.filenames import file_id
 from lesionseg.data.pairs import Pair
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import page
-from lesionseg.evaluation.report import Evaluation
+from lesionseg.evaluation.report import EarlierCheckpoint, Evaluation
 
 ODD = (
     '<script>alert(1)</script>',
@@ -339,3 +339,17 @@ def test_the_photos_done_are_told_and_threads_change_nothing(tmp_path: Path) -> 
     page.write([one], pairs, tmp_path / "b.html", workers=4)
     assert progress == [(done, 7) for done in range(1, 8)]
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_where_a_network_comes_from_is_shown(tmp_path: Path) -> None:
+    pairs = write_photos(tmp_path / "data", ["a"])
+    one = _finished(tmp_path, pairs)
+    parent = EarlierCheckpoint(file="bundled", trained_on="isic", training_photos=0)
+    teacher = EarlierCheckpoint(file="/a/b/c/t1/<i>.pt", trained_on="mine", training_photos=7)
+    info = replace(checkpoint_info(), parent=parent, teachers=(teacher, teacher))
+    shown = Parsed(written(tmp_path, [replace(one, checkpoint=info)], pairs)).text
+    name = "…/t1/<i>.pt (trained on 7 photos of mine)"
+    assert (
+        "trained on 3 photos of discs; started from bundled (trained on isic); "
+        f"taught by {name}, {name}, commit abc." in shown
+    )

@@ -12,6 +12,7 @@ from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs
 
 from lesionseg.config import Recipe
 from lesionseg.data.colours import ColourChoice
+from lesionseg.data.source import Source
 from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
@@ -19,7 +20,8 @@ from lesionseg.network.provenance import Parent
 from lesionseg.network.runtime import checksum
 from lesionseg.training import runs
 from lesionseg.training.history import EpochScores
-from lesionseg.training.runs import InitialWeights, Material, Run, Source
+from lesionseg.training.runs import InitialWeights, Material, Run
+from lesionseg.training.trainer import TrainingResult
 
 
 def gather(source: Source) -> tuple[Material, list[tuple[int, int]]]:
@@ -75,7 +77,7 @@ def test_the_source_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ):
         first = gather(source)[0].data
         monkeypatch.chdir(folder)
-        again = Source.of(first)
+        again = first.source()
         assert again is not None
         assert (again.categories, again.colours) == (source.categories, source.colours)
         assert gather(again)[0].data == first
@@ -83,10 +85,10 @@ def test_the_source_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_checkpoint_may_not_say_where_its_data_were() -> None:
-    assert Source.of(DATA) is None
+    assert DATA.source() is None
     names = ("folder", "photos_folder", "truth_folder")
     where: list[dict[str, Any]] = [{name: "x"} for name in names]
-    found = [Source.of(dataclasses.replace(DATA, **each)) for each in where]
+    found = [dataclasses.replace(DATA, **each).source() for each in where]
     x = Path("x")
     assert found == [Source(x), Source(None, (x,)), Source(None, (), x)]
 
@@ -95,22 +97,22 @@ def test_the_same_data_are_read_as_the_run_read_them(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "mine", 0, 1)
     photos, masks = folder / "images", folder / "masks"
     data = dataclasses.replace(DATA, folder=str(folder), categories=("nevus",))
-    assert Source(folder).choosing_as(data).categories == frozenset({"nevus"})
-    assert Source(photos / "..").choosing_as(data).categories == frozenset({"nevus"})
+    assert Source(folder).choosing_as(data.source()).categories == frozenset({"nevus"})
+    assert Source(photos / "..").choosing_as(data.source()).categories == frozenset({"nevus"})
     mine = Source(folder, categories=frozenset({"melanoma"}))
-    assert mine.choosing_as(data) == mine
-    assert Source(photos).choosing_as(data) == Source(photos)
-    assert Source(folder).choosing_as(DATA) == Source(folder)
+    assert mine.choosing_as(data.source()) == mine
+    assert Source(photos).choosing_as(data.source()) == Source(photos)
+    assert Source(folder).choosing_as(DATA.source()) == Source(folder)
     two = dataclasses.replace(
         data, folder="", photos_folder=str(photos), truth_folder=str(masks), lesion_labels=("a",)
     )
-    chosen = Source(None, (photos,), masks).choosing_as(two)
+    chosen = Source(None, (photos,), masks).choosing_as(two.source())
     assert (chosen.categories, chosen.colours) == (
         frozenset({"nevus"}),
         ColourChoice(labels=("a",)),
     )
     more = Source(None, (photos, tmp_path), masks)
-    assert more.choosing_as(two) == more
+    assert more.choosing_as(two.source()) == more
 
 
 def test_problems_of_every_kind_are_told(tmp_path: Path) -> None:
@@ -215,6 +217,17 @@ def test_a_run_starts_from_given_weights_and_names_their_checkpoint(tmp_path: Pa
     assert checkpoints.load(tmp_path / "b" / "best.pt").parent == start.parent
     _, again = InitialWeights.load(str(tmp_path / "b"))
     assert again.parent.parent == start.parent  # a chain
+
+
+def test_a_run_that_is_worse_than_what_it_started_from_says_so() -> None:
+    start = dataclasses.replace(begun(epochs=2), parent=Parent("a.pt", "0", DATA), epoch=2)
+    history = [scores(1, 0.5), scores(2, 0.4)]
+    for last, initial, count in ((start, 0.6, 1), (start, 0.5, 0), (start, None, 0)):
+        notes = runs.notes_after(TrainingResult(last, history, False, initial))
+        assert len(notes) == count
+    (note,) = runs.notes_after(TrainingResult(start, history, False, 0.6))
+    assert "Dice 0.5000, theirs 0.6000 on the same" in note
+    assert note.endswith("validation photos; keep a.pt, or try a lower --learning-rate")
 
 
 def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ import pytest
 import torch
 from helpers import begun, prepared
 
-from lesionseg import files
+from lesionseg import files, store
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.augmentation import augment
 from lesionseg.data.loader import Loader
 from lesionseg.errors import LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
+from lesionseg.network.provenance import Parent
 from lesionseg.network.unet import UNet
 from lesionseg.training import runs, trainer, validation
 from lesionseg.training.history import EpochScores, History
@@ -540,3 +541,25 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_clock_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.perf_counter", lambda: 1.0)
     assert len(train(tmp_path).history) == 2
+
+
+def test_the_dice_of_given_weights_is_measured_once_and_kept(tmp_path: Path) -> None:
+    parent = Parent("a.pt", "0", begun().data)
+    start = dataclasses.replace(begun(**RECIPE), parent=parent)
+    steps: list[Progress] = []
+    whole = train(tmp_path / "whole", start, on_step=steps.append)
+    assert whole.initial_dice is not None
+    assert [(step.epoch, step.photos) for step in steps[:3]] == [(0, 2), (0, 3), (1, 2)]
+    without = train(tmp_path / "without", begun(**RECIPE))
+    assert without.initial_dice is None
+    assert same(without.last.weights, whole.last.weights)
+    assert timeless(without.history) == timeless(whole.history)
+    # Stopped amid that measurement, and in the first epoch after it.
+    for questions in (1, 3):
+        folder = tmp_path / str(questions)
+        stopped = train(folder, start, should_stop=after(questions))
+        assert stopped.stopped
+        last = checkpoints.load(folder / store.LAST)
+        resumed = train(folder, last)
+        assert resumed.initial_dice == whole.initial_dice
+        assert same(resumed.last.weights, whole.last.weights)

@@ -1,0 +1,155 @@
+"""Where photos and masks are: what a user says of it, from the command line or from Python."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesionseg.data import discovery
+from lesionseg.data.catalog import find_data
+from lesionseg.data.colours import ColourChoice, parse_colour
+from lesionseg.data.discovery import Dataset
+from lesionseg.data.splits import Fold
+from lesionseg.errors import LesionsegError, UsageError
+from lesionseg.labels.formats import Categories
+
+PathLike = str | Path
+Several = PathLike | Sequence[PathLike] | None  # one, some or none
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where photos and masks are, one folder or some of each; their split, and what the lesion is.
+
+    Attributes:
+        folder, photos, truth, groups_file, fold, categories, colours: as of `discovery.find`.
+        unlabelled: a folder of photos without masks, to be trained on as well.
+    """
+
+    folder: Path | None
+    photos: tuple[Path, ...] = ()
+    truth: Path | None = None
+    groups_file: Path | None = None
+    fold: Fold | None = None
+    categories: Categories = None
+    colours: ColourChoice = ColourChoice()  # noqa: RUF009  immutable
+    unlabelled: Path | None = None
+
+    def find(self) -> Dataset:
+        """Find the pairs there; see `discovery.find`."""
+        return discovery.find(
+            self.folder,
+            self.photos,
+            self.truth,
+            self.groups_file,
+            self.fold,
+            self.categories,
+            self.colours,
+        )
+
+    def choosing_as(self, before: "Source | None") -> "Source":
+        """Take what `before` has for the lesion, if it is the same place and nothing is chosen."""
+        if before is None or self.choice or self._places() != before._places():
+            return self
+        return dataclasses.replace(self, categories=before.categories, colours=before.colours)
+
+    @property
+    def choice(self) -> str:
+        """The options that say what the lesion is; "" where none do."""
+        options = {
+            "--category": sorted(self.categories or ()),
+            "--lesion-colour": self.colours.colours,
+            "--lesion-label": self.colours.labels,
+        }
+        return " ".join(f"{name} {value}" for name, values in options.items() for value in values)
+
+    def _places(self) -> list[Path | None]:
+        """Where it looks, by real paths."""
+        return [path and path.resolve() for path in (self.folder, self.truth, *self.photos)]
+
+
+def choose_source(
+    data: PathLike | None = None,
+    photos: Several = None,
+    truth: PathLike | None = None,
+    categories: Several = None,
+    lesion_colours: Several = None,
+    lesion_labels: Several = None,
+    groups: PathLike | None = None,
+    fold: str | None = None,
+    unlabelled: PathLike | None = None,
+    *,
+    masks_alone: bool = False,
+) -> Source | None:
+    """Return where a user says that photos and masks are; None where nothing is said.
+
+    Args:
+        data: a folder, or the name of a downloaded set.
+        photos, truth: folders of photos, and a folder or file of masks or labels, instead.
+        categories, lesion_colours, lesion_labels: what the lesion is in labels, by name, and in
+            coloured masks, as "#RRGGBB" and by name.
+        groups: a CSV file of the photos that belong together.
+        fold: the part to hold out, such as "1/5".
+        unlabelled: a folder of photos without masks.
+        masks_alone: whether `truth` may come without photos.
+
+    Raises:
+        UsageError: they do not go together, or one is not of its form.
+        LesionsegError: no such data set.
+    """
+    folders = tuple(map(Path, several(photos)))
+    if bool(folders) != (truth is not None) and not (masks_alone and not folders):
+        raise UsageError("--photos and --truth go together")
+    if data is not None and truth is not None:
+        raise UsageError("--data names one folder, --photos and --truth two: give either")
+    resolved = [folder.resolve() for folder in folders]
+    for folder in folders:
+        if resolved.count(folder.resolve()) > 1:
+            raise UsageError(f"--photos: {folder} is named twice")
+    names = frozenset(name.strip().casefold() for name in several(categories)) or None
+    colours = _colour_choice(several(lesion_colours), several(lesion_labels))
+    is_named = data is not None or truth is not None
+    if not is_named and names:
+        raise UsageError("--category is for labels; name them by --data or --truth")
+    if not is_named and any(colours):
+        raise UsageError(
+            "--lesion-colour and --lesion-label are for coloured masks; name them by --data or "
+            "--truth"
+        )
+    part = Fold.parse(fold) if fold else None
+    if not (is_named or groups or part or unlabelled):
+        return None
+    return Source(
+        None if truth is not None else find_data(None if data is None else str(data)),
+        folders,
+        _path(truth),
+        _path(groups),
+        part,
+        names,
+        colours,
+        _path(unlabelled),
+    )
+
+
+def _colour_choice(colours: Sequence[str], labels: Sequence[str]) -> ColourChoice:
+    try:
+        return ColourChoice(tuple(map(parse_colour, colours)), tuple(labels))
+    except LesionsegError as error:
+        raise UsageError(f"--lesion-{error}") from error
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def several(values: Several) -> tuple[str, ...]:
+    """Return one value, some or none as texts."""
+    if values is None:
+        return ()
+    return (str(values),) if isinstance(values, str | Path) else tuple(map(str, values))
+
+
+def note_choice(typed: Source | None, used: Source) -> tuple[str, ...]:
+    """Say what stands for the lesion where that was not typed, but comes from a run."""
+    inherited = used.choice and not (typed and typed.choice)
+    return (f"lesion: {used.choice}, as in training",) if inherited else ()
