@@ -147,8 +147,8 @@ def _of_frame(frame: dicom.Frame) -> Image.Image:
     image = Image.open(io.BytesIO(frame.content), formats=("JPEG",))
     if image.size != (frame.width, frame.height):
         raise PhotoError(
-            f"expected {frame.width}x{frame.height} pixels as the DICOM header says, "
-            f"got {image.width}x{image.height}"
+            f"expected {frame.width}x{frame.height} pixels, as in the DICOM header, got "
+            f"{image.width}x{image.height}"
         )
     image.getexif()[_ORIENTATION] = 1
     return image

@@ -67,7 +67,7 @@ def check(tags: Tags) -> None:
             f"{photometric}; save it as RGB"
         )
     if _first(tags, _FORMAT, 1) == 2 and bits <= 16:
-        raise PhotoError(f"expected unsigned values, got signed ones of {bits} bits")
+        raise PhotoError(f"expected unsigned values, got signed {bits}-bit ones")
     if _first(tags, _FORMAT, 1) == 3 and photometric == _WHITE_IS_ZERO:
         raise PhotoError("expected floating point with 0 as black, got 0 as white")
     if _number(tags, _PREDICTOR, 1) != 1 and _number(tags, _COMPRESSION, 1) not in _PREDICTED:

@@ -303,8 +303,8 @@ WITH_ALPHA = np.stack([GREY, GREY])
 @pytest.mark.parametrize(
     ("array", "options", "message"),
     [
-        (SIGNED, {}, "expected unsigned values, got signed ones of 16 bits"),
-        (SIGNED.astype(np.int8), {}, "expected unsigned values, got signed ones of 8 bits"),
+        (SIGNED, {}, "expected unsigned values, got signed 16-bit ones"),
+        (SIGNED.astype(np.int8), {}, "expected unsigned values, got signed 8-bit ones"),
         (RGB, {"photometric": "cielab"}, "got photometric interpretation 8; save it as RGB"),
         (GREY.astype(np.float32), {}, "got floating point"),
         (GREY.astype(np.float64), {}, "a form of TIFF that is not supported, or damaged"),

@@ -23,7 +23,7 @@ from lesionseg.cli.options import (
     data_source,
     option,
 )
-from lesionseg.errors import printable
+from lesionseg.errors import counted, printable
 
 if TYPE_CHECKING:
     from lesionseg.data.check import Checked
@@ -91,13 +91,14 @@ def check(
 
 def _lines(result: "Checked") -> list[str]:
     """Return the result as text for people."""
+    photos = counted(result.photos, "photo")
     if result.masks is None:
-        lines = [f"{result.folder}: {result.photos} photos can be read; there are no masks"]
+        lines = [f"{result.folder}: {photos} can be read; there are no masks"]
     else:
         splits = ", ".join(f"{name} {count}" for name, count in result.splits.items())
         lines = [
-            f"{result.folder}: {result.photos} photos with masks can be read: {splits} "
-            f"(split: {result.split_source})"
+            f"{result.folder}: {photos} with masks can be read: {splits} (split: "
+            f"{result.split_source})"
         ]
     lines += [f"note: {note}" for note in result.notes]
     lines.append(f"left out: {len(result.left_out)}")
@@ -105,7 +106,9 @@ def _lines(result: "Checked") -> list[str]:
     lines += _names(result.left_out)
     if result.sizes:
         (size, count), *_ = result.sizes.items()
-        lines.append(f"sizes: {len(result.sizes)}; the most frequent is {size} ({count} photos)")
+        lines.append(
+            f"sizes: {len(result.sizes)}; the most frequent is {size} ({counted(count, 'photo')})"
+        )
     across = result.duplicates_across_splits
     lines.append(
         f"same content under several names: {len(result.duplicates)}"

@@ -11,6 +11,7 @@ from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, OUTPUT
 from lesionseg.cli.options import CacheDir, Quiet, SplitName, field, option
 from lesionseg.data.catalog import BASES, DATASETS, Name
+from lesionseg.errors import counted
 
 if TYPE_CHECKING:
     from lesionseg.data.download import Listed
@@ -93,7 +94,7 @@ def download(
                 progress.done,
                 progress.total,
                 f"{progress.step} {progress.file}",
-                unit="bytes" if progress.step in ("fetch", "verify") else "files",
+                unit="byte" if progress.step in ("fetch", "verify") else "file",
             ),
             note=console.log,
         )
@@ -115,7 +116,7 @@ def _table(rows: "list[Listed]") -> Any:
         size = sum(archive.bytes for archive in dataset.archives)
         held = (", ".join(here.splits) or "unfinished") if here else "no"
         if here and here.shrunk:
-            held += f" (shrunk to {here.shrunk} pixels)"
+            held += f" (shrunk to {counted(here.shrunk, 'pixel')})"
         amount = f"{size / 1e9:.1f} GB" if size else "generated here"
         table.add_row(dataset.name, photos, amount, dataset.licence, held)
     return table

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lesionseg.cli import console
-from lesionseg.errors import DiskFullError
+from lesionseg.errors import DiskFullError, counted
 
 if TYPE_CHECKING:
     from lesionseg.segmentation.outcome import Outcome, Tally
@@ -66,14 +66,15 @@ class Outcomes:
             console.log(f"photos: {counts}{doubts}{empty}")
         if photos is not None and photos > tally.photos:  # the disk of another process
             left = photos - tally.photos
-            console.warn(f"{left} photos were not tried; free some space and add --skip-existing")
+            console.warn(
+                f"{counted(left, 'photo')} not processed; free some space and add --skip-existing"
+            )
 
 
 def note_other_photos(number: int) -> None:
     """Say how many photos are not DICOM, so that no DICOM result refers to them."""
     if number:
-        photos = "1 photo is" if number == 1 else f"{number} photos are"
-        console.warn(f"{photos} not DICOM: no DICOM files for {'it' if number == 1 else 'them'}")
+        console.warn(f"{counted(number, 'photo')} not DICOM, so without DICOM results")
 
 
 def stdout_is_terminal() -> bool:

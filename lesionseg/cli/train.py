@@ -45,7 +45,7 @@ from lesionseg.config import (
     configure,
     parse_settings,
 )
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -314,18 +314,18 @@ def _train(
         origins = {"the weights to start from": start.parent, "the teachers": start.teachers}
         origin = " or ".join(name for name, known in origins.items() if known)
         console.log(
-            f"{origin} were trained on {seen} of the {len(material.validation)} validation photos: "
-            "the scores on these will be too high"
+            f"{origin} were trained on {seen} of "
+            f"{counted(len(material.validation), 'validation photo')}: the scores on these will "
+            "be too high"
         )
     if material.data.synthetic:
         console.log("these images are synthetic: the network will be useless on real photos")
     processes = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     console.log(
         f"{'resuming' if run.last else 'training'} {run.folder} on {device}{processes}: "
-        f"{start.data.name}, "
-        f"{len(material.training)} photos, {len(material.validation)} for validation, "
-        f"recipe {start.recipe.name}, width {start.model.width}, "
-        f"normalisation {start.model.normalisation}, stem {start.model.stem}"
+        f"{start.data.name}, {counted(len(material.training), 'photo')}, "
+        f"{len(material.validation)} for validation, recipe {start.recipe.name}, width "
+        f"{start.model.width}, normalisation {start.model.normalisation}, stem {start.model.stem}"
         + (f", from {start.parent.file}" if start.parent else "")
         + "".join(f", teacher {teacher.file}" for teacher in start.teachers)
     )
@@ -384,9 +384,12 @@ def _note_epoch(history: "History", *, first: bool) -> None:
         at_full_size = f" as trained (Dice {scores.dice:.4f} at {_square(scores.val_image_size)})"
         console.log(
             "epoch {epoch}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, "
-            "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {val_photos} photos at {size} pixels{note}, "
+            "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {photos} at {size} pixels{note}, "
             "{photos_per_second:.1f} photos/s".format(
-                **shown.row(), size=size, note=at_full_size * low_res
+                **shown.row(),
+                photos=counted(shown.val_photos, "photo"),
+                size=size,
+                note=at_full_size * low_res,
             )
         )
         return
@@ -418,8 +421,8 @@ def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> N
     recipe, best = result.last.recipe, best_epoch(result.history)
     if result.last.epoch < recipe.epochs:
         console.log(
-            f"ended after epoch {result.last.epoch}: "
-            f"the Dice has not risen for {recipe.patience} epochs"
+            f"ended after epoch {result.last.epoch}: the Dice has not risen for "
+            f"{counted(recipe.patience or 0, 'epoch')}"
         )
     split = ""
     if material.split_source == "seeded":
@@ -428,8 +431,8 @@ def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> N
             "scores on photos from elsewhere will be lower"
         )
     console.log(
-        f"best: epoch {best.epoch}, Dice {best.dice:.4f}, Jaccard {best.jaccard:.4f}, "
-        f"mean of {best.val_photos} validation photos at "
+        f"best: epoch {best.epoch}, Dice {best.dice:.4f}, Jaccard {best.jaccard:.4f}, mean of "
+        f"{counted(best.val_photos, 'validation photo')} at "
         f"{_square(result.last.model.image_size)} pixels{split}"
     )
     console.log(f"next: lesionseg segment photo.jpg -o mask.png --checkpoint {name}")

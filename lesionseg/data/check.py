@@ -23,7 +23,7 @@ from lesionseg.data.discovery import Dataset
 from lesionseg.data.drafts import DraftsError
 from lesionseg.data.filenames import is_mask_name, list_images
 from lesionseg.data.pairs import Pair, read_truth
-from lesionseg.errors import LesionsegError, NoPairsError
+from lesionseg.errors import LesionsegError, NoPairsError, counted
 from lesionseg.images import Mask
 from lesionseg.threads import map_ahead
 
@@ -229,8 +229,8 @@ def mask_notes(labelled: Collection[str], *parts: CachedPairs) -> list[str]:
         if doubt := doubt_of(mask):
             named[doubt].append(id)
     return [
-        f"{len(ids)} of {len(masks)} masks {_DOUBTS[doubt]}: {', '.join(ids[:3])}"
-        f"{', ...' * (len(ids) > 3)}; 'lesionseg check' lists them"
+        f"{len(ids)} of {counted(len(masks), 'mask')} {_DOUBTS[doubt]}: "
+        f"{', '.join(ids[:3])}{', ...' * (len(ids) > 3)}; 'lesionseg check' lists them"
         for doubt, ids in named.items()
         if ids
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lesionseg import images
-from lesionseg.errors import LesionsegError, PhotoError, one_line
+from lesionseg.errors import LesionsegError, PhotoError, counted, one_line
 
 LABEL_MAP = "labelmap.txt"
 _COLOUR = re.compile(r"#?([0-9a-fA-F]{6})")
@@ -75,8 +75,8 @@ def find_colours(masks: Sequence[Path], choice: ColourChoice) -> tuple[frozenset
             break
     if len(missing) == len(names):
         raise LesionsegError(
-            f"{', '.join(names.values())}: this colour stands in none of the {len(masks)} masks; "
-            f"the first ones hold {_shown(masks)}"
+            f"{', '.join(names.values())}: this colour is in none of "
+            f"{counted(len(masks), 'mask')}; the first ones have {_shown(masks)}"
         )
     lines = [f"{names[colour]}: this colour stands in no mask" for colour in sorted(missing)]
     return frozenset(names), lines

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lesionseg.data.filenames import list_folders, list_images, unwrap
 from lesionseg.data.layouts import OFFICIAL_NAME, Folder, masks_folder, photos_folder, recognise
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, counted
 
 _MOST_FOLDERS = 20  # that are looked into
 _BY_OPTIONS = ": name the folders by --photos and --truth; "
@@ -80,9 +80,9 @@ def _seen(folder: Path) -> str:
     kinds = Counter(path.suffix.lower() or "without suffix" for path in files)
     counts = [f"{count} {kind}" for kind, count in kinds.most_common(_MOST_KINDS)]
     rest = kinds.total() - sum(count for _, count in kinds.most_common(_MOST_KINDS))
-    counts += [f"{rest} other files"] if rest else []
+    counts += [counted(rest, "other file")] if rest else []
     names = [path.name for path in list_folders(folder)]
     if names:
         shown = ", ".join(names[:_MOST_KINDS]) + ", ..." * (len(names) > _MOST_KINDS)
-        counts.append(f"{len(names)} folder{'s' * (len(names) > 1)} ({shown})")
+        counts.append(f"{counted(len(names), 'folder')} ({shown})")
     return ", ".join(counts) or "nothing"

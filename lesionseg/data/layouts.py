@@ -38,7 +38,7 @@ from lesionseg.data.filenames import (
 )
 from lesionseg.data.pairs import Matches, Pair, match_labels, match_masks
 from lesionseg.data.splits import FOLDERS, OFFICIAL, SEEDED, SPLITS
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, counted
 from lesionseg.labels import formats
 from lesionseg.labels.formats import Categories, Labels
 
@@ -261,7 +261,7 @@ def match_either(photos: Iterable[Path], masks: Iterable[Path], labels: Labels |
     matches = match_labels(photos, labels)
     if not masks:
         return matches
-    line = f"{len(masks)} masks, in place of which {labels.path} is taken"
+    line = f"{counted(len(masks), 'mask')} not used, as {labels.path} takes precedence"
     return Matches(matches.pairs, (line, *matches.problems))
 
 

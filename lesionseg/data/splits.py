@@ -9,7 +9,7 @@ from lesionseg.config import VALIDATION_SHARE
 from lesionseg.data.filenames import file_id, fold
 from lesionseg.data.groups import Groups
 from lesionseg.data.pairs import Pair
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, counted
 
 SPLITS = ("train", "val", "test")
 OFFICIAL, LISTS, SEEDED = "official folders", "lists", "seeded"  # where a split comes from
@@ -151,7 +151,7 @@ def _by_lists(pairs: Iterable[Pair], lists: Lists) -> tuple[dict[str, list[Pair]
     if open_split:
         chosen[open_split] = rest
     elif rest:
-        problems.append(f"{lists.folder}: {len(rest)} photos stand in no list")
+        problems.append(f"{lists.folder}: {counted(len(rest), 'photo')} in none of the lists")
     return chosen, problems
 
 
@@ -183,7 +183,7 @@ def _by_hash(pairs: Sequence[Pair], groups: Groups) -> tuple[list[Pair], list[Pa
         (validation if fits else training).extend(group)
     if not validation:
         raise LesionsegError(
-            f"all {len(pairs)} photos belong to one group: nothing is left for validation; "
+            f"{counted(len(pairs), 'photo')}, all of one group: nothing is left for validation; "
             "name photos of other groups in val.txt"
         )
     return training, validation
@@ -224,7 +224,7 @@ def _straddling(pairs: BySplit, groups: Groups) -> list[str]:
         count = sum(groups.get(file_id(pair.photo)) in trained for pair in pairs[split])
         if count:
             lines.append(
-                f"{count} photos of split {split} belong to groups that are also trained on: "
+                f"{counted(count, 'photo')} of split {split} in groups that are also trained on: "
                 "the scores on these will be too high"
             )
     return lines

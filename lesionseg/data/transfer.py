@@ -107,7 +107,9 @@ def _attempt(wanted: Transfer, url: str) -> None:
         at, least = have if rest else 0, max(least, have)
         offered = None if response.length is None else at + response.length
         if offered is not None and not least <= offered <= most:
-            raise _BrokenError(f"expected {wanted.bytes} bytes, it offers {offered}", final=True)
+            raise _BrokenError(
+                f"expected {wanted.bytes} bytes, the server offers {offered}", final=True
+            )
         with part.open("ab") as out:
             while at < most and (chunk := _next_bytes(response, most - at)):
                 out.write(chunk[max(0, have - at) :])

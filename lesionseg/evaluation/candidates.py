@@ -10,7 +10,7 @@ from lesionseg.data.discovery import Dataset
 from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import Pair
 from lesionseg.data.splits import FOLDS
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, counted
 from lesionseg.evaluation import calibration, scoring
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import ScoringResult
@@ -174,8 +174,9 @@ def assign_folds(
     everyone = frozenset.intersection(*trained)
     if seen := [pair.id for pair in pairs if fold(pair.id) in everyone]:
         raise LesionsegError(
-            f"{len(seen)} of {len(pairs)} photos, such as {seen[0]}, were seen in training by all "
-            "networks, or by those that they started from: there is no out-of-fold score"
+            f"{len(seen)} of {counted(len(pairs), 'photo')}, such as {seen[0]}, were seen in "
+            "training by all networks, or by those that they started from: there is no "
+            "out-of-fold score"
         )
     parts: list[list[Pair]] = [[] for _ in networks]
     unknown = []
@@ -184,8 +185,8 @@ def assign_folds(
         owners = [index for index, ids in enumerate(held_out) if key in ids]
         if len(owners) > 1 or any(key in trained[index] for index in owners):
             raise LesionsegError(
-                f"{pair.id}: held out by {len(owners)} folds, or trained on by the one that held "
-                "it out; the folds were not made of the same photos: train them again"
+                f"{pair.id}: held out by {counted(len(owners), 'fold')}, or trained on by the one "
+                "that held it out; the folds were not made of the same photos: train them again"
             )
         if owners:
             parts[owners[0]].append(pair)
@@ -299,19 +300,22 @@ def _notes(
     synthetic = bool(description and description.synthetic)
     notes = []
     if result.skipped:
-        notes.append(f"{len(result.skipped)} of {len(pairs)} photos could not be scored")
+        notes.append(f"{len(result.skipped)} of {counted(len(pairs), 'photo')} could not be scored")
     if synthetic:
         notes.append("these pictures are synthetic, made by lesionseg; they are not photos")
     if description and description.shrunk:
         notes.append(
-            f"photos and truth masks were shrunk to a shorter side of {description.shrunk} pixels: "
-            "not comparable with scores at full size"
+            "photos and truth masks were shrunk to a shorter side of "
+            f"{counted(description.shrunk, 'pixel')}: not comparable with scores at full size"
         )
     if segmenter and (members := segmenter.checkpoint.members):
         notes.append(f"masks of the mean of {len(members)} networks' probabilities")
     if segmenter and (seen := _overlap(pairs, trained_on)):
         ancestor = ", or started from one that was," if segmenter.checkpoint.parent else ""
-        notes.append(f"the network was{ancestor} trained on {seen} of these {len(pairs)} photos")
+        notes.append(
+            f"the network was{ancestor} trained on {seen} of "
+            f"{counted(len(pairs), 'photo')} scored here"
+        )
     if segmenter and segmenter.checkpoint.data.synthetic and not synthetic:
         notes.append("the network was trained on synthetic pictures only")
     if result.zero_one:

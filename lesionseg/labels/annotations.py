@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lesionseg.errors import one_line
+from lesionseg.errors import counted, one_line
 from lesionseg.images import Mask
 from lesionseg.labels.outline import Ring, crossings, fill_union
 from lesionseg.labels.runlength import Runs, fill_all
@@ -160,7 +160,9 @@ def parse_polygon(points: Sequence[Any]) -> Ring | Dropped:
     """
     if points and all(isinstance(value, int | float) for value in points):
         if len(points) % 2:
-            raise ValueError(f"expected an x and a y for each corner, got {len(points)} numbers")
+            raise ValueError(
+                f"expected an x and a y for each corner, got {counted(len(points), 'number')}"
+            )
         points = list(zip(points[::2], points[1::2], strict=True))
     try:
         corners = np.array([(float(x), float(y)) for x, y in points])

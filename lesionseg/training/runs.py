@@ -19,7 +19,7 @@ from lesionseg.data.duplicates import find_duplicates
 from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import list_unlabelled
 from lesionseg.data.splits import Fold
-from lesionseg.errors import CheckpointError, LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError, counted
 from lesionseg.labels.formats import Categories
 from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.training.history import EpochScores, is_exhausted
@@ -137,7 +137,10 @@ def gather(
     if source.unlabelled:
         added = list_unlabelled(source.unlabelled)
         first = (*first, *added)
-        notes.append(f"{len(added)} photos without masks learn those of the teachers")
+        notes.append(
+            f"{counted(len(added), 'photo')} without masks: only the teachers' masks are "
+            "learned on these"
+        )
     total = len(first) + len(second)
     if distributed.local_rank() > 0:  # on each host one process prepares, the others only map
         distributed.barrier()
@@ -187,8 +190,9 @@ def _duplicate_notes(training: CachedPairs, validation: CachedPairs) -> list[str
     some = ", ".join(f"{second} is {first}" for first, second in duplicates[:3])
     count = len({second for _, second in duplicates})
     return [
-        f"{count} of {len(validation)} validation photos are also trained on, under another name: "
-        f"{some}{', ...' * (len(duplicates) > 3)}; the scores on these will be too high"
+        f"{count} of {counted(len(validation), 'validation photo')} also in training, under "
+        f"another name: {some}{', ...' * (len(duplicates) > 3)}; the scores on these will be too "
+        "high"
     ]
 
 
@@ -365,16 +369,16 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
     changes = {name: value for name, value in options.items() if name in _CHANGEABLE}
     recipe = dataclasses.replace(last.recipe, **changes)
     if recipe.epochs <= last.epoch:
-        more = "train anew" if laid_out else "to go on, ask for more"
+        more = "train anew" if laid_out else "to continue, ask for more"
         raise LesionsegError(
-            f"{folder.name} has all of its {last.epoch} epochs; "
-            f"{more}, such as --epochs {last.epoch + 5}"
+            f"{folder.name} has finished its {counted(last.epoch, 'epoch')}; {more}, such "
+            f"as --epochs {last.epoch + 5}"
         )
     history = [EpochScores.of(row) for row in (last.training or {}).get("history", ())]
     if is_exhausted(history, recipe.patience):
         raise LesionsegError(
             f"{folder.name} ended after epoch {last.epoch}: its Dice had not risen for "
-            f"{recipe.patience} epochs; to go on, ask for more, such as --patience "
-            f"{recipe.patience + 5}"
+            f"{counted(recipe.patience or 0, 'epoch')}; to continue, ask for more, such as "
+            f"--patience {recipe.patience + 5}"
         )
     return dataclasses.replace(last, recipe=recipe)

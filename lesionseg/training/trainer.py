@@ -26,7 +26,7 @@ from lesionseg import distributed, files, store
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.cache import CachedPairs
 from lesionseg.data.loader import Loader, training_side
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, counted
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import keep_freed_memory, memory_format, out_of_memory_says
@@ -350,8 +350,8 @@ class _Trainer:
         saved = f"the last good checkpoint is {kept}" if kept.exists() else "nothing was saved yet"
         return LesionsegError(
             f"{what} is no longer finite in epoch {self.state.epoch + 1} after "
-            f"{self.state.photos} photos; {saved}; "
-            f"lower --learning-rate (now {self.recipe.learning_rate:g})"
+            f"{counted(self.state.photos, 'photo')}; {saved}; lower --learning-rate (now "
+            f"{self.recipe.learning_rate:g})"
             + ("" if self.recipe.precision == "float32" else " or use --precision float32")
         )
 

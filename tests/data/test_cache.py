@@ -130,7 +130,9 @@ def test_what_cannot_be_used_is_left_out_and_named(pairs: list[Pair]) -> None:
 def test_nothing_that_can_be_used(pairs: list[Pair]) -> None:
     for pair in pairs:
         pair.photo.write_text("no photo")
-    with pytest.raises(LesionsegError, match=r"^none of the 5 pairs can be used; first: .*a\.png"):
+    with pytest.raises(
+        LesionsegError, match=r"^none of 5 pairs can be used; the first error: .*a\.png"
+    ):
         cache_pairs(pairs, SIZE)
     assert kept() == []
 

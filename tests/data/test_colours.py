@@ -169,7 +169,7 @@ def test_values_of_labels_are_colours(tmp_path: Path) -> None:
         (
             ["--lesion-colour", "#123456"],
             1,
-            "#123456: this colour stands in none of the 2 masks; the first ones hold #000000 "
+            "#123456: this colour is in none of 2 masks; the first ones have #000000 "
             "(background), #fa3253 (lesion), #008000 (Ruler)",
         ),
         (
@@ -178,7 +178,7 @@ def test_values_of_labels_are_colours(tmp_path: Path) -> None:
             "labelmap.txt: no label 'mole' with a colour; it has: background (#000000), lesion "
             "(#fa3253), Ruler (#008000), unused (#010203)",
         ),
-        (["--lesion-label", "unused"], 1, "unused (#010203): this colour stands in none of the 2"),
+        (["--lesion-label", "unused"], 1, "unused (#010203): this colour is in none of 2"),
     ],
 )
 def test_a_choice_that_fits_nothing(

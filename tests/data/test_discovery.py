@@ -196,7 +196,7 @@ def test_lists_decide(tmp_path: Path) -> None:
     found = find(tmp_path)
     assert ids(found) == {"train": ["p000", "p001"], "val": ["p002", "p003"], "test": ["p004"]}
     assert found.split_source == "lists"
-    assert found.problems == (f"{tmp_path}: 2 photos stand in no list",)
+    assert found.problems == (f"{tmp_path}: 2 photos in none of the lists",)
 
 
 @pytest.mark.parametrize(

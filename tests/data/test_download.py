@@ -326,7 +326,7 @@ def test_a_file_sent_whole_costs_nothing_that_is_here(
     ("act", "reason"),
     [
         (Act(status=200), "sent a web page, not the file"),
-        (Act(body=b"log in", ignore_range=True), "it offers 6"),
+        (Act(body=b"log in", ignore_range=True), "the server offers 6"),
         (Act(body=b"log in", ignore_range=True, claim=0), "broke off after 6 of"),
     ],
 )
@@ -389,7 +389,7 @@ def test_a_body_without_end_is_not_kept(server: Server, tmp_path: Path) -> None:
 
 def test_an_error_page_in_the_file_s_place(server: Server, tmp_path: Path) -> None:
     server.always = Act(body=b"<html>log in</html>")
-    fails("it offers 19", server, tmp_path)
+    fails("the server offers 19", server, tmp_path)
 
 
 def test_waits_longer_each_time(

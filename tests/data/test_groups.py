@@ -84,7 +84,7 @@ def test_the_default_split_keeps_groups_together(numbers: list[int]) -> None:
     photos = pairs(len(numbers))
     groups = {pair.id: str(number) for pair, number in zip(photos, numbers, strict=True)}
     if len(set(numbers)) == 1:
-        with pytest.raises(LesionsegError, match="belong to one group"):
+        with pytest.raises(LesionsegError, match="all of one group"):
             decide({"train": photos}, SEEDED, NO_LISTS, groups)
         return
     splits = decide({"train": photos}, SEEDED, NO_LISTS, groups)
@@ -97,7 +97,7 @@ def test_groups_on_both_sides_of_lists_are_said() -> None:
     lists = Lists(Path("set"), {"val": ["p0", "p1"]})
     splits = decide({"train": pairs(4)}, SEEDED, lists, {"p0": "g", "p3": "g", "p1": "h"})
     assert splits.notes == (
-        "1 photos of split val belong to groups that are also trained on: "
+        "1 photo of split val in groups that are also trained on: "
         "the scores on these will be too high",
     )
 
@@ -114,7 +114,7 @@ def test_eval_and_check_say_what_groups_do(lesionseg: Command, tmp_path: Path) -
     (folder / "val.txt").write_text("ISIC_0000001")
     file = write(tmp_path / "mine.csv", "id,group\nISIC_0000000,a\nISIC_0000001,a\n")
     words = ("--data", folder, "--predictions", folder / "masks")
-    note = "1 photos of split val belong to groups that are also trained on"
+    note = "1 photo of split val in groups that are also trained on"
     assert note not in lesionseg("eval", *words).err
     assert note in lesionseg("eval", *words, "--groups", file).err
     write(folder / "groups.csv", file.read_text())

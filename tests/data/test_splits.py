@@ -45,7 +45,7 @@ def test_lists_decide_over_the_layout() -> None:
     assert splits.source == LISTS
     lost, rest = splits.problems
     assert lost == f"{HERE / 'val.txt'}: lost has no photo with a mask"
-    assert rest == f"{HERE}: 1 photos stand in no list"
+    assert rest == f"{HERE}: 1 photo in none of the lists"
 
 
 def test_a_list_of_all_for_testing_leaves_nothing_to_split() -> None:

@@ -93,7 +93,7 @@ ZERO_ONE = "masks of 0/1, read as 0/255: 2; the challenge's own scorer reads suc
         (dataset(synthetic=False), network("q", drawn=True), 0, [SYNTHETIC_ONLY]),
         (dataset(), network("q", drawn=True), 0, [SYNTHETIC_ONLY]),
         (dataset(shrunk=64), None, 0, [SHRUNK]),
-        (dataset(), network("a", "y"), 0, ["the network was trained on 2 of these 4 photos"]),
+        (dataset(), network("a", "y"), 0, ["the network was trained on 2 of 4 photos scored here"]),
         (dataset(), None, 2, [ZERO_ONE]),
     ],
 )
@@ -109,7 +109,7 @@ def test_photos_count_that_an_ancestor_was_trained_on() -> None:
     parent = Parent("a.pt", "34", trained_on("a"), grandparent)
     start = dataclasses.replace(begun(), data=trained_on("x"), parent=parent)
     segmenter = Segmenter(torch_network(start))
-    note = "the network was, or started from one that was, trained on 3 of these 4 photos"
+    note = "the network was, or started from one that was, trained on 3 of 4 photos scored here"
     assert build(ScoringResult(), dataset(), "all", segmenter).notes == [note]
     assert default_split(dataset("seeded"), start) == "all"  # the parent saw z
 

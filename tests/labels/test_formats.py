@@ -735,7 +735,7 @@ def test_labels_in_a_data_folder(
     assert again.pairs == found.pairs
     assert all(pair.labels for pair in again.split("all"))
     (problem,) = again.problems
-    assert problem.startswith("4 masks, in place of which")
+    assert problem.startswith("4 masks not used, as ")
 
 
 def test_a_folder_of_masks_and_labels_as_truth(tmp_path: Path, photos: dict[Path, Mask]) -> None:
@@ -743,7 +743,7 @@ def test_a_folder_of_masks_and_labels_as_truth(tmp_path: Path, photos: dict[Path
     (tmp_path / "out" / "two_segmentation.png").write_bytes(images.mask_png(disc()))
     found = find(None, tmp_path / "photos", tmp_path / "out")
     assert all(pair.labels for pair in found.split("all"))
-    assert found.problems == (f"1 masks, in place of which {tmp_path / 'out'} is taken",)
+    assert found.problems == (f"1 mask not used, as {tmp_path / 'out'} takes precedence",)
 
 
 def test_foreign_files_change_nothing(tmp_path: Path, photos: dict[Path, Mask]) -> None:

@@ -178,8 +178,11 @@ def test_the_same_may_be_said_again_and_epochs_may_change(tmp_path: Path) -> Non
         ({"width": 2}, "begun with width 1, got 2"),
         ({"learning_rate": 0.1, "epochs": 9}, "begun with learning rate 0.0001, got 0.1"),
         ({"precision": "bfloat16"}, "begun with precision float32, got bfloat16"),
-        ({"epochs": 2}, "has all of its 2 epochs; to go on, ask for more, such as --epochs 7"),
-        ({"epochs": 1}, "has all of its 2 epochs"),
+        (
+            {"epochs": 2},
+            r"has finished its 2 epochs; to continue, ask for more, such as --epochs 7",
+        ),
+        ({"epochs": 1}, "has finished its 2 epochs"),
     ],
 )
 def test_what_a_run_may_not_change(tmp_path: Path, given: dict[str, Any], said: str) -> None:
@@ -219,7 +222,7 @@ def test_a_run_starts_from_given_weights_and_names_their_checkpoint(tmp_path: Pa
 
 def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:
     before = kept(tmp_path / "done", epoch=3)
-    with pytest.raises(LesionsegError, match="done has all of its 3 epochs"):
+    with pytest.raises(LesionsegError, match="done has finished its 3 epochs"):
         runs.resumed(tmp_path / "done", {})
     assert runs.resumed(tmp_path / "done", {"epochs": 4}).recipe.epochs == 4
     kept(tmp_path / "averaged", training={"best": 0.5, "weights": before.weights})
@@ -242,5 +245,5 @@ def test_a_picture_on_both_sides_of_the_split_is_said(tmp_path: Path) -> None:
     (folder / "val.txt").write_text(held_out)
     material, _ = gather(Source(folder))
     (note,) = material.notes
-    assert note.startswith("1 of 1 validation photos are also trained on, under another name: ")
+    assert note.startswith("1 of 1 validation photo also in training, under another name: ")
     assert f"{held_out} is copy" in note
