@@ -198,8 +198,8 @@ def configure(
         for key, value in options.items():
             if key in shape and value != getattr(trained, key):
                 raise LesionsegError(
-                    f"{key.replace('_', ' ')}: the weights to start from have "
-                    f"{getattr(trained, key)}, got {value}; leave it out"
+                    f"{key.replace('_', ' ')}: expected {getattr(trained, key)}, as in the "
+                    f"weights to start from, got {value}; leave it out"
                 )
         model = trained
         recipe = replace(recipe, learning_rate=RECIPES["finetune"][1].learning_rate)
@@ -213,7 +213,7 @@ def configure(
         if model.image_size % (2 * model.multiple):
             raise LesionsegError(
                 f"image size: expected a multiple of {2 * model.multiple}, as recipe {name} "
-                f"begins at half the side, got {model.image_size}"
+                f"starts at half the side, got {model.image_size}"
             )
     return model, recipe
 
@@ -232,7 +232,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         name = name.strip().replace("-", "_")
         if name not in kinds:
             raise LesionsegError(
-                f"setting {setting!r}: expected PART=VALUE, PART being one of {', '.join(kinds)}"
+                f"setting {setting!r}: expected PART=VALUE, where PART is one of {', '.join(kinds)}"
             )
         if name in options:
             raise LesionsegError(f"setting {name}: given twice")

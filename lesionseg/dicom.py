@@ -162,7 +162,7 @@ def _check(dataset: "Dataset") -> tuple[int, int]:
         raise PhotoError(f"no pixels in this DICOM file ({kind}); expected a photo")
     needed = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
     if missing := [name for name in needed if not dataset.get(name)]:
-        raise PhotoError(f"damaged DICOM: no {', '.join(missing)}")
+        raise PhotoError(f"damaged DICOM: {', '.join(missing)} missing")
     if not dataset.get("BitsStored"):
         dataset.BitsStored = dataset.BitsAllocated
     height, width = int(dataset.Rows), int(dataset.Columns)
@@ -445,7 +445,10 @@ def scale(header: "Dataset", default: float | None) -> float | None:
 def _note_oblong(name: str, rows: float, columns: float) -> None:
     """Say once of a file why it is not measured in millimetres."""
     logging.getLogger("lesionseg").warning(
-        "%s: pixels of %g x %g mm are not square, so it is measured in pixels", name, rows, columns
+        "%s: pixels of %g x %g mm are not square, so measurements are in pixels",
+        name,
+        rows,
+        columns,
     )
 
 

@@ -189,7 +189,7 @@ def _describe(image: Image.Image, file: BinaryIO, name: Path | str, head: bytes)
     bits = head[24] if image.format == "PNG" else 8
     opened = _Opened(image, file, name, bits)
     if image.format in ("GIF", "PNG", "WEBP", "AVIF") and getattr(image, "is_animated", False):
-        opened.note("animated; its first frame is read")
+        opened.note("animated; only its first frame is read")
     return opened
 
 
@@ -258,8 +258,8 @@ def _with_full_range(opened: _Opened) -> Image.Image:
         values = decoded[:, :, 2::-1].astype(np.uint16)
     if decoded is None or decoded.dtype != np.uint16 or (values >> 8 != high).any():
         raise PhotoError(
-            f"expected colours of 16 bits, got values below {256 * (highest + 1)} of 65535; save "
-            "it with 8 bits a channel"
+            f"expected 16-bit colours, got no value above {256 * (highest + 1) - 1} of 65535; "
+            "save it with 8 bits a channel"
         )
     colours = Image.fromarray(_to_8_bits(values, opened))
     if image.mode == "RGBA":
@@ -278,7 +278,7 @@ def _to_8_bits(values: NDArray[np.integer], opened: _Opened) -> NDArray[np.uint8
     highest = int(values.max())
     depth = next((depth for depth in _SHORT_DEPTHS if highest < 1 << depth), 16)
     if depth < 16 and highest:
-        opened.note(f"no value of its 16 bits is above {highest}; read as values of {depth} bits")
+        opened.note(f"no 16-bit value is above {highest}; read as {depth}-bit values")
     return (values >> (depth - 8)).astype(np.uint8)
 
 
@@ -295,7 +295,7 @@ def _to_rgb(opened: _Opened) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() == (0, 0):
-            opened.note("transparent all over; its transparency is ignored")
+            opened.note("transparent everywhere; its transparency is ignored")
         else:
             background = Image.new("RGBA", image.size, (0, 0, 0, 255))  # as a dermoscope's corners
             image = Image.alpha_composite(background, image)

@@ -38,8 +38,8 @@ def photo_page(pages: Sequence[Tags]) -> int:
     }
     if not areas:
         raise PhotoError(
-            "expected a TIFF with a photo, got only a reduced copy of one, as camera raw files "
-            "have; export it as JPEG, PNG or TIFF"
+            "expected a TIFF with a photo, got only a thumbnail, as in camera raw files; export "
+            "the photo as JPEG, PNG or TIFF"
         )
     largest = max(areas.values())
     indices = [index for index, area in areas.items() if area == largest]
@@ -72,11 +72,12 @@ def check(tags: Tags) -> None:
         raise PhotoError("expected floating point with 0 as black, got 0 as white")
     if _number(tags, _PREDICTOR, 1) != 1 and _number(tags, _COMPRESSION, 1) not in _PREDICTED:
         raise PhotoError(
-            "expected a TIFF without a predictor, as its compression takes none; save it again"
+            "expected a TIFF without a predictor, which its compression does not support; save "
+            "it again"
         )
     grey = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
     if _number(tags, _PLANAR, 1) == 2 and grey and any(_all(tags, _EXTRA)):
-        raise PhotoError("expected grey and transparency interleaved, got them on planes apart")
+        raise PhotoError("expected grey and transparency interleaved, got separate planes")
     if photometric == _CMYK and _number(tags, _INKS, 1) != 1:
         raise PhotoError("expected the inks of CMYK, got others; save it as RGB")
 

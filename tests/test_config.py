@@ -95,7 +95,9 @@ def test_trained_weights_keep_their_shape_and_get_a_rate_for_fine_tuning() -> No
     rate = RECIPES["finetune"][1].learning_rate
     assert accurate == dataclasses.replace(RECIPES["accurate"][1], learning_rate=rate)
     assert configure({"learning_rate": 0.1}, shape)[1].learning_rate == 0.1
-    with pytest.raises(LesionsegError, match="width: the weights to start from have 32, got 16"):
+    with pytest.raises(
+        LesionsegError, match="width: expected 32, as in the weights to start from, got 16"
+    ):
         configure({"width": 16}, shape)
 
 
@@ -190,7 +192,7 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
         ({"image_size": 96, "name": "accurate"}, "image size: expected 128 to 2048, got 96"),
         (
             {"image_size": 160, "name": "accurate"},
-            "image size: expected a multiple of 64, as recipe accurate begins at half the side, "
+            "image size: expected a multiple of 64, as recipe accurate starts at half the side, "
             "got 160",
         ),
         ({"image_size": 240, "stem": "strided"}, "image size: expected a multiple of 32, got 240"),

@@ -284,7 +284,7 @@ def test_a_lost_process_ends_the_other_with_a_line_and_a_checkpoint(
     told = [line for line in left.err.splitlines() if not line.startswith(("epoch", "training"))]
     assert told == [
         f"process {1 - lost}: error: another of the 2 processes has ended; the run is kept in "
-        f"{tmp_path / 'run'}; go on with it by --resume"
+        f"{tmp_path / 'run'}; resume it with --resume"
     ]
     go_on(tmp_path / "run", data, tmp_path)
 

@@ -215,7 +215,7 @@ def test_alpha_that_is_0_everywhere_is_ignored(
     options: dict[str, Any] = {"lossless": True, "exact": True} if format == "WEBP" else {}
     image.save(file, format, **options)
     assert_photo(file, COLOUR)
-    assert notes(caplog)[0] == f"{file}: transparent all over; its transparency is ignored"
+    assert notes(caplog)[0] == f"{file}: transparent everywhere; its transparency is ignored"
 
 
 @pytest.mark.parametrize("depth", [10, 12, 14, 16])
@@ -232,7 +232,7 @@ def test_fewer_bits_in_16_are_stretched(
     )
     assert_photo(file, COLOUR if channels == 3 else np.dstack([GREY] * 3))
     highest = 255 << (depth - 8)
-    said = f"{file}: no value of its 16 bits is above {highest}; read as values of {depth} bits"
+    said = f"{file}: no 16-bit value is above {highest}; read as {depth}-bit values"
     assert set(notes(caplog)) == ({said} if depth < 16 else set())
 
 
@@ -254,7 +254,7 @@ def test_of_an_animation_the_first_frame_is_read(
     frames = [picture(np.dstack([grey] * 3)) for grey in (GREY, 255 - GREY)]
     frames[0].save(file, format, save_all=True, append_images=frames[1:], **options)
     assert_photo(file, np.dstack([GREY] * 3), 2)
-    assert set(notes(caplog)) == {f"{file}: animated; its first frame is read"}
+    assert set(notes(caplog)) == {f"{file}: animated; only its first frame is read"}
 
 
 def test_an_avif_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

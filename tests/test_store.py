@@ -75,7 +75,7 @@ def test_a_run_has_a_name_of_its_own(name: str) -> None:
 @pytest.mark.parametrize("file", [store.BEST, store.LAST])
 def test_a_run_is_not_overwritten(file: str) -> None:
     folder = make_run("first", file)
-    message = f"^{folder} holds a run already; .*--resume"
+    message = f"^{folder} already holds a run; .*--resume"
     with pytest.raises(LesionsegError, match=message):
         store.new_run("first")
     with pytest.raises(LesionsegError, match=message):
@@ -98,7 +98,7 @@ def test_the_run_to_resume() -> None:
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        (None, "^no run to resume: none under .*; train without --resume$"),
+        (None, "^no run to resume under .*; train without --resume$"),
         ("d", "^no run 'd' to resume: neither a run's folder nor a name under "),
         ("empty", "^no run 'empty' to resume: "),
     ],
@@ -155,14 +155,16 @@ def test_the_bundled_checkpoint_has_a_name(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "own")
     assert store.find_checkpoint() == own
     assert store.find_checkpoint("bundled") == store.BUNDLED_FILE
-    with pytest.raises(LesionsegError, match=r"^'bundled' names the weights of this package"):
+    with pytest.raises(
+        LesionsegError, match=r"^'bundled' is the name of the weights in this package"
+    ):
         store.unused_run(Path("bundled"))
     monkeypatch.chdir(own.parent)
     Path("bundled").touch()
     assert store.find_checkpoint("bundled") == store.BUNDLED_FILE
 
 
-NAMED = "; 'bundled' names the weights of this package$"
+NAMED = "; 'bundled' is the name of the weights in this package$"
 
 
 def test_a_wrong_name_where_nothing_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def help_of(
         return
     commands: dict[str, Any] = getattr(group.command, "commands")  # noqa: B009
     if name not in commands:
-        raise typer.BadParameter(f"no command {name!r}; there are: {', '.join(commands)}")
+        raise typer.BadParameter(f"no command {name!r}; expected one of {', '.join(commands)}")
     print(commands[name].get_help(typer.Context(commands[name], info_name=name, parent=group)))
 
 

@@ -73,7 +73,7 @@ def check(
     colours = [*(lesion_colour or ()), *(lesion_color or ())]
     source = data_source(data, photos, truth, category, colours, lesion_label)
     if (folder is None) == (source is None):
-        raise typer.BadParameter("name one folder, or --data, or --photos and --truth")
+        raise typer.BadParameter("give one of these: a folder, --data, or --photos and --truth")
     with console.bar("checking") as bar:
         if source is not None:
             result = checks.check_dataset(source.find(), workers, bar)
@@ -119,7 +119,7 @@ def _lines(result: "Checked") -> list[str]:
         for what, names in (
             ("empty", result.masks.empty),
             ("full", result.masks.full),
-            ("maybe inverted", result.masks.inverted),
+            ("possibly inverted", result.masks.inverted),
         ):
             lines += [f"masks, {what}: {len(names)}", *_names(names)]
     return lines

@@ -154,9 +154,11 @@ def evaluate(
     folders, checkpoints = predictions or [], checkpoint or []
     changed = masks or all_regions or device or threshold is not None or batch_size != _BATCH_SIZE
     if out_of_fold and (split or folders):
-        raise typer.BadParameter("--out-of-fold goes with neither --split nor --predictions")
+        raise typer.BadParameter("--out-of-fold cannot be combined with --split or --predictions")
     if ensemble and (out_of_fold or len(checkpoints) < 2):
-        raise typer.BadParameter("--ensemble takes two --checkpoint or more, and no --out-of-fold")
+        raise typer.BadParameter(
+            "--ensemble needs at least two --checkpoint and cannot be combined with --out-of-fold"
+        )
     contestants: list[str | list[str] | None] = [checkpoints] if ensemble else [*checkpoints]
     alone = len(contestants) + len(folders) < 2 or out_of_fold
     _check_usage(checkpoints, folders, masks if not alone else None, report, bool(changed))
@@ -219,11 +221,13 @@ def _check_usage(
     """Refuse options that do not go together."""
     if network_options and folders and not checkpoints:
         raise typer.BadParameter(
-            "--masks, --all-regions, --threshold, --batch-size and --device are for a network's "
-            "masks: with --predictions, name one by --checkpoint"
+            "--masks, --all-regions, --threshold, --batch-size and --device apply to a network; "
+            "beside --predictions, add one with --checkpoint"
         )
     if masks and len(checkpoints) + len(folders) > 1:
-        raise typer.BadParameter("--masks takes those of one checkpoint; leave the others out")
+        raise typer.BadParameter(
+            "--masks writes the masks of one network; give one --checkpoint and no --predictions"
+        )
     if report is not None and report.exists() and not report.is_dir():
         raise typer.BadParameter(f"--report: {report} is not a folder")
 

@@ -47,9 +47,7 @@ class Command(TyperCommand):
             name = "/".join(param.opts) if is_option else param.metavar or param.name
             value = values.get(param.name)
             if value == "" or (isinstance(value, list | tuple) and "" in value):
-                raise BadParameter(
-                    f"{name}: the value is empty; name something or leave it out", ctx
-                )
+                raise BadParameter(f"{name}: the value is empty; give one, or leave it out", ctx)
             if count > 1 and not (param.multiple or param.is_flag):
                 raise BadParameter(f"{name} was given {count} times; give it once", ctx)
         return super().parse_args(ctx, args)

@@ -217,12 +217,12 @@ def data_source(
     from lesionseg.training.runs import Source
 
     if bool(photos) != (truth is not None) and not (masks_alone and not photos):
-        raise typer.BadParameter("--photos and --truth go together")
+        raise typer.BadParameter("--photos and --truth must be given together")
     if data is not None and truth is not None:
-        raise typer.BadParameter("--data names one folder, --photos and --truth two: give either")
+        raise typer.BadParameter("give either --data, or --photos and --truth")
     for folder in photos or ():
         if [path.resolve() for path in photos or ()].count(folder.resolve()) > 1:
-            raise typer.BadParameter(f"--photos: {folder} is named twice")
+            raise typer.BadParameter(f"--photos: {folder} was given twice")
     categories = frozenset(name.strip().casefold() for name in category) if category else None
     try:
         colours = ColourChoice(tuple(map(parse_colour, colour or ())), tuple(label or ()))
@@ -230,11 +230,13 @@ def data_source(
         raise typer.BadParameter(f"--lesion-{error}") from error
     if data is None and truth is None:
         if categories:
-            raise typer.BadParameter("--category is for labels; name them by --data or --truth")
+            raise typer.BadParameter(
+                "--category applies to labels; give them with --data or --truth"
+            )
         if any(colours):
             raise typer.BadParameter(
-                "--lesion-colour and --lesion-label are for coloured masks; name them by --data or "
-                "--truth"
+                "--lesion-colour and --lesion-label apply to coloured masks; give these with "
+                "--data or --truth"
             )
         return None
     folder_of_data = find_data(data) if data else None

@@ -289,9 +289,9 @@ def _output_options(
     from lesionseg.segmentation.outputs import OutputOptions
 
     if labels is None and (tolerance is not None or run_lengths):
-        raise typer.BadParameter("--tolerance and --run-lengths are for --labels")
+        raise typer.BadParameter("--tolerance and --run-lengths need --labels")
     if tolerance is not None and run_lengths:
-        raise typer.BadParameter("--tolerance is for polygons: it goes without --run-lengths")
+        raise typer.BadParameter("--tolerance applies to polygons; leave it out with --run-lengths")
     if mm_per_pixel is not None and not 0 < mm_per_pixel < math.inf:
         raise typer.BadParameter(f"--mm-per-pixel: expected more than 0, got {mm_per_pixel:g}")
     return OutputOptions(
@@ -312,15 +312,17 @@ def _in_order(
 ) -> "OutputOptions":
     """Add the order; refuse one of nothing, or one that the labels cannot hold."""
     if control is not None and order is None:
-        raise typer.BadParameter("--control is for --order doubtful")
+        raise typer.BadParameter("--control needs --order doubtful")
     suffix = None if options.labels is None else options.labels.suffix.lower()
     if order is not None and options.table is None and suffix not in (".json", ".xml"):
         raise typer.BadParameter(
-            "--order is for --labels FILE.json or .xml and for --measurements; LabelMe sorts its "
+            "--order needs --labels FILE.json or FILE.xml, or --measurements; LabelMe sorts its "
             "files by name"
         )
     if control and suffix == ".xml":
-        raise typer.BadParameter("a CVAT file cannot mark --control; name a .json, or leave it out")
+        raise typer.BadParameter(
+            "a CVAT file cannot mark control photos; write a .json file, or leave out --control"
+        )
     return replace(
         options,
         doubtful_first=order is not None,
@@ -338,11 +340,17 @@ def _check_outputs(
     measured = options.table or options.measure or paths.has_dicom
     if options.mm_per_pixel is not None and not measured:
         raise typer.BadParameter(
-            "--mm-per-pixel is for --measurements, --json, --report and DICOM masks"
+            "--mm-per-pixel needs --measurements, --json, --report or a DICOM mask"
         )
     if options.labels is not None and isinstance(inputs, list) and STDIO in inputs:
-        raise typer.BadParameter("--labels lists photos by name; one from standard input has none")
+        raise typer.BadParameter(
+            "--labels lists photos by name; a photo from standard input has none"
+        )
     if options.table and files_from and options.table.resolve() == files_from.resolve():
-        raise typer.BadParameter(f"{options.table} is the list of photos; name another table")
+        raise typer.BadParameter(
+            f"{options.table} is the list of photos; choose another file for --measurements"
+        )
     if options.labels and options.labels.resolve() == (paths.mask / RECORD).resolve():
-        raise typer.BadParameter(f"{options.labels} is the record of the run; name other labels")
+        raise typer.BadParameter(
+            f"{options.labels} is the record of the run; choose another file for --labels"
+        )

@@ -234,17 +234,19 @@ def train(
     options |= {name: value for name, value in values.items() if value is not None}
     if run and output:
         raise typer.BadParameter(
-            "--run names a run in the cache folder, --output a folder: give one"
+            "give either --run, a name in the cache folder, or --output, a folder"
         )
     if resume and (initial or teacher or unlabelled or fold or groups):
         raise typer.BadParameter(
-            "--from, --teacher, --unlabelled, --fold and --groups are for a new run; "
-            "a resumed one has its own"
+            "--from, --teacher, --unlabelled, --fold and --groups apply to a new run; a resumed "
+            "run keeps its own"
         )
     colours = [*(lesion_colour or ()), *(lesion_color or ())]
     source = data_source(data, photos, truth, category, colours, lesion_label)
     if unlabelled and not teacher:
-        raise typer.BadParameter("--unlabelled needs a --teacher: nothing else knows their masks")
+        raise typer.BadParameter(
+            "--unlabelled needs --teacher, whose masks are learned on these photos"
+        )
     if fold or groups or unlabelled:
         source = _split_source(source, fold, groups, unlabelled)
     writer = TensorBoardWriter() if tensorboard else nullcontext()

@@ -72,8 +72,8 @@ def check_uids(header: "Dataset") -> None:
     """
     if missing := [name for name in _UIDS if not header.get(name)]:
         raise LesionsegError(
-            f"no {', '.join(missing)} in the DICOM file, so nothing can refer to it; "
-            "its mask can still be a PNG"
+            f"no {', '.join(missing)} in the DICOM file, so no DICOM result can refer to it; "
+            "write its mask as a PNG"
         )
 
 

@@ -78,7 +78,7 @@ def find_colours(masks: Sequence[Path], choice: ColourChoice) -> tuple[frozenset
             f"{', '.join(names.values())}: this colour is in none of "
             f"{counted(len(masks), 'mask')}; the first ones have {_shown(masks)}"
         )
-    lines = [f"{names[colour]}: this colour stands in no mask" for colour in sorted(missing)]
+    lines = [f"{names[colour]}: this colour is in none of the masks" for colour in sorted(missing)]
     return frozenset(names), lines
 
 
@@ -87,7 +87,7 @@ def hint(mask: Path) -> str:
     present = _colours_of(mask)
     if not present:
         return ""
-    return f"; its colours are {_shown([mask])}; choose the lesion's by {_options([mask])}"
+    return f"; its colours are {_shown([mask])}; choose the lesion's with {_options([mask])}"
 
 
 def _refuse_coloured(masks: Sequence[Path]) -> None:
@@ -107,8 +107,8 @@ def _refuse_coloured(masks: Sequence[Path]) -> None:
             return
     if coloured:
         raise LesionsegError(
-            f"{coloured[0].parent}: coloured masks, of {_shown(coloured)}; "
-            f"choose the lesion's colour by {_options(coloured)}"
+            f"{coloured[0].parent}: coloured masks, with {_shown(coloured)}; choose the lesion's "
+            f"colour with {_options(coloured)}"
         )
 
 
@@ -158,7 +158,7 @@ def _look_up(masks: Sequence[Path], labels: Collection[str]) -> dict[str, str]:
     if not entries:
         raise LesionsegError(
             f"{masks[0].parent if masks else 'these masks'}: no {LABEL_MAP} with colours beside "
-            f"the masks or above; choose the lesion's colour by {_OPTIONS}"
+            f"the masks or above them; choose the lesion's colour with {_OPTIONS}"
         )
     known = {label.casefold(): colour for label, colour in entries}
     for label in labels:
@@ -170,9 +170,9 @@ def _look_up(masks: Sequence[Path], labels: Collection[str]) -> dict[str, str]:
     for label, colour in entries:
         if (label.casefold() in chosen) != (colour in colours):
             raise LesionsegError(
-                f"{LABEL_MAP}: {label} is {colour}, which goes against "
-                f"{', '.join(colours.values())} in the same file or that of another folder; choose "
-                f"the lesion's colour by {_OPTIONS}"
+                f"{LABEL_MAP}: {label} is {colour}, which contradicts "
+                f"{', '.join(colours.values())} in this file or another folder's; choose the "
+                f"lesion's colour with {_OPTIONS}"
             )
     return colours
 

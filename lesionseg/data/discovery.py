@@ -70,7 +70,7 @@ class Dataset:
         if not chosen:
             counts = ", ".join(f"{split} {len(pairs)}" for split, pairs in self.pairs.items())
             raise LesionsegError(
-                f"{self.folder}: no photos with masks in split {name!r}; there are: {counts}"
+                f"{self.folder}: no photos with masks in split {name!r}; the splits are: {counts}"
             )
         return chosen
 
@@ -158,14 +158,14 @@ def _choose_colours(
     masks = [pair.mask for pair in everything if pair.labels is None]
     if not masks and any(choice):
         raise LesionsegError(
-            f"{everything[0].mask}: --lesion-colour and --lesion-label are for coloured masks; "
-            "choose among the categories of labels by --category"
+            f"{everything[0].mask}: --lesion-colour and --lesion-label apply to coloured masks; "
+            "choose a category of labels with --category"
         )
     chosen, notes = find_colours(masks, choice)
     if categories and len(masks) == len(everything):
         notes.append(
-            "--category is for labels, and there are masks alone: it changes nothing; in coloured "
-            "masks, choose the lesion by --lesion-colour or --lesion-label"
+            "--category has no effect: it applies to labels, and there are only masks; in "
+            "coloured masks, choose the lesion with --lesion-colour or --lesion-label"
         )
     coloured = {
         split: [replace(pair, colours=chosen) if pair.labels is None else pair for pair in part]
@@ -212,7 +212,7 @@ def _read_groups(root: Path, path: Path | None) -> tuple[Groups, tuple[str, ...]
     try:
         return (read_groups(root / FILE) if (root / FILE).is_file() else {}), ()
     except LesionsegError as error:
-        return {}, (f"no groups are kept together: {error}",)
+        return {}, (f"groups are not kept together: {error}",)
 
 
 def _read_lists(folder: Path) -> Lists:
@@ -229,7 +229,7 @@ def _read_list(path: Path) -> list[str] | None:
     if not path.exists():
         return None
     if not path.is_file():
-        raise LesionsegError(f"{path}: expected a list of ids, one per line, got another thing")
+        raise LesionsegError(f"{path}: expected a list of ids, one per line, got something else")
     names = [name.strip() for name in read_names(path)]
     try:
         "".join(names).encode(errors="surrogateescape").decode()

@@ -9,7 +9,7 @@ from lesionseg.data.layouts import OFFICIAL_NAME, Folder, masks_folder, photos_f
 from lesionseg.errors import LesionsegError, counted
 
 _MOST_FOLDERS = 20  # that are looked into
-_BY_OPTIONS = ": name the folders by --photos and --truth; "
+_BY_OPTIONS = ": name the folders with --photos and --truth; "
 _MOST_KINDS = 4  # of a message
 
 
@@ -31,8 +31,8 @@ def no_pairs_of(photos: Sequence[Path], truth: Path, problems: Sequence[str]) ->
     places = [*photos, *([truth] if truth.is_dir() else [])]
     here = "; ".join(f"in {place}: {_seen(place)}" for place in places)
     return (
-        f"{truth}: no photo with a mask found{_first(problems)}; expected masks called like the "
-        f"photos, or labels that name them; {hint}{here}".removesuffix("; ")
+        f"{truth}: no photo with a mask found{_first(problems)}; expected masks named like the "
+        f"photos, or labels that name the photos; {hint}{here}".removesuffix("; ")
     )
 
 
@@ -71,7 +71,7 @@ def _unlike_names(folder: Path, masks: Sequence[Path], photos: Sequence[Path]) -
             f"{folder.name}/ was found, but its names match no photo: {masks[0].name} against "
             f"{photos[0].name}; "
         )
-    return f"{folder.name}/ was found, but {'no photo' if masks else 'no mask in it'}; "
+    return f"{folder.name}/ was found, but no {'photos' if masks else 'masks in it'}; "
 
 
 def _seen(folder: Path) -> str:

@@ -244,8 +244,8 @@ def _labels_near(folder: Folder) -> Labels | None:
     ]
     if len(found) > 1:
         raise LesionsegError(
-            f"{found[0].path} and {found[1].path}: two sets of labels; name one by --truth, with "
-            "--photos, or move it away"
+            f"{found[0].path} and {found[1].path}: two sets of labels; choose one with --photos "
+            "and --truth, or move the other away"
         )
     return found[0] if found else None
 

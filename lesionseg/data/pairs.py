@@ -157,7 +157,7 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
         if others:
             problems.append(f"{place}: {others[0].name} has the same name; both left out")
         elif key not in photo_of:
-            problems.append(f"{place}: no photo of that name")
+            problems.append(f"{place}: no photo of this name")
         else:
             photo = photo_of[key]
             pairs.append(Pair(photo.stem, photo, entry.file, entry))
@@ -193,9 +193,7 @@ def _by_id(
         if key in path_of:
             first = path_of[key]
             where = "" if first.parent == path.parent else f", beside {first}"
-            problems.append(
-                f"{path}: a second {kind} of the name {path.stem!r}{where}; both left out"
-            )
+            problems.append(f"{path}: a second {kind} named {path.stem!r}{where}; both left out")
             repeated.add(key)
         path_of[key] = path
     return {key: path for key, path in path_of.items() if key not in repeated}, problems
@@ -227,8 +225,8 @@ def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.
     if (labels := pair.labels) is not None:
         if size is not None and size != (labels.height, labels.width):
             raise PhotoError(
-                f"{pair.mask}: {labels.name}: expected labels of {size[1]}x{size[0]} pixels as its "
-                f"photo, got {labels.width}x{labels.height}"
+                f"{pair.mask}: {labels.name}: expected labels of {size[1]}x{size[0]} pixels, the "
+                f"size of its photo, got {labels.width}x{labels.height}"
                 + turned_hint((labels.height, labels.width), size)
             )
         return labels.mask(), False
@@ -239,7 +237,7 @@ def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.
         raise PhotoError(f"{error}{hint}") from None
     if size is not None and mask.shape != size:
         raise PhotoError(
-            f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "
+            f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels, the size of its photo, "
             f"got {mask.shape[1]}x{mask.shape[0]}{turned_hint(mask.shape, size)}"
         )
     return mask, zero_one

@@ -126,7 +126,7 @@ def _drop_repeated(layout: BySplit) -> tuple[dict[str, list[Pair]], list[str]]:
             if photo is pair.photo:
                 unique[split].append(pair)
             else:
-                problems.append(f"{pair.photo}: stands in another split already, as {photo}")
+                problems.append(f"{pair.photo}: already in another split, as {photo}")
     return unique, problems
 
 
@@ -162,8 +162,8 @@ def _split_of(lists: Lists) -> dict[str, str]:
         for key in ids:
             if split_of.setdefault(key, split) != split:
                 raise LesionsegError(
-                    f"{lists.folder}: {key} stands in {split_of[key]}.txt and in {split}.txt; "
-                    "a photo may be in one split only"
+                    f"{lists.folder}: {key} is in both {split_of[key]}.txt and {split}.txt; "
+                    "remove it from one of them"
                 )
     return split_of
 

@@ -148,7 +148,7 @@ def check_category(category: object) -> None:
     if not isinstance(category, str) or category.strip().casefold() != LESION:
         raise ValueError(
             f"expected the category {LESION!r}, got {shown(category)}; rename or delete it, or "
-            "choose categories by --category"
+            "choose categories with --category"
         )
 
 
@@ -173,7 +173,7 @@ def parse_polygon(points: Sequence[Any]) -> Ring | Dropped:
     if corners.shape[1:] != (2,):
         raise ValueError(f"expected a polygon of three or more points, got {len(corners)}")
     if not (np.abs(corners) < _FARTHEST).all():  # NaN fails this, too
-        raise ValueError("a corner lies far outside the photo")
+        raise ValueError("a corner far outside the photo")
     return corners
 
 

@@ -76,7 +76,8 @@ def check_distinct(paths: Sequence[Path]) -> None:
     for path in paths:
         if resolved.count(path.resolve()) > 1:
             raise CheckpointError(
-                f"{path}: this checkpoint was named more than once; each counts once in the mean"
+                f"{path}: this checkpoint was given more than once; give each network of the mean "
+                "once"
             )
 
 

@@ -180,8 +180,8 @@ def export(
         if not (difference <= tolerance and agreement >= least):  # nor where it is none
             raise LesionsegError(
                 f"{target}: the exported network differs from torch by {difference:.2g} in a "
-                f"probability and in {1 - agreement:.2%} of a mask; nothing was written; please "
-                "report this"
+                f"probability and in {1 - agreement:.2%} of a mask's pixels; nothing was written; "
+                "please report this"
             )
     return Exported(target, target.stat().st_size, checksum(target), OPSET, difference, agreement)
 

@@ -22,7 +22,7 @@ from lesionseg.data.filenames import (
 from lesionseg.errors import LesionsegError, describe
 
 STDIO = Path("-")  # standard input or standard output
-_STDIO_AMONG_OTHERS = "standard input is one photo; give it alone, with a file for -o"
+_STDIO_AMONG_OTHERS = "standard input is a single photo; give it alone, with a file for -o"
 
 
 @dataclass(frozen=True)
@@ -133,16 +133,18 @@ def check_folders(paths: OutputPaths) -> None:
     """Raise LesionsegError where results of several photos cannot go to these places."""
     _refuse_standard_output(paths)
     if paths.mask == STDIO:
-        raise LesionsegError("standard output takes one mask; name a folder by -o")
+        raise LesionsegError("standard output takes a single mask; name a folder with -o")
     for folder in files_of(paths):
         is_file = _is_png(folder) or is_dicom_name(folder) or folder.exists()
         if not folder.is_dir() and is_file:
-            raise LesionsegError(f"{folder}: several photos, or a folder of them, need a folder")
+            raise LesionsegError(
+                f"{folder}: expected a folder, for several photos or a folder of them, got a file"
+            )
 
 
 def _refuse_standard_output(paths: OutputPaths) -> None:
     if STDIO in (paths.overlay, paths.probabilities, paths.segmentation, paths.report):
-        raise LesionsegError("standard output takes the mask; name a file for anything else")
+        raise LesionsegError("standard output is for the mask; name files for the other results")
 
 
 class PhotoToDo(NamedTuple):
@@ -231,8 +233,8 @@ def _for_single_photo(paths: OutputPaths, photo: Path) -> OutputPaths:
     )
     if chosen.has_dicom and photo.exists() and not is_dicom_photo(photo):
         raise LesionsegError(
-            f"{photo}: not a DICOM file, so there is nothing that a DICOM result could refer to; "
-            "name a .png by -o"
+            f"{photo}: not a DICOM file, so a DICOM result has nothing to refer to; name a .png "
+            "file with -o"
         )
     pictures = (chosen.mask, chosen.overlay, chosen.probabilities)
     for path in files_of(chosen):
@@ -288,7 +290,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             if key in taken and not is_special(path):
                 raise LesionsegError(
                     f"{taken[key]} and {job.photo} would both give {path}; nothing was written; "
-                    "rename one, or run them apart into two folders"
+                    "rename one of them, or segment them into two folders"
                 )
             taken[key] = job.photo
 
@@ -304,6 +306,6 @@ def refuse_truth(job: Job) -> None:
     folder = Path(os.path.realpath(job.paths.mask)).parent
     if may_hold_truth(folder, job.photo) and _exists(job.paths.mask):
         raise LesionsegError(
-            f"{job.paths.mask} is there already and may be the truth; nothing was written; "
-            "choose another -o, or leave out what is there by --skip-existing"
+            f"{job.paths.mask} exists already and may be ground truth; nothing was written; "
+            "choose another -o, or add --skip-existing"
         )

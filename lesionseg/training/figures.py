@@ -85,7 +85,7 @@ class TrainingFigures:
                 self.tensorboard.write(self.folder, history, strip)
         except Exception as error:  # whatever it is, it is not worth a training
             self._say(
-                f"no pictures after epoch {len(history)}, which is not said again: "
+                f"no figures after epoch {len(history)} (later failures are not reported): "
                 f"{one_line(error)}"
             )
 

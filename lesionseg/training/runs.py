@@ -296,7 +296,7 @@ class Run:
 
         if len(set(distributed.all_gather(material.data.fingerprint))) > 1:
             raise LesionsegError(
-                "the processes see different photos or masks; give all the same data"
+                "the processes see different photos or masks; give all of them the same data"
             )
         if self.last is None:
             weights, parent = self.initial or (None, None)
@@ -306,8 +306,8 @@ class Run:
             )
         if material.data.fingerprint != self.last.data.fingerprint:
             raise LesionsegError(
-                f"{self.folder.name} was begun on other photos or masks; "
-                "train anew, without --resume"
+                f"{self.folder.name} was started on other photos or masks; start a new run, "
+                "without --resume"
             )
         return dataclasses.replace(self.last, data=material.data)  # it may have been moved
 
@@ -350,11 +350,12 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
     last = checkpoints.load(folder / store.LAST)
     if last.training is None and last.epoch:
         raise CheckpointError(
-            f"{folder}: a checkpoint for inference alone cannot be resumed; train anew"
+            f"{folder}: a checkpoint for inference only cannot be resumed; start a new run"
         )
     if (last.training or {}).get("weights"):
         raise CheckpointError(
-            f"{folder} was begun by an earlier lesionseg, whose recipe averaged weights; train anew"
+            f"{folder} was started by an earlier lesionseg, whose recipe averaged weights; start "
+            "a new run"
         )
     begun = {**dataclasses.asdict(last.model), **dataclasses.asdict(last.recipe)}
     laid_out = last.recipe.schedule != "constant" or last.recipe.low_res_fraction > 0
@@ -363,13 +364,13 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
         if name in fixed and value != begun[name]:
             what = "recipe" if name == "name" else name.replace("_", " ")
             raise LesionsegError(
-                f"{folder.name} was begun with {what} {begun[name]}, "
-                f"got {value}; leave it out, or train anew without --resume"
+                f"{folder.name} was started with {what} {begun[name]}, got {value}; leave it out, "
+                "or start a new run without --resume"
             )
     changes = {name: value for name, value in options.items() if name in _CHANGEABLE}
     recipe = dataclasses.replace(last.recipe, **changes)
     if recipe.epochs <= last.epoch:
-        more = "train anew" if laid_out else "to continue, ask for more"
+        more = "start a new run" if laid_out else "to continue, ask for more"
         raise LesionsegError(
             f"{folder.name} has finished its {counted(last.epoch, 'epoch')}; {more}, such "
             f"as --epochs {last.epoch + 5}"

@@ -201,9 +201,9 @@ class _Trainer:
             if not distributed.lost(error):
                 raise
             self._save_last()
-            kept = f"the run is kept in {self.folder}; go on with it by --resume"
+            kept = f"the run is kept in {self.folder}; resume it with --resume"
             if not (self.folder / store.LAST).exists():
-                kept = "nothing was saved yet; start anew"
+                kept = "nothing was saved yet; start again"
             raise LesionsegError(
                 f"another of the {distributed.world_size()} processes has ended; {kept}"
             ) from error

@@ -211,7 +211,7 @@ def test_wrong_names_are_refused_before_anything_is_written(
         ((photo, "-o", mask, "--report", tmp_path / "report.pdf"), "name it report.dcm"),
         ((photo, "-o", mask, "--dicom-seg", tmp_path / "seg.png"), "name it seg.dcm"),
         ((photo, "-o", tmp_path / "photo.dcm"), "is an input"),
-        ((photo, photo.with_suffix(".jpg"), "-o", tmp_path / "seg.dcm"), "need a folder"),
+        ((photo, photo.with_suffix(".jpg"), "-o", tmp_path / "seg.dcm"), "expected a folder"),
     ):
         ended = lesionseg("segment", *words, "-c", "bundled")
         assert ended.status == 1

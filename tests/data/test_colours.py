@@ -87,17 +87,17 @@ def test_coloured_masks_are_refused_in_one_line(
     assert (ended.status, ended.out) == (1, "")
     (line,) = (line for line in ended.err.splitlines() if "coloured" in line)
     assert line.endswith(
-        f"{folder / 'SegmentationClass'}: coloured masks, of #000000 (background), #fa3253 "
-        "(lesion), #008000 (Ruler); choose the lesion's colour by --lesion-colour '#RRGGBB' or "
+        f"{folder / 'SegmentationClass'}: coloured masks, with #000000 (background), #fa3253 "
+        "(lesion), #008000 (Ruler); choose the lesion's colour with --lesion-colour '#RRGGBB' or "
         "--lesion-label NAME"
     )
     assert ended.err.count("error") <= 1
     (folder / "labelmap.txt").unlink()
     ended = lesionseg("check", folder)
     assert ended.status == 1
-    assert (
-        "of #000000, #fa3253, #008000; choose the lesion's colour by --lesion-colour '#RRGGBB'\n"
-        in (ended.err)
+    assert ended.err.endswith(
+        "with #000000, #fa3253, #008000; choose the lesion's colour with --lesion-colour "
+        "'#RRGGBB'\n"
     )
 
 
@@ -114,7 +114,7 @@ def test_label_maps_that_disagree(tmp_path: Path, line: str) -> None:
     for split in ("train", "val"):
         export(tmp_path / split, 2)
     (tmp_path / "val/labelmap.txt").write_text(line)
-    with pytest.raises(LesionsegError, match=r"goes against lesion \(#\w+\) in the same file or"):
+    with pytest.raises(LesionsegError, match=r"contradicts lesion \(#\w+\) in this file or"):
         find(tmp_path, colours=ColourChoice(labels=("lesion",)))
     (tmp_path / "val/labelmap.txt").write_text("lesion:250,50,83::")
     found = find(tmp_path, colours=ColourChoice(labels=("lesion",)))
@@ -141,7 +141,7 @@ def test_one_coloured_mask_among_plain_ones_is_left_out(lesionseg: Command, tmp_
     assert (ended.status, result["photos"]) == (1, 2)
     (line,) = result["left_out"]
     assert line.endswith(
-        "got RGB; its colours are #000000, #fa3253, #008000; choose the lesion's by "
+        "got RGB; its colours are #000000, #fa3253, #008000; choose the lesion's with "
         "--lesion-colour '#RRGGBB'"
     )
 
@@ -192,19 +192,21 @@ def test_a_choice_that_fits_nothing(
 def test_choices_that_go_with_nothing(lesionseg: Command, tmp_path: Path) -> None:
     ended = lesionseg("train", "--lesion-label", "lesion")
     assert ended.status == 2
-    assert "--lesion-colour and --lesion-label are for coloured masks; name them by" in ended.err
+    assert (
+        "--lesion-colour and --lesion-label apply to coloured masks; give these with" in ended.err
+    )
     folder = write_pairs(tmp_path / "set", 0, 1)
     with pytest.raises(LesionsegError, match=r"no labelmap.txt with colours beside the masks or"):
         find(folder, colours=ColourChoice(labels=("lesion",)))
     (note,) = find(folder, categories=frozenset({"nevus"})).notes
-    assert "--category is for labels, and there are masks alone" in note
+    assert "--category has no effect: it applies to labels" in note
     (note,) = find(folder, colours=ColourChoice(("#ffffff", "#123456"))).notes
-    assert note == "#123456: this colour stands in no mask"
+    assert note == "#123456: this colour is in none of the masks"
     shape = {"points": [[1, 1], [9, 1], [9, 9]], "shape_type": "polygon", "label": "lesion"}
     for n in (0, 1):
         text = json.dumps({"imagePath": f"ISIC_000000{n}.png", "shapes": [shape]})
         (folder / f"images/ISIC_000000{n}.json").write_text(text)
-    with pytest.raises(LesionsegError, match=r"for coloured masks; choose among the categories"):
+    with pytest.raises(LesionsegError, match=r"to coloured masks; choose a category of labels"):
         find(folder, colours=ColourChoice(("#ffffff",)))
 
 
@@ -242,7 +244,7 @@ def test_a_run_keeps_what_was_chosen(lesionseg: Command, tmp_path: Path) -> None
         "train", *two, "--lesion-label", "ruler", "--resume", "--output", run, "--epochs", 4
     )
     assert ended.status == 1
-    assert "was begun on other photos or masks" in ended.err
+    assert "was started on other photos or masks" in ended.err
 
 
 def test_reading_colours_and_label_maps(tmp_path: Path) -> None:

@@ -149,8 +149,8 @@ def test_what_has_no_partner_or_two_is_named(tmp_path: Path) -> None:
     for name, problem in [
         ("images/alone.jpg", "no mask"),
         ("masks/lost.png", "no photo"),
-        ("images/twice.png", "a second photo of the name 'twice'; both left out"),
-        ("masks/a.png", "a second mask of the name 'a'; both left out"),
+        ("images/twice.png", "a second photo named 'twice'; both left out"),
+        ("masks/a.png", "a second mask named 'a'; both left out"),
     ]:
         assert f"{tmp_path / name}: {problem}" in found.problems
 
@@ -250,7 +250,7 @@ def test_a_name_in_two_splits_is_told(tmp_path: Path) -> None:
     found = find(tmp_path)
     assert sorted(pair.id for pair in found.split("all")) == ["Test", "Training", "a"]
     (problem,) = found.problems
-    assert "Test_Input/a.jpg: stands in another split already" in problem
+    assert "Test_Input/a.jpg: already in another split" in problem
 
 
 def test_a_description_of_another_tool_is_nobodys_business(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_ids_that_are_not_there_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
-        ({"train": "p000", "val": "p001 P000.JPG"}, "p000 stands in train.txt and in val.txt; "),
+        ({"train": "p000", "val": "p001 P000.JPG"}, "p000 is in both train.txt and val.txt; "),
         ({"test": "x y"}, "test.txt: none of its ids has a photo and a mask"),
     ],
 )
@@ -320,5 +320,5 @@ def test_the_split_does_not_depend_on_folders_or_their_order(
 
 def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     found = find(pairs_in(tmp_path, 3))
-    with pytest.raises(LesionsegError, match=r"in split 'test'; there are: train 2, val 1$"):
+    with pytest.raises(LesionsegError, match=r"in split 'test'; the splits are: train 2, val 1$"):
         found.split("test")

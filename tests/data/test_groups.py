@@ -134,7 +134,7 @@ def test_groups_are_found_in_the_set_or_named(tmp_path: Path) -> None:
     write(folder / "groups.csv", "something,else\n")
     useless = discovery.find(folder)
     assert (useless.split("val"), len(useless.notes)) == (alone, 1)
-    assert useless.notes[0].startswith(f"no groups are kept together: {folder / 'groups.csv'}")
+    assert useless.notes[0].startswith(f"groups are not kept together: {folder / 'groups.csv'}")
     write(file, "id,group\nother,1\n")
     with pytest.raises(LesionsegError, match=r"mine\.csv: none of its ids has a photo and a mask"):
         discovery.find(folder, groups_file=file)

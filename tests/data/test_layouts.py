@@ -168,7 +168,7 @@ def test_two_masks_of_one_photo_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "a_mask.png", "a_seg.png", "b.jpg", "b_mask.png")
     found = find(tmp_path)
     assert names(found) == {("b.jpg", "b_mask.png")}
-    line = f"{tmp_path / 'a_seg.png'}: a second mask of the name 'a_seg'; both left out"
+    line = f"{tmp_path / 'a_seg.png'}: a second mask named 'a_seg'; both left out"
     assert line in found.problems
 
 
@@ -252,13 +252,13 @@ def test_photos_in_two_parts(lesionseg: Command, tmp_path: Path) -> None:
     found = find(None, parts, tmp_path / "masks")
     assert [pair.id for pair in found.split("all")] == [f"ISIC_{n:07}" for n in (0, 2, 3)]
     line = (
-        f"{parts[1] / 'ISIC_0000001.jpg'}: a second photo of the name 'ISIC_0000001', beside "
+        f"{parts[1] / 'ISIC_0000001.jpg'}: a second photo named 'ISIC_0000001', beside "
         f"{parts[0] / 'ISIC_0000001.jpg'}; both left out"
     )
     assert line in found.problems
     same = lesionseg("check", "--photos", parts[0], "--photos", parts[0], "--truth", tmp_path)
     assert (same.status, same.err.count("\n")) == (2, 1)
-    assert "is named twice" in same.err
+    assert "was given twice" in same.err
 
 
 def test_a_run_on_two_parts_finds_them_again(lesionseg: Command, tmp_path: Path) -> None:
@@ -288,13 +288,16 @@ def test_a_run_on_two_parts_finds_them_again(lesionseg: Command, tmp_path: Path)
             "masks/ was found, but its names match no photo: ISIC_1.png against IMG_1.jpg; "
             "here: 2 folders (images, masks)",
         ),
-        (["images/a.jpg"], "images/ was found, but neither masks/ nor labels: name the folders by"),
+        (
+            ["images/a.jpg"],
+            "images/ was found, but neither masks/ nor labels: name the folders with",
+        ),
         (
             ["masks/a.png"],
-            "no images/ beside it: name the folders by --photos and --truth; here: 1 ",
+            "no images/ beside it: name the folders with --photos and --truth; here: 1 ",
         ),
-        (["x/a.jpg", "y/b"], "labels; name the folders by --photos and --truth; here: 2 folders"),
-        (["masks/a.png", "images/b.txt"], "masks/ was found, but no photo; here: 2 folders"),
+        (["x/a.jpg", "y/b"], "labels; name the folders with --photos and --truth; here: 2 folders"),
+        (["masks/a.png", "images/b.txt"], "masks/ was found, but no photos; here: 2 folders"),
         (["a.jpg", "b.JPG", "c.png", "d"], "here: 2 .jpg, 1 .png, 1 without suffix"),
         (
             ["x/images/a.jpg", "x/masks/a.png", "y/z"],
@@ -327,7 +330,7 @@ def test_the_names_of_two_folders_are_held_against_each_other(
         "m/ was found, but its names match no photo: ISIC_1.png against IMG_1.jpg; "
         f"in {tmp_path / 'p'}: 1 .jpg; in {tmp_path / 'm'}: 1 .png" in ended.err
     )
-    with pytest.raises(LesionsegError, match=r"empty/ was found, but no mask in it; in .*1 .txt"):
+    with pytest.raises(LesionsegError, match=r"empty/ was found, but no masks in it; in .*1 .txt"):
         find(None, tmp_path / "p", tmp_path / "empty")
 
 

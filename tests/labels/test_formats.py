@@ -623,7 +623,10 @@ def test_photos_with_labels_that_cannot_be_used(
     ("inside", "said"),
     [
         ("", "a.jpg: no outline"),
-        ('<box label="lesion" xtl="1" ytl="1" xbr="9" ybr="9"/>', "got a box; draw it as polygon"),
+        (
+            '<box label="lesion" xtl="1" ytl="1" xbr="9" ybr="9"/>',
+            "got a box; draw it as a polygon",
+        ),
         ('<polygon label="nevus" points="1,1;2,2;3,1"/>', "expected the category 'lesion'"),
         ('<polygon label="lesion" points="1,1;2,2"/>', "three or more points"),
         ('<polygon label="lesion" points="1,1;2,2;3"/>', "inhomogeneous"),
@@ -772,7 +775,7 @@ def test_a_folder_of_broken_labels_says_why(tmp_path: Path, photos: dict[Path, M
 def test_two_files_for_all_are_one_too_many(tmp_path: Path, photos: dict[Path, Mask]) -> None:
     for name in ("labels.json", "annotations.xml"):
         write(tmp_path / "photos" / name, photos)
-    with pytest.raises(LesionsegError, match=r"labels.json and .*annotations.xml: name one"):
+    with pytest.raises(LesionsegError, match=r"labels.json and .*annotations.xml: choose one"):
         find(tmp_path / "photos")
     assert len(find(None, tmp_path / "photos", tmp_path / "photos/labels.json").split("all")) == 4
 
@@ -786,7 +789,7 @@ def test_what_has_no_partner_is_named(tmp_path: Path, photos: dict[Path, Mask]) 
     assert {pair.id for pair in found.split("all")} == {"disc", "two"}
     assert found.problems == (
         f"{path}: cut.png: no outline",
-        f"{path}: hole.png: no photo of that name",
+        f"{path}: hole.png: no photo of this name",
         f"{folder / 'new.png'}: not in {path}",
     )
 
@@ -803,7 +806,9 @@ def test_labels_of_another_size(tmp_path: Path) -> None:
     path = write(tmp_path / "labels.json", {tmp_path / "a.png": disc()})
     Image.new("RGB", (60, 80)).save(tmp_path / "a.png")
     (pair,) = find(tmp_path).split("all")
-    message = f"^{path}: a.png: expected labels of 60x80 pixels as its photo, got 80x60 .sides"
+    message = (
+        f"^{path}: a.png: expected labels of 60x80 pixels, the size of its photo, got 80x60 .sides"
+    )
     with pytest.raises(LesionsegError, match=message):
         read_pair(pair, 16)
 

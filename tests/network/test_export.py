@@ -341,7 +341,11 @@ def test_the_command_with_a_file(
     [
         (["-o", "net.pt"], 1, "error: net.pt: networks are .onnx files; name it net.onnx\n"),
         (["-o", "net"], 1, "error: net: networks are .onnx files; name it net.onnx\n"),
-        ([], 1, "error: the bundled weights run so already; name a file by -o to get a copy\n"),
+        (
+            [],
+            1,
+            "error: the bundled weights are exported already; to get a copy, name a file with -o\n",
+        ),
         (["-c", "nothing"], 1, "error: no checkpoint 'nothing'"),
         (["-o", "a.onnx", "-c", "text.pt"], 1, "error: text.pt: not a lesionseg checkpoint"),
         (["--threshold", "2"], 2, "--threshold"),

@@ -201,7 +201,9 @@ def test_a_picture_that_cannot_be_written_stops_nothing(tmp_path: Path, name: st
     problems: list[str] = []
     assert len(trained(tmp_path, 3, problems).history) == 3
     (said,) = problems  # once
-    assert said.startswith("no pictures after epoch 1, which is not said again: cannot write")
+    assert said.startswith(
+        "no figures after epoch 1 (later failures are not reported): cannot write"
+    )
     assert (tmp_path / store.LAST).exists()
 
 

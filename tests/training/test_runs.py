@@ -226,7 +226,9 @@ def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:
         runs.resumed(tmp_path / "done", {})
     assert runs.resumed(tmp_path / "done", {"epochs": 4}).recipe.epochs == 4
     kept(tmp_path / "averaged", training={"best": 0.5, "weights": before.weights})
-    with pytest.raises(CheckpointError, match="averaged was begun by an earlier lesionseg, whose"):
+    with pytest.raises(
+        CheckpointError, match="averaged was started by an earlier lesionseg, whose"
+    ):
         runs.resumed(tmp_path / "averaged", {})
     kept(tmp_path / "used", training=None)
     with pytest.raises(CheckpointError, match="cannot be resumed"):

@@ -95,7 +95,7 @@ def test_a_student_names_its_teachers_and_photos_and_resumes(
     saved(tmp_path / "a.pt", seed=7)
     ended = lesionseg(*more)
     assert ended.status == 1
-    assert "another teacher of that name" in ended.err.replace("\n", " ")
+    assert "another teacher of this name" in ended.err.replace("\n", " ")
     shutil.copy(tmp_path / "kept.pt", tmp_path / "a.pt")
     ended = lesionseg(*more)
     assert ended.status == 0, ended.err

@@ -143,7 +143,10 @@ def test_from_a_run_with_patience_and_what_does_not_go_together(
     assert "ended after epoch 2: the Dice has not risen for 1 epoch\n" in ended.err
     assert "ended after epoch 2" in lesionseg("train", "--resume").err
     wrong = lesionseg(*words, "--from", tmp_path / "a.pt", "--width", 1)
-    assert (wrong.status, "have 2, got 1; leave it out" in wrong.err) == (2, True)
+    assert (
+        wrong.status,
+        "expected 2, as in the weights to start from, got 1; leave it out" in wrong.err,
+    ) == (2, True)
     assert lesionseg("train", "--resume", "--from", "bundled").status == 2
     again = lesionseg(*words[:-1], "again", "--from", "mine", "--epochs", 1)
     assert "the weights to start from were" not in again.err  # the same split
