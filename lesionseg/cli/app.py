@@ -24,14 +24,19 @@ COMMANDS = {  # name: its module, and the function in it
     "page": ("page", "page"),
 }
 SUMMARIES = {  # first lines of docstrings: a command that is listed alone need not be imported
-    "segment": "Outline the lesion on photos: one mask PNG each, 0 and 255, at the photo's size.",
+    "segment": "Outline the lesion in photos: one mask PNG each, 0 and 255, at the photo's size.",
     "train": "Train a U-Net on photos and masks, and print the path of the best checkpoint.",
-    "eval": "Score checkpoints, or folders of masks, against truth masks by the challenge's rules.",
-    "download": "Download a data set of photos and masks, or draw the synthetic demo set.",
-    "check": "Check photos and masks before a night of training: what is read, left out, or looks "
-    "wrong.",
-    "export": "Export a network as ONNX, for other programs and a faster start of 'segment'.",
-    "page": "Write a web page that outlines lesions on a phone, with no server and no internet.",
+    "eval": (
+        "Score checkpoints or folders of masks against ground truth, by the ISIC challenge's rules."
+    ),
+    "download": "Download a data set of photos and masks, or generate the synthetic demo set.",
+    "check": (
+        "Check photos and masks before training: what is read, what is left out, what looks wrong."
+    ),
+    "export": "Export a network as ONNX, for other programs and for a faster start of 'segment'.",
+    "page": (
+        "Write a web page that outlines lesions on a phone, without a server or the internet."
+    ),
 }
 _NO_TORCH = (
     "this needs torch, which is not installed: pip install torch; without it 'segment' and 'eval' "
@@ -93,13 +98,20 @@ def lesionseg(
 def help_of(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[COMMAND]", show_default=False, help="Which command.")
+        str | None,
+        typer.Argument(
+            metavar="COMMAND",
+            show_default=False,
+            help=("The command; without one, all commands are listed."),
+        ),
     ] = None,
 ) -> None:
     """Show the help of a command.
 
     Examples:
         lesionseg help train
+
+    The same as 'lesionseg COMMAND --help'.
     """
     group = context.parent
     if group is None or name is None:

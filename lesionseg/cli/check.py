@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionseg.cli import console
-from lesionseg.cli.help import INPUT, OUTPUT
+from lesionseg.cli.help import OUTPUT
 from lesionseg.cli.options import (
     WORKERS,
     CacheDir,
@@ -38,7 +38,7 @@ def check(
             help="Folder of photos, with or without masks.",
             show_default=False,
             readable=False,
-            rich_help_panel=INPUT,
+            metavar="FOLDER",
         ),
     ] = None,
     data: Data = None,
@@ -55,15 +55,15 @@ def check(
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Check photos and masks before a night of training: what is read, left out, or looks wrong.
+    """Check photos and masks before training: what is read, what is left out, what looks wrong.
 
     Examples:
         lesionseg check my-photos
         lesionseg check --data isic2018 --json
 
     Every file is read, no network is needed, and nothing is written. The exit status is 1 if
-    anything would be left out; photos that stand there twice, and masks that look empty, full or
-    inverted, are only reported.
+    anything would be left out; duplicate photos, and masks that look empty, full or inverted, are
+    only reported.
     """
     from lesionseg.data import check as checks
 

@@ -38,15 +38,17 @@ def export(
     kernels: Annotated[
         Kernels,
         typer.Option(
-            help="Store kernels in full or in eight bits: a quarter of the size, and masks that "
-            "differ in a few pixels of the outline.",
+            help=(
+                "Store kernels in full or in eight bits: int8 files have a quarter of the size, "
+                "and their masks differ in a few pixels of the outline."
+            ),
             rich_help_panel=OUTPUT,
         ),
     ] = "float32",
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Export a network as ONNX, for other programs and a faster start of 'segment'.
+    """Export a network as ONNX, for other programs and for a faster start of 'segment'.
 
     Examples:
         lesionseg export -o lesion.onnx --checkpoint bundled

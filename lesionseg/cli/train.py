@@ -76,9 +76,10 @@ def train(
     recipe: Annotated[
         RecipeName | None,
         field(
-            "classic: short and plain; accurate: a better network, hours without a GPU; "
+            "classic: quick and plain; accurate: a better network, hours without a GPU; "
             "finetune: for --from. The defaults below are those of classic.",
             f"{CLASSIC.name}, or finetune with --from",
+            metavar="NAME",
             **_TRAINING,
         ),
     ] = None,
@@ -88,7 +89,7 @@ def train(
     batch_size: Annotated[int | None, field("Batch size.", CLASSIC.batch_size, **_TRAINING)] = None,
     val_batch_size: Annotated[
         int | None,
-        field("Batch size of the validation.", CLASSIC.validation_batch_size, **_TRAINING),
+        field("Batch size in validation.", CLASSIC.validation_batch_size, **_TRAINING),
     ] = None,
     learning_rate: Annotated[
         float | None,
@@ -97,26 +98,29 @@ def train(
     patience: Annotated[
         int | None,
         field(
-            "End when the validation Dice has not risen for so many epochs.",
-            "all epochs are trained",
+            "Stop when the validation Dice has not risen for this many epochs.",
+            "train all epochs",
             **_TRAINING,
         ),
     ] = None,
     precision: Annotated[
         Precision | None,
         field(
-            "Arithmetic; bfloat16 and float16 are mixed precision.", CLASSIC.precision, **_TRAINING
+            "float32, or bfloat16 or float16 for mixed precision.",
+            CLASSIC.precision,
+            metavar="NAME",
+            **_TRAINING,
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        field("Seed of initial weights, order and augmentation.", CLASSIC.seed, **_TRAINING),
+        field("Seed for initial weights, order and augmentation.", CLASSIC.seed, **_TRAINING),
     ] = None,
     fold: Annotated[
         str | None,
         option(
             "Hold out part K of N for validation and train on the rest, whatever split the set "
-            "has; its test photos stay out. For eval --out-of-fold.",
+            "has; test photos stay out of both. See eval --out-of-fold.",
             metavar="K/N",
             **_INPUT,
         ),
@@ -126,7 +130,7 @@ def train(
         str | None,
         option(
             f"Start from these trained weights: a checkpoint file, a run, or '{store.BUNDLED}'. "
-            "The network's shape is theirs, the recipe finetune.",
+            "Their architecture is kept, and the default recipe is finetune.",
             "--from",
             metavar="FILE|RUN",
             **_TRAINING,
@@ -135,8 +139,8 @@ def train(
     teacher: Annotated[
         list[str] | None,
         option(
-            "Also learn the masks of this trained network, a checkpoint file or a run; the mean of "
-            "several, where the option is repeated.",
+            "Also learn from the masks of this trained network, a checkpoint file or a run; "
+            "repeat it to learn from the mean of several.",
             metavar="FILE|RUN",
             **_TRAINING,
         ),
@@ -144,7 +148,7 @@ def train(
     unlabelled: Annotated[
         Path | None,
         option(
-            "Folder of photos without masks, to learn those of the teachers on as well.",
+            "Folder of photos without masks, on which only the teachers' masks are learned.",
             "--unlabelled",
             "--unlabeled",
             metavar="DIR",
@@ -153,7 +157,7 @@ def train(
     ] = None,
     resume: Annotated[
         bool,
-        option("Resume --run or --output, else the latest run.", "--resume", **_OUTPUT),
+        option("Resume the run of --run or --output, else the latest run.", "--resume", **_OUTPUT),
     ] = False,
     image_size: Annotated[
         int | None,
@@ -189,7 +193,7 @@ def train(
     tensorboard: Annotated[
         bool,
         option(
-            "Also write TensorBoard event files to the run's folder (needs an extra).",
+            "Also write TensorBoard event files to the run's folder (needs tensorboardX).",
             "--tensorboard",
             **_OUTPUT,
         ),
@@ -210,7 +214,7 @@ def train(
 
     Without --data it trains on the downloaded data set. Ctrl-C stops with a checkpoint, from which
     --resume continues. After each epoch, curves.png and samples.png in the run's folder show the
-    progress.
+    progress, if matplotlib is installed.
     """
     from lesionseg.network.device import find_device
     from lesionseg.training.runs import InitialWeights, Run, gather
