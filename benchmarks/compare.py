@@ -103,7 +103,7 @@ def rate_table(title: str, unit: str, rates: Mapping[str, Sequence[float]], digi
 
 
 def segmenting(photos: Sequence[Path], work: Path) -> dict[str, Callable[[], tuple[float, float]]]:
-    """Give the tool, the tool with torch, and the peers, on the same photos."""
+    """Return the tool, the tool with torch, and the peers, on the same photos."""
     alone = work / "alone" / store.BUNDLED_FILE.name  # no exported network beside it
     alone.parent.mkdir(exist_ok=True)
     alone.write_bytes(store.BUNDLED_FILE.read_bytes())

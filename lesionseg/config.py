@@ -70,7 +70,7 @@ class ModelConfig:
 
     @property
     def multiple(self) -> int:
-        """Give what the sides of the network's input are a multiple of."""
+        """The number that the sides of the network's input are a multiple of."""
         blocks: int = 2**self.poolings
         return blocks * {"none": 1, "strided": 2, "quarter": 4}[self.stem]
 

@@ -132,7 +132,7 @@ def frame_count(dataset: "Dataset") -> int:
 
 
 def frame(dataset: "Dataset", index: int = 0) -> Frame:
-    """One picture of a DICOM file, counted from 0.
+    """Return one frame of a DICOM file, counted from 0.
 
     A JPEG of 8 bits is handed out as the file it is, so that it gives the very pixels that it gives
     outside of DICOM; everything else is decoded by pydicom. More than 8 bits a channel of a colour
@@ -249,7 +249,7 @@ def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray
 
 
 def _with_little_endian_palette(dataset: "Dataset") -> "Dataset":
-    """Put the palette as pydicom 3.0 takes it: words by the low byte first, whatever the file."""
+    """Store the palette as pydicom 3.0 expects it: little-endian words, whatever the file has."""
     names = [f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")]
     if dataset.file_meta.TransferSyntaxUID.is_little_endian or names[0] not in dataset:
         return dataset
@@ -443,7 +443,7 @@ def scale(header: "Dataset", default: float | None) -> float | None:
 
 @cache
 def _note_oblong(name: str, rows: float, columns: float) -> None:
-    """Say once of a file why it is not measured in millimetres."""
+    """Log, once per file, why it is not measured in millimetres."""
     logging.getLogger("lesionseg").warning(
         "%s: pixels of %g x %g mm are not square, so measurements are in pixels",
         name,

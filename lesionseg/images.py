@@ -180,7 +180,7 @@ def _prepare(kind: str) -> None:
 
 
 def _describe(image: Image.Image, file: BinaryIO, name: Path | str, head: bytes) -> _Opened:
-    """Go to the page of the photo, and say what Pillow does not of how its values are stored."""
+    """Go to the page of the photo, and describe how its values are stored where Pillow does not."""
     if image.format == "TIFF":
         tags = _go_to_photo(image, file)
         tiff.check(tags)

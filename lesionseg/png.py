@@ -61,7 +61,7 @@ def _zeros() -> bytes:
 
 
 def _after_zeros(adler: int, count: int) -> int:
-    """Give the Adler-32 checksum after so many zeros more."""
+    """Return the Adler-32 checksum after this many further zeros."""
     low, high = adler & 0xFFFF, adler >> 16
     return (high + count * low) % _ADLER << 16 | low
 

@@ -70,7 +70,7 @@ def application(names: Iterable[str] = _EVERY) -> typer.Typer:
 
 
 def _listed() -> None:
-    """Stand for a command that is not run."""
+    """Stand in for a command that is not run."""
 
 
 def _show_version(wanted: bool) -> None:

@@ -18,7 +18,7 @@ _PLAIN = {"<bool>": "", "<int>": "N", "<int range>": "N", "<float>": "X", "<floa
 
 
 def _plain(params: list[Any], context: Any) -> list[Any]:
-    """Give the parameters metavars that a user reads, in place of Python's types."""
+    """Replace the Python types of parameters with metavars for a reader."""
     for param in params:
         shown = param.display_type_rich(context) or ""
         plain = _PLAIN.get(shown, shown.strip("<>"))

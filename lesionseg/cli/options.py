@@ -303,7 +303,7 @@ def named_segmenter(
 
 
 def note_run_passed_over(checkpoint: str | None) -> None:
-    """Say so where the latest run is not the default, as it was trained on synthetic images."""
+    """Report a latest run that is not the default, as it was trained on synthetic images."""
     if not checkpoint and (runs := store.runs_passed_over()):
         console.warn(
             f"run {runs[0]} is not used: it was trained on synthetic images; to use it, add "

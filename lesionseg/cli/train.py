@@ -284,7 +284,7 @@ def _settings(settings: "Sequence[str]") -> dict[str, Any]:
 def _split_source(
     source: "Source | None", fold: str | None, groups: Path | None, unlabelled: Path | None
 ) -> "Source":
-    """Say how the photos are split and which are added, the downloaded ones by default."""
+    """Set how the photos are split and which are added; the downloaded ones by default."""
     from lesionseg.data.catalog import find_data
     from lesionseg.data.splits import Fold
     from lesionseg.training.runs import Source
@@ -379,7 +379,7 @@ _COLUMNS = {  # of the table of epochs: what is shown under a heading of the sam
 
 
 def _note_epoch(history: "History", *, first: bool) -> None:
-    """Say what the last epoch came to: in a log a sentence, on a terminal a line of a table."""
+    """Report the last epoch: a sentence in a log, a line of a table on a terminal."""
     from lesionseg.training.history import best_epoch
 
     scores = history[-1]
@@ -412,7 +412,7 @@ def _square(side: int | None) -> str:
 
 
 def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> None:
-    """Say what came out and what to type next; exit with 130 where the run was stopped."""
+    """Report the result and what to type next; exit with 130 if the run was stopped."""
     from lesionseg.training.history import best_epoch
 
     in_cache = folder.absolute().parent == store.runs_dir()

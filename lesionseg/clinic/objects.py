@@ -54,7 +54,7 @@ class Algorithm:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The checkpoint and the options, a line each."""
+        """The checkpoint and the options, one per line."""
         return (f"checkpoint SHA-256 {self.checkpoint_sha256}", *self.options)
 
 
@@ -78,7 +78,7 @@ def check_uids(header: "Dataset") -> None:
 
 
 def new_object(header: "Dataset", sop_class: str, modality: str, uid: str) -> "Dataset":
-    """Begin an object of the photo's patient and study, in a series of its own.
+    """Create an object of the photo's patient and study, in a series of its own.
 
     Args:
         header: of the photo.

@@ -111,7 +111,7 @@ def encode_segmentation(
 
 
 def _copy_compression(header: "Dataset", seg: "Dataset") -> None:
-    """Say that what was drawn on was compressed with loss, as the photo or its encoding says."""
+    """Record that the photo was compressed with loss, if its header or encoding says so."""
     names = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
     method = _LOSSY.get(str(header.file_meta.get("TransferSyntaxUID")))
     is_lossy = method is not None or header.get("LossyImageCompression") == "01"

@@ -216,7 +216,7 @@ def doubt_of(mask: Mask | NDArray[np.uint8]) -> str:
 
 
 def mask_notes(labelled: Collection[str], *parts: CachedPairs) -> list[str]:
-    """Say in a line for each reason which masks look wrong, at the network's size.
+    """Describe, in a line for each reason, which masks look wrong at the network's size.
 
     Args:
         labelled: ids of the photos whose masks count.

@@ -129,7 +129,7 @@ def _is_grey(colour: str) -> bool:
 
 
 def _shown(masks: Sequence[Path]) -> str:
-    """The colours of some masks, the most frequent first, with their labels where known."""
+    """List the colours of some masks, the most frequent first, with their labels where known."""
     colours = dict.fromkeys(colour for mask in masks[:_SAMPLE] for colour in _colours_of(mask))
     if not colours:
         return "over 256 colours: save them as PNG"
@@ -147,7 +147,7 @@ def _shown(masks: Sequence[Path]) -> str:
 
 
 def _look_up(masks: Sequence[Path], labels: Collection[str]) -> dict[str, str]:
-    """The colours of labels, each with what a message calls it."""
+    """Look up the colours of labels, each with its name in messages."""
     if not labels:
         return {}
     entries = [
@@ -178,7 +178,7 @@ def _look_up(masks: Sequence[Path], labels: Collection[str]) -> dict[str, str]:
 
 
 def _label_maps(masks: Iterable[Path]) -> Iterator[Path]:
-    """The files of labels beside masks, or one or two folders above."""
+    """Find the label maps beside masks, or one or two folders above them."""
     folders = dict.fromkeys(mask.absolute().parent for mask in masks)
     places = dict.fromkeys(
         place for folder in folders for place in (folder, folder.parent, folder.parent.parent)

@@ -130,7 +130,7 @@ def find(
 
 
 def _recognise(folder: Path, categories: Categories) -> tuple[Contents, list[Path]]:
-    """The contents of a folder, or of the one that it wraps; and the folders on the way to them."""
+    """Read a folder, or the one inside it; return its contents and the folders on the way."""
     first = recognise(Folder.read(folder, categories))
     if first:
         return first, [folder]
@@ -142,14 +142,14 @@ def _recognise(folder: Path, categories: Categories) -> tuple[Contents, list[Pat
 
 
 def _place_of(roots: Sequence[Path], *names: str) -> Path:
-    """The first folder that has one of these files, else the first of all."""
+    """Return the first folder that has one of these files, else the first of all."""
     return next((root for root in roots for name in names if (root / name).exists()), roots[0])
 
 
 def _choose_colours(
     pairs: Mapping[str, Sequence[Pair]], categories: Categories, choice: ColourChoice
 ) -> tuple[dict[str, list[Pair]], list[str]]:
-    """The pairs with the lesion's colours in their masks, and a line for what was chosen in vain.
+    """Set the lesion's colours in the pairs, and return them with a line for each useless choice.
 
     Raises:
         LesionsegError: colours are chosen and there are labels alone, or as of `find_colours`.
@@ -175,7 +175,7 @@ def _choose_colours(
 
 
 def _match_truth(photos: Sequence[Path], truth: Path, categories: Categories) -> Matches:
-    """The pairs of photos with the masks or labels that `truth` names."""
+    """Pair photos with the masks or labels in `truth`."""
     photo_files = [path for folder in photos for path in list_images(unwrap(folder)[-1])]
     is_file = truth.is_file() or (truth.suffix.lower() in formats.SUFFIXES and not truth.exists())
     truth = truth if is_file else _folder_of_masks(truth)
@@ -190,7 +190,7 @@ def _match_truth(photos: Sequence[Path], truth: Path, categories: Categories) ->
 
 
 def _folder_of_masks(truth: Path) -> Path:
-    """The folder that the masks lie in: `truth`, the one that it wraps, or `masks/` in it."""
+    """Find the folder of the masks: `truth`, the one that it wraps, or `masks/` in it."""
     folder = unwrap(truth)[-1]
     if folder.is_dir() and not holds_data(folder):
         return Folder.read(folder).child(MASK_FOLDERS) or truth
@@ -198,7 +198,7 @@ def _folder_of_masks(truth: Path) -> Path:
 
 
 def _labels_of(folder: Path, masks: list[Path], categories: Categories) -> Labels | None:
-    """The labels in a folder; where it has neither labels nor masks, those that are broken."""
+    """Read the labels in a folder; if it has neither labels nor masks, return the broken ones."""
     labels = formats.beside(folder, categories)
     if labels is None and not masks and (broken := formats.read(folder, categories)).unusable:
         return broken  # which says why
@@ -206,7 +206,7 @@ def _labels_of(folder: Path, masks: list[Path], categories: Categories) -> Label
 
 
 def _read_groups(root: Path, path: Path | None) -> tuple[Groups, tuple[str, ...]]:
-    """The groups in a file, else in `groups.csv` in a folder; a line where that is of no use."""
+    """Read the groups in a file, else in `groups.csv`; return a line if that is useless."""
     if path is not None:
         return read_groups(path), ()
     try:
@@ -216,13 +216,13 @@ def _read_groups(root: Path, path: Path | None) -> tuple[Groups, tuple[str, ...]
 
 
 def _read_lists(folder: Path) -> Lists:
-    """The lists of ids in a folder."""
+    """Read the lists of ids in a folder."""
     lists = {split: _read_list(folder / f"{split}.txt") for split in SPLITS}
     return Lists(folder, {split: ids for split, ids in lists.items() if ids is not None})
 
 
 def _read_list(path: Path) -> list[str] | None:
-    """The ids of a list, one a line, each once; None where there is no file.
+    """Read the ids of a list, one per line, each once; None if there is no file.
 
     An id may be written as the path of its photo or mask, in a folder, with its suffix.
     """
@@ -239,7 +239,7 @@ def _read_list(path: Path) -> list[str] | None:
 
 
 def _listed_id(name: str) -> str:
-    """The id that a line of a list means; only the suffix of an image is none of an id."""
+    """Return the id that a line of a list means: without the suffix of an image, if it has one."""
     name = re.split(r"[/\\]", name)[-1]
     is_file = Path(name).suffix.lower() in _SUFFIXES
     return file_id(Path(name if is_file else f"{name}.png"))

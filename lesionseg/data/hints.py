@@ -41,7 +41,7 @@ def _first(problems: Sequence[str]) -> str:
 
 
 def _nearest_layout(folder: Folder) -> str:
-    """What is missing to a layout, as a part of a sentence; "" where nothing is like any."""
+    """Say what is missing from the nearest layout, as part of a sentence; "" if none is near."""
     photos, masks = photos_folder(folder), masks_folder(folder)
     if photos and masks:
         return _unlike_names(masks, list_images(masks), list_images(photos))

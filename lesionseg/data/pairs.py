@@ -168,7 +168,7 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
 
 
 def _photo_key(name: str, photo_of: dict[str, Path]) -> str:
-    """The key of the photo that a label names, by a tool's name for it where only that fits."""
+    """Return the key of the photo that a label names, by its original name if only that fits."""
     key = fold(formats.stem(name))
     originals = [fold(stem) for stem in formats.original_stems(name)]
     known = [original for original in originals if original in photo_of]
@@ -176,7 +176,7 @@ def _photo_key(name: str, photo_of: dict[str, Path]) -> str:
 
 
 def _own_id(photo: Path) -> str:
-    """The id of a photo as it is written; masks may stand for their photos."""
+    """Return the id of a photo in its own case; a mask may stand in for its photo."""
     name = name_of(photo)
     return name[: -len(MASK)] if is_mask_name(photo) else name
 
@@ -184,7 +184,7 @@ def _own_id(photo: Path) -> str:
 def _by_id(
     paths: Iterable[Path], kind: str, id_of: Callable[[Path], str] = file_id
 ) -> tuple[dict[str, Path], list[str]]:
-    """The paths by their ids without those that share one, and a line for each that does."""
+    """Map ids to paths, without paths that share one, and add a line for each of these."""
     path_of: dict[str, Path] = {}
     repeated: set[str] = set()
     problems = []

@@ -29,7 +29,7 @@ class Lists:
     ids: Mapping[str, Sequence[str]]
 
     def path(self, split: str) -> Path:
-        """The file that lists a split."""
+        """Return the file that lists a split."""
         return self.folder / f"{split}.txt"
 
 
@@ -115,7 +115,7 @@ def decide(
 
 
 def _drop_repeated(layout: BySplit) -> tuple[dict[str, list[Pair]], list[str]]:
-    """The pairs without photos whose name stands in an earlier split, and a line for each."""
+    """Drop pairs whose name is in an earlier split, and return a line for each."""
     first: dict[str, Path] = {}
     unique: dict[str, list[Pair]] = {}
     problems = []
@@ -131,7 +131,7 @@ def _drop_repeated(layout: BySplit) -> tuple[dict[str, list[Pair]], list[str]]:
 
 
 def _by_lists(pairs: Iterable[Pair], lists: Lists) -> tuple[dict[str, list[Pair]], list[str]]:
-    """The pairs of each list, with the rest in the split that has none, and a line for each gap."""
+    """Split pairs by the lists, the rest to the split without one; return a line for each gap."""
     pair_of = {file_id(pair.photo): pair for pair in pairs}
     split_of = _split_of(lists)
     problems = [
@@ -156,7 +156,7 @@ def _by_lists(pairs: Iterable[Pair], lists: Lists) -> tuple[dict[str, list[Pair]
 
 
 def _split_of(lists: Lists) -> dict[str, str]:
-    """The split of each listed id."""
+    """Map each listed id to its split."""
     split_of: dict[str, str] = {}
     for split, ids in lists.ids.items():
         for key in ids:
@@ -169,7 +169,7 @@ def _split_of(lists: Lists) -> dict[str, str]:
 
 
 def _by_hash(pairs: Sequence[Pair], groups: Groups) -> tuple[list[Pair], list[Pair]]:
-    """The pairs for training and a tenth for validation, chosen by the hash of the ids alone.
+    """Hold out a tenth for validation, chosen by the hash of the ids alone.
 
     Groups are taken whole until there are enough, but for those that hold more than half.
     """
@@ -190,7 +190,7 @@ def _by_hash(pairs: Sequence[Pair], groups: Groups) -> tuple[list[Pair], list[Pa
 
 
 def _by_fold(pairs: Sequence[Pair], groups: Groups, fold: Fold) -> tuple[list[Pair], list[Pair]]:
-    """The pairs outside of a fold and those in it.
+    """Divide pairs into those outside a fold and those in it.
 
     The groups, in the order of their hashes, go one by one to the fold that has the fewest photos.
     """
@@ -208,7 +208,7 @@ def _by_fold(pairs: Sequence[Pair], groups: Groups, fold: Fold) -> tuple[list[Pa
 
 
 def _ranked(pairs: Iterable[Pair], groups: Groups) -> list[list[Pair]]:
-    """The pairs of each group, in the order of the hash of its first id; a photo alone is one."""
+    """Group pairs, in the order of the hash of the first id; a photo without a group is one."""
     members: dict[tuple[bool, str], list[Pair]] = {}
     for pair in sorted(pairs, key=lambda pair: file_id(pair.photo)):
         key = file_id(pair.photo)
@@ -217,7 +217,7 @@ def _ranked(pairs: Iterable[Pair], groups: Groups) -> list[list[Pair]]:
 
 
 def _straddling(pairs: BySplit, groups: Groups) -> list[str]:
-    """A line where photos for validation or testing have relatives among those for training."""
+    """Report photos for validation or testing that share a group with those for training."""
     trained = {groups.get(file_id(pair.photo)) for pair in pairs["train"]} - {None}
     lines = []
     for split in ("val", "test"):

@@ -258,7 +258,7 @@ def _from(point: NDArray[np.generic], shape: Shape) -> tuple[Plane, Plane]:
 
 
 def _step(values: NDArray[np.floating]) -> Plane:
-    """0 below 0, 1 above 1, smooth between."""
+    """Return 0 below 0, 1 above 1, and a smooth step between."""
     t: Plane = values.astype(np.float32).clip(0, 1)
     smooth: Plane = t * t * (3 - 2 * t)
     return smooth

@@ -84,7 +84,7 @@ def size(path: Path) -> int:
 
 
 def _attempt(wanted: Transfer, url: str) -> None:
-    """Try once to download the rest of the part."""
+    """Download the rest of the part, in one attempt."""
     part, have = wanted.part, size(wanted.part)
     least, most = (wanted.bytes, wanted.bytes) if wanted.exact else (0, 2 * wanted.bytes)
     if have > most:

@@ -147,7 +147,7 @@ def evaluate(
 def assign_folds(
     networks: Sequence[Provenance], pairs: Sequence[Pair]
 ) -> tuple[list[list[Pair]], list[str]]:
-    """Give each network the photos that it held out, which the others were trained on.
+    """Assign to each network the photos that it held out, which the others were trained on.
 
     Args:
         networks: of runs with `--fold 1/N` to `--fold N/N`, in any order.
@@ -333,7 +333,7 @@ def _pixels(score: Confusion) -> int:
 
 
 def _suspicions(scores: Sequence[Confusion]) -> list[str]:
-    """Say what in the scores of three or more photos hints at a mistake with the files."""
+    """List what in the scores of three or more photos hints at a mistake with the files."""
     count = len(scores)
     if count < _ENOUGH:
         return []

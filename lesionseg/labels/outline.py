@@ -193,7 +193,7 @@ def _level_crossings(
 
 
 def _traced(mask: Mask) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Each border of a mask, from top to bottom: its unit edges in order, lesion to their right.
+    """Trace each border of a mask, from top to bottom, as unit edges with lesion to their right.
 
     An edge is the (x, y) of its pixel of lesion and the direction (of `_STEP`) that it runs in.
     Outer borders come before the holes of their region.
@@ -284,7 +284,7 @@ def _fewer_corners(ring: Ring, stays: NDArray[np.bool_], tolerance: float) -> Ri
 
 
 def _dice(rings: Sequence[Ring], others: Sequence[Ring]) -> float:
-    """Of the pixels in some rings with those in others."""
+    """Return the Dice of the pixels in some rings with those in others."""
     right, bottom = np.ceil(rings[0].max(axis=0)).astype(int)
     left, top = np.floor(rings[0].min(axis=0)).astype(int)
     masks = np.zeros((2, bottom - top, right - left), np.bool_)

@@ -82,7 +82,7 @@ def check_distinct(paths: Sequence[Path]) -> None:
 
 
 def joint_checksum(checksums: Sequence[str]) -> str:
-    """Give one checksum for several, in whatever order; of a single one it is that itself.
+    """Return one checksum for several, in whatever order; a single one is returned as it is.
 
     Args:
         checksums: SHA-256 of each file, in hexadecimal.

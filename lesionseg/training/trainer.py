@@ -77,7 +77,7 @@ class TrainingResult:
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:
-    """Give the learning rate when a share `done` of the training, 0 to 1, is behind.
+    """Return the learning rate when a share `done` of the training, 0 to 1, is done.
 
     "cosine": down along half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983, without
     restarts).
@@ -308,7 +308,7 @@ class _Trainer:
         return probabilities
 
     def _side(self) -> int:
-        """Give the side of the photos that the current epoch trains on, in pixels."""
+        """Return the side of the photos that the current epoch trains on, in pixels."""
         return training_side(self.recipe, self.full_size, self.state.epoch)
 
     def _end_epoch(self, scores: Mapping[int, ValidationScores]) -> None:
