@@ -271,8 +271,8 @@ Row = tuple[dict[str, Any], Sequence[Part]]  # what differs from BASE, what is p
 
 def base(*parts: Part, without: Sequence[Part] = (), **changes: Any) -> Row:
     """Make a row around the recipe as it once was."""
-    once = [part for part in (averaged, decayed, warmed_up) if part not in without]
-    return {"batch_size": 16, **changes}, (*once, *parts)
+    earlier_parts = [part for part in (averaged, decayed, warmed_up) if part not in without]
+    return {"batch_size": 16, **changes}, (*earlier_parts, *parts)
 
 
 CONSTANT: dict[str, Any] = {"schedule": "constant", "learning_rate": 1e-3}

@@ -117,8 +117,8 @@ def _opened(source: Source, what: str) -> Iterator[_Opened]:
             reason = f"cannot read this {what}: a form of {kind} that is not supported, or damaged"
         else:
             expected = f"expected {filetypes.NAMES}"
-            found = "an empty file" if kind == "empty" else f"{kind}{filetypes.advice(kind)}"
-            got = f", got {found}" if kind else ""
+            description = "an empty file" if kind == "empty" else f"{kind}{filetypes.advice(kind)}"
+            got = f", got {description}" if kind else ""
             if isinstance(source, Path) and source.suffix.lower() in dicom.SUFFIXES:
                 expected, got = "a DICOM file has DICM after 128 bytes", ""
             reason = f"not a {what}: {expected}{got}"

@@ -132,12 +132,12 @@ def test_every_recipe_stands_under_its_own_name(name: RecipeName) -> None:
 def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
     name: RecipeName, field: str, value: Any
 ) -> None:
-    own, given = (
+    own, options = (
         {**dataclasses.asdict(model), **dataclasses.asdict(recipe)}
         for model, recipe in (configure({"name": name}), configure({"name": name, field: value}))
     )
-    assert given == own | {field: value}
-    assert given != own
+    assert options == own | {field: value}
+    assert options != own
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
     ],
 )
 def test_parts_of_the_accurate_recipe_can_be_chosen_alone(field: str, on: str, off: str) -> None:
-    for given, value in (({field: on}, on), ({"name": "accurate", field: off}, off)):
-        assert value in [getattr(part, field, None) for part in configure(given)]
+    for options, value in (({field: on}, on), ({"name": "accurate", field: off}, off)):
+        assert value in [getattr(part, field, None) for part in configure(options)]
 
 
 def test_what_is_given_replaces_the_default() -> None:
@@ -185,7 +185,7 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("options", "message"),
     [
         ({"image_size": 100}, "image size: expected a multiple of 16, got 100"),
         ({"image_size": 32, "stem": "strided"}, "image size: expected 64 to 2048, got 32"),
@@ -210,9 +210,9 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
         ({"low_res_fraction": float("nan")}, "low res fraction: expected 0 to 1, got nan"),
     ],
 )
-def test_other_values_are_refused(given: dict[str, Any], message: str) -> None:
+def test_other_values_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(LesionsegError, match=rf"^{message}$"):
-        configure(given)
+        configure(options)
 
 
 def test_an_unknown_field_is_a_mistake_of_the_caller() -> None:

@@ -375,10 +375,10 @@ def save(array: NDArray[Any], folder: Path, mode: str | None = None, **options: 
     ],
 )
 def test_masks(tmp_path: Path, values: NDArray[Any], mode: str | None, zero_one: bool) -> None:
-    mask, found = images.read_mask(save(values, tmp_path, mode))
+    mask, is_zero_one = images.read_mask(save(values, tmp_path, mode))
     assert mask.dtype == np.bool_
     assert (mask == LEFT_HALF).all()
-    assert found == zero_one
+    assert is_zero_one == zero_one
 
 
 @pytest.mark.parametrize(
@@ -411,9 +411,9 @@ def test_masks_of_other_kinds_of_files(
 ) -> None:
     file = tmp_path / f"mask{suffix}"
     picture(values, mode).save(file)
-    mask, found = images.read_mask(file)
+    mask, is_zero_one = images.read_mask(file)
     assert (mask == LEFT_HALF).all()
-    assert found == zero_one
+    assert is_zero_one == zero_one
 
 
 @pytest.mark.parametrize(
@@ -428,9 +428,9 @@ def test_masks_of_other_kinds_of_files(
 def test_masks_of_floating_point(tmp_path: Path, values: NDArray[Any], zero_one: bool) -> None:
     file = tmp_path / "mask.tif"
     Image.fromarray(values).save(file)
-    mask, found = images.read_mask(file)
+    mask, is_zero_one = images.read_mask(file)
     assert (mask == (LEFT_HALF if values.any() else False)).all()
-    assert found == zero_one
+    assert is_zero_one == zero_one
 
 
 COLOURS = np.array([[[0, 0, 0], [250, 50, 83], [250, 50, 83], [0, 128, 0]]], np.uint8)
@@ -566,10 +566,10 @@ def test_a_shrunk_photo_file_and_its_mask_match(number: int) -> None:
     picture(stored).save(photo, "JPEG", exif=orientation(number))
     picture(stored[:, :, 0]).save(mask, "PNG", exif=orientation(number))
     small = images.read_photo(io.BytesIO(images.shrink_photo_file(photo.getvalue(), 64)))
-    kept, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask.getvalue(), 64)))
+    shrunk, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask.getvalue(), 64)))
     assert small.shape == (64, 96, 3)
     assert np.abs(small.astype(int) - COLOUR.repeat(2, 0).repeat(2, 1)).mean() < 4
-    assert (kept == (GREY > 128).repeat(2, 0).repeat(2, 1)).all()
+    assert (shrunk == (GREY > 128).repeat(2, 0).repeat(2, 1)).all()
     assert images.shrink_photo_file(photo.getvalue(), 640) == photo.getvalue()
 
 

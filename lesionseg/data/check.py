@@ -222,16 +222,16 @@ def mask_notes(labelled: Collection[str], *parts: CachedPairs) -> list[str]:
         labelled: ids of the photos whose masks count.
         parts: the cached pairs.
     """
-    named: dict[str, list[str]] = {doubt: [] for doubt in _DOUBTS}
+    doubtful_ids: dict[str, list[str]] = {doubt: [] for doubt in _DOUBTS}
     pairs = [pair for part in parts for pair in zip(part.ids, part.masks, strict=True)]
     masks = [(id, mask) for id, mask in pairs if id in labelled]
     for id, mask in masks:
         if doubt := doubt_of(mask):
-            named[doubt].append(id)
+            doubtful_ids[doubt].append(id)
     return [
         f"{len(ids)} of {counted(len(masks), 'mask')} {_DOUBTS[doubt]}: "
         f"{', '.join(ids[:3])}{', ...' * (len(ids) > 3)}; 'lesionseg check' lists them"
-        for doubt, ids in named.items()
+        for doubt, ids in doubtful_ids.items()
         if ids
     ]
 

@@ -239,15 +239,15 @@ def _labels_near(folder: Folder) -> Labels | None:
     """Read the labels in a folder, beside its photos, or in `labels/` or `annotations/`."""
     children = (folder.children.get(name) for name in ("labels", "annotations"))
     places = [folder.path, photos_folder(folder), *children]
-    found = [
+    sets = [
         labels for place in places if place and (labels := formats.beside(place, folder.categories))
     ]
-    if len(found) > 1:
+    if len(sets) > 1:
         raise LesionsegError(
-            f"{found[0].path} and {found[1].path}: two sets of labels; choose one with --photos "
-            "and --truth, or move the other away"
+            f"{sets[0].path} and {sets[1].path}: two sets of labels; choose one with --photos and "
+            "--truth, or move the other away"
         )
-    return found[0] if found else None
+    return sets[0] if sets else None
 
 
 def match_either(photos: Iterable[Path], masks: Iterable[Path], labels: Labels | None) -> Matches:

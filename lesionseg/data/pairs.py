@@ -192,8 +192,8 @@ def _by_id(
         key = id_of(path)
         if key in path_of:
             first = path_of[key]
-            where = "" if first.parent == path.parent else f", beside {first}"
-            problems.append(f"{path}: a second {kind} named {path.stem!r}{where}; both left out")
+            place = "" if first.parent == path.parent else f", beside {first}"
+            problems.append(f"{path}: a second {kind} named {path.stem!r}{place}; both left out")
             repeated.add(key)
         path_of[key] = path
     return {key: path for key, path in path_of.items() if key not in repeated}, problems

@@ -68,7 +68,7 @@ def _opened(source: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Z
 
 def _entries(archive: zipfile.ZipFile, source: Path) -> dict[str, zipfile.ZipInfo]:
     """List the files to unpack, by name."""
-    kept: dict[str, zipfile.ZipInfo] = {}
+    entries: dict[str, zipfile.ZipInfo] = {}
     taken: set[str] = set()
     total = 0
     for entry in archive.infolist():
@@ -86,8 +86,8 @@ def _entries(archive: zipfile.ZipFile, source: Path) -> dict[str, zipfile.ZipInf
         if entry.file_size > _MOST_FILE or total > _MOST_RATIO * source.stat().st_size:
             raise _refused(source, f"it unpacks to {amount(total)} by {name!r}: a zip bomb")
         taken.add(name.lower())
-        kept[name] = entry
-    return kept
+        entries[name] = entry
+    return entries
 
 
 def _refused(path: Path, reason: str) -> DownloadError:

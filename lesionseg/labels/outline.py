@@ -247,8 +247,8 @@ def _corners(
     stays = (on_frame != np.roll(on_frame, -1)) | (on_frame & turns)
     both = np.stack([middles, ends], axis=1)
     inside = np.clip(both, pixels[:, None], pixels[:, None] + _INSIDE)
-    kept = np.stack([~on_frame, stays], axis=1)
-    return inside[kept], np.broadcast_to((False, True), kept.shape)[kept]
+    chosen = np.stack([~on_frame, stays], axis=1)
+    return inside[chosen], np.broadcast_to((False, True), chosen.shape)[chosen]
 
 
 def _simplified(borders: Sequence[tuple[Ring, NDArray[np.bool_]]], tolerance: float) -> list[Ring]:

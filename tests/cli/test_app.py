@@ -137,8 +137,8 @@ def test_an_own_run_goes_before_the_bundled_weights(
 ) -> None:
     words = ("segment", photo, "-o", tmp_path / "mask.png")
     assert lesionseg(*words).err.startswith(f"checkpoint {trained} (your latest run) on ")
-    named = lesionseg(*words, "-c", "bundled")
-    assert named.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+    chosen = lesionseg(*words, "-c", "bundled")
+    assert chosen.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
 
 
 def test_a_run_on_synthetic_images_is_no_default(
@@ -153,9 +153,9 @@ def test_a_run_on_synthetic_images_is_no_default(
     assert second.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
     assert json.loads(ended.out)["checkpoint"] == str(store.BUNDLED_FILE)
     assert lesionseg(*words, "--quiet").err == f"{first}\n"
-    named = lesionseg(*words, "-c", "my demo")
-    assert named.err.startswith(f"checkpoint {demo} (trained on synthetic images only) on ")
-    assert json.loads(named.out)["checkpoint"] == str(demo)
+    chosen = lesionseg(*words, "-c", "my demo")
+    assert chosen.err.startswith(f"checkpoint {demo} (trained on synthetic images only) on ")
+    assert json.loads(chosen.out)["checkpoint"] == str(demo)
     exported = lesionseg("export")
     assert (exported.status, exported.err.splitlines()[0]) == (1, first)
     monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "my demo")

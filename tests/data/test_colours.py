@@ -104,9 +104,9 @@ def test_coloured_masks_are_refused_in_one_line(
 def test_lists_of_voc(tmp_path: Path) -> None:
     folder = export(tmp_path / "voc", 3)
     (folder / "ImageSets/Segmentation/val.txt").write_text("1\n")
-    found = find(folder, colours=ColourChoice(labels=("lesion",)))
-    assert [pair.id for pair in found.split("val")] == ["1"]
-    assert found.split_source == "lists"
+    dataset = find(folder, colours=ColourChoice(labels=("lesion",)))
+    assert [pair.id for pair in dataset.split("val")] == ["1"]
+    assert dataset.split_source == "lists"
 
 
 @pytest.mark.parametrize("line", ["lesion:0,128,0::", "ruler:250,50,83::", "LESION:1,2,3::"])
@@ -117,8 +117,8 @@ def test_label_maps_that_disagree(tmp_path: Path, line: str) -> None:
     with pytest.raises(LesionsegError, match=r"contradicts lesion \(#\w+\) in this file or"):
         find(tmp_path, colours=ColourChoice(labels=("lesion",)))
     (tmp_path / "val/labelmap.txt").write_text("lesion:250,50,83::")
-    found = find(tmp_path, colours=ColourChoice(labels=("lesion",)))
-    assert {pair.colours for pair in found.split("all")} == {frozenset({"#fa3253"})}
+    dataset = find(tmp_path, colours=ColourChoice(labels=("lesion",)))
+    assert {pair.colours for pair in dataset.split("all")} == {frozenset({"#fa3253"})}
 
 
 def test_grey_masks_of_lossy_formats_are_not_coloured(tmp_path: Path) -> None:
@@ -230,13 +230,13 @@ def test_a_run_keeps_what_was_chosen(lesionseg: Command, tmp_path: Path) -> None
     assert ended.status == 0, ended.err
     data = checkpoints.load(run / "best.pt").data
     assert (data.lesion_labels, data.lesion_colours, data.categories) == (("Lesion",), (), ())
-    for where in ((), two):
-        ended = lesionseg("eval", *where, "-c", run / "best.pt", "--split", "all", "--json")
+    for options in ((), two):
+        ended = lesionseg("eval", *options, "-c", run / "best.pt", "--split", "all", "--json")
         assert ended.status == 0, ended.err
         assert json.loads(ended.out)["photos"] == 4
         assert "lesion: --lesion-label Lesion, as in training" in ended.err
-    for epochs, where in ((2, ()), (3, two)):
-        ended = lesionseg("train", *where, "--resume", "--output", run, "--epochs", epochs)
+    for epochs, options in ((2, ()), (3, two)):
+        ended = lesionseg("train", *options, "--resume", "--output", run, "--epochs", epochs)
         assert ended.status == 0, ended.err
         assert "lesion: --lesion-label Lesion, as in training" in ended.err
     assert checkpoints.load(run / "last.pt").data.lesion_labels == ("Lesion",)

@@ -127,10 +127,10 @@ def test_groups_are_found_in_the_set_or_named(tmp_path: Path) -> None:
     alone = discovery.find(folder).split("val")
     lines = [f"{photo},{photo in (alone[0].id, ids[0], ids[-1])}" for photo in ids]
     file = write(tmp_path / "mine.csv", "\n".join(["id,group", *lines]))
-    named = discovery.find(folder, groups_file=file)
-    assert len(named.split("val")) == 3
+    dataset = discovery.find(folder, groups_file=file)
+    assert len(dataset.split("val")) == 3
     write(folder / "groups.csv", file.read_text())
-    assert discovery.find(folder).pairs == named.pairs
+    assert discovery.find(folder).pairs == dataset.pairs
     write(folder / "groups.csv", "something,else\n")
     useless = discovery.find(folder)
     assert (useless.split("val"), len(useless.notes)) == (alone, 1)

@@ -131,8 +131,8 @@ def test_truth_masks_need_no_photos(tmp_path: Path) -> None:
         write_mask(tmp_path / "truth" / name, drawing(0)[1])
     write_mask(tmp_path / "found" / "X.png", drawing(0)[1])
     write_mask(tmp_path / "found" / "ISIC_0000001.png", drawing(0)[1])
-    found = discovery.find(None, None, tmp_path / "truth")
-    scored = compare(tmp_path / "found", found.split("all"))
+    dataset = discovery.find(None, None, tmp_path / "truth")
+    scored = compare(tmp_path / "found", dataset.split("all"))
     assert scored.skipped == []
     assert [score.confusion.dice for score in scored.scores] == [1, 1]
 

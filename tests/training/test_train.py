@@ -118,9 +118,11 @@ def test_tensorboard_files(train: Command) -> None:
 
 
 def test_tensorboard_without_its_package(train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "tensorboardX" else found(name)
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "tensorboardX" else find_spec(name),
     )
     status, said = train("--epochs", 1, "--tensorboard")
     assert (status, said.count("\n")) == (1, 1)
