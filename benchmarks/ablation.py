@@ -10,7 +10,7 @@ of 16. Most rows were run around that one, "base"; those around the recipe as it
 Every row is trained on the training photos and scored on the validation photos with the weights of
 its last epoch (none is picked), small (width 16, 128 pixels) and short (8 epochs) where its name
 says nothing else, so that all of it takes an evening on two cores. Each run adds one line of JSON
-to FILE; a run that stands there is not made again. What was tried and is not in the package lives
+to FILE; a run that is in it already is not repeated. What was tried and is not in the package lives
 here.
 """
 

@@ -7,8 +7,8 @@
 - training: an epoch of `train` against training steps on random tensors, and a plain loop of them.
 - arithmetic: the network's operations a second against the processor's matrix product.
 
-The photos are drawn. The variants run in turn, so that a machine whose speed drifts does the same
-to all; figures are medians (least to most), memory is the peak of the process.
+The photos are synthetic. The variants alternate, so that a machine whose speed drifts affects all
+of them alike; figures are medians (least to most), memory is the peak of the process.
 """
 
 import argparse

@@ -77,7 +77,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; as it stands, the classic way of version 0.1.0.
+    """How a network is trained; the defaults are the classic recipe of version 0.1.0.
 
     Attributes:
         name: the recipe that the values come from.

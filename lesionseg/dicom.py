@@ -1,7 +1,7 @@
 """DICOM files: photos out of them, and what their headers say. The only reader of pydicom objects.
 
-It stands beside `images`, so that whatever takes a photo takes one in a DICOM file, too: `segment`,
-`eval`, `train`, the library. pydicom comes with `lesionseg[dicom]` and is imported for DICOM alone.
+`images` uses it, so that whatever takes a photo takes one in a DICOM file, too: `segment`, `eval`,
+`train`, the library. pydicom comes with the extra `dicom` and is imported for DICOM only.
 
 References: DICOM PS3.3 (attributes), PS3.5 (transfer syntaxes), PS3.10 (files).
 """
@@ -42,7 +42,7 @@ _DECODERS = {  # packages that decode what pydicom cannot alone; none is under t
     "1.2.840.10008.1.2.4.202": "pylibjpeg pylibjpeg-openjpeg",
     "1.2.840.10008.1.2.4.203": "pylibjpeg pylibjpeg-openjpeg",
 }
-_NOT_PHOTOS = {  # storage classes with pixels that are none of a camera's
+_NOT_PHOTOS = {  # storage classes whose pixels are not from a camera
     "1.2.840.10008.5.1.4.1.1.66.4": "segmentation",
     "1.2.840.10008.5.1.4.1.1.66.7": "label map segmentation",
 }
@@ -65,10 +65,10 @@ class Frame(NamedTuple):
 
 
 def is_dicom(file: BinaryIO) -> bool:
-    """Tell whether a file begins as a DICOM file does; it is at its beginning before and after."""
-    begin = file.read(_PREAMBLE + len(_MAGIC))
+    """Tell whether a file starts as a DICOM file does; its position is 0 before and after."""
+    head = file.read(_PREAMBLE + len(_MAGIC))
     file.seek(0)
-    return begin[_PREAMBLE:] == _MAGIC
+    return head[_PREAMBLE:] == _MAGIC
 
 
 def is_dicom_file(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """One process among several that torchrun, or a batch system, has started.
 
-Who a process is stands in the environment: RANK, WORLD_SIZE, LOCAL_RANK, and MASTER_ADDR and
-MASTER_PORT, where they meet. Without them it is alone, and nothing here does anything.
+The environment says which process this is: RANK, WORLD_SIZE, LOCAL_RANK, and MASTER_ADDR and
+MASTER_PORT, where they meet. Without these it is the only one, and nothing here does anything.
 """
 
 import os

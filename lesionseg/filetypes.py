@@ -1,4 +1,4 @@
-"""Tell what a file is by its first bytes: photo formats, and what else lies beside photos."""
+"""Tell what a file is by its first bytes: photo formats, and other files beside photos."""
 
 from functools import cache
 from importlib.util import find_spec

@@ -36,7 +36,7 @@ _PNG_TEXT = (
 )  # bytes; colour profiles and XMP of scanners and editors exceed Pillow's 1 MB
 _SHORT_DEPTHS = (8, 10, 12, 14)  # bits that cameras have, stored in 16
 GREY_WITHIN = 8  # channels of a grey mask may differ so far after lossy compression
-_MOST_COLOURS = 256  # of a mask that things are told apart in by colour
+_MOST_COLOURS = 256  # of a mask in which colours distinguish labels
 _STRIP = 32  # rows; of a wide photo they stay in a processor's cache
 _OVERLAY_PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
@@ -243,7 +243,7 @@ def _upright(opened: _Opened) -> Image.Image:
 
 
 def _with_full_range(opened: _Opened) -> Image.Image:
-    """Read colours of 16 bits that use a fraction of the range anew; Pillow drops the low bytes."""
+    """Read 16-bit colours that use a fraction of the range again; Pillow drops their low bytes."""
     image = opened.image
     bands = image.getextrema()[:3]
     highest = max(band[1] for band in bands if isinstance(band, tuple))

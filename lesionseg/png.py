@@ -55,7 +55,7 @@ def _stream(above: int, rows: NDArray[np.uint8], below: int) -> bytes:
 
 @cache
 def _zeros() -> bytes:
-    """Pack a million zeros; blocks that end with a byte and stand alone."""
+    """Pack a million zeros; blocks that end with a byte and are independent."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     return packer.compress(bytes(_PIECE)) + packer.flush(zlib.Z_FULL_FLUSH)
 

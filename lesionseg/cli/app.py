@@ -134,7 +134,7 @@ def main() -> NoReturn:
         names = _EVERY if _COMPLETION in os.environ else COMMANDS.keys() & set(sys.argv[1:])
         status = application(names)(standalone_mode=False)
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a full disk can still be told of
+            sys.stdout.flush()  # here, where a full disk can still be reported
     except typer.TyperException as error:  # wrong usage
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "lesionseg"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # Shows that `done` of `total` are finished: (done, total, label, extra, unit), all but the first
-# two optional; another label begins the clock anew.
+# two optional; another label restarts the clock.
 Bar = Callable[..., None]
 
 

@@ -247,7 +247,7 @@ def data_source(
 
 
 def note_choice(typed: "Source | None", used: "Source") -> None:
-    """Say what stands for the lesion where that was not typed, but comes from a run."""
+    """Report what counts as the lesion if that comes from a run and was not typed."""
     if used.choice and not (typed and typed.choice):
         console.log(f"lesion: {used.choice}, as in training")
 

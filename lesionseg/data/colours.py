@@ -58,11 +58,11 @@ def find_colours(masks: Sequence[Path], choice: ColourChoice) -> tuple[frozenset
     """Decide which colours of masks are the lesion: none where nothing is chosen and all are plain.
 
     Returns:
-        The colours, and a line for each chosen one that stands in none of the masks.
+        The colours, and a line for each chosen one that is in none of the masks.
 
     Raises:
         LesionsegError: the masks are coloured and nothing is chosen, a label is not known, or none
-            of the chosen colours stands in any mask.
+            of the chosen colours is in any mask.
     """
     if not (choice.colours or choice.labels):
         _refuse_coloured(masks)

@@ -1,9 +1,9 @@
 """Data sets in folders: the pairs of photos and masks in them, their splits, and what is left out.
 
-Photos and masks lie in one folder, in a layout that `layouts` knows, or in folders that options
-name. A mask is called like its photo, with or without an ending (`filenames.mask_ids`). Lists of
-ids, `train.txt`, `val.txt` and `test.txt`, beside the folders, or in `ImageSets/Segmentation/` as
-VOC has them, decide the split where they stand.
+Photos and masks are in one folder, in a layout that `layouts` knows, or in folders that options
+name. A mask has its photo's name, with or without an ending (`filenames.mask_ids`). Lists of ids,
+`train.txt`, `val.txt` and `test.txt`, beside the folders, or in `ImageSets/Segmentation/` as in
+VOC, decide the split if there are any.
 """
 
 import itertools
@@ -87,7 +87,7 @@ def find(
     """Find the pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
 
     `photos` is a folder, or several. `truth` is a folder of masks or of LabelMe's files, or a file
-    of labels. Where it stands alone, photos are not looked for: each pair's photo is its mask, or
+    of labels. If it is given alone, photos are not looked for: each pair's photo is its mask, or
     where its label says. `groups_file` says which photos belong together, by default `groups.csv`
     where it is; `fold` is held out. `categories` are those of `formats.read`, `colours` say what
     the lesion is in coloured masks.

@@ -31,8 +31,8 @@ class Pair:
     """A photo, its mask, and the id of both: the photo's name without suffix, in its own case.
 
     Where the mask comes from labels, `mask` is the label file. `colours`, such as "#fa3253", are
-    those of the lesion in a coloured mask. An unlabelled photo has no mask but stands in its place
-    itself.
+    those of the lesion in a coloured mask. An unlabelled photo has no mask; `mask` is then the
+    photo itself.
     """
 
     id: str

@@ -90,7 +90,7 @@ def decide(
             for training, whatever layout and lists say.
 
     Raises:
-        LesionsegError: an id stands in two lists, or a list has no id of a pair; or there are too
+        LesionsegError: an id is in two lists, or a list has no id of a pair; or there are too
             few groups.
     """
     groups = groups or {}

@@ -167,7 +167,7 @@ def crossings(rings: Sequence[Ring], height: int) -> float:
 
 
 def _edges(rings: Sequence[Ring]) -> tuple[Ring, Ring]:
-    """Return the begins and the ends of the edges of one or more rings."""
+    """Return the starts and the ends of the edges of one or more rings."""
     begins = np.concatenate(rings)
     lengths = np.array([len(ring) for ring in rings])
     following = np.arange(1, len(begins) + 1)

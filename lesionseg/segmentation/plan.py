@@ -73,9 +73,9 @@ def plan_jobs(
     skip_existing: bool = False,
     recursive: bool = False,
 ) -> list[Job]:
-    """Plan the jobs, in the order of the inputs; a folder stands for the photos in it.
+    """Plan the jobs, in the order of the inputs; a folder means the photos in it.
 
-    Files in a folder that are called like results are not taken for photos.
+    Files in a folder that have the names of results are not treated as photos.
 
     One photo, not given by a folder, goes to the file that `paths` names, unless that is a
     folder, or has no suffix and is not there yet; everything else goes to folders, under
@@ -91,8 +91,8 @@ def plan_jobs(
         inputs: photos, folders of photos, or `STDIO` for one photo.
         paths: where their pictures go.
         skip_existing: whether jobs whose files are all there will be skipped.
-        recursive: whether a folder also stands for the photos in folders below, whose results go
-            to folders of the same names.
+        recursive: whether a folder also means the photos in its subfolders, whose results go to
+            subfolders of the same names.
 
     Raises:
         LesionsegError: only folders without photos, an output that is an input, one output of two
@@ -148,7 +148,7 @@ def _refuse_standard_output(paths: OutputPaths) -> None:
 
 
 class PhotoToDo(NamedTuple):
-    """A photo, where it was found below the folder that was named, and why there is none."""
+    """A photo, its place below the folder that was named, and an error if there is none."""
 
     path: Path
     subfolder: Path = Path()
@@ -156,7 +156,7 @@ class PhotoToDo(NamedTuple):
 
 
 def expand(path: Path, recursive: bool) -> list[PhotoToDo]:
-    """Return the photos that an input stands for: itself, or those in a folder."""
+    """Return the photos that an input means: itself, or those in a folder."""
     if not _is_dir(path):
         return [PhotoToDo(path)]
     try:

@@ -272,7 +272,7 @@ def stream(
 
     Args:
         segmenter: the network.
-        items: what stands for the photos.
+        items: one for each photo.
         source: gives the photo of an item, as a path, an open file or an array; may raise
             LesionsegError.
         finish: makes the result of an item from its probabilities, (size, size) float32, 0 to 1,
