@@ -13,7 +13,7 @@ squares alone; give isic256 for the row "whole photos alone".
 Every row is trained on the training photos and scored on the validation photos with the weights of
 its last epoch (none is picked), small (width 16, 128 pixels) and short (8 epochs) where its name
 says nothing else, so that all of it takes an evening on two cores. Each run adds one line of JSON
-to FILE; a run that stands there is not made again. What was tried and is not in the package lives
+to FILE; a run that is in it already is not repeated. What was tried and is not in the package lives
 here.
 """
 
@@ -326,8 +326,8 @@ Row = tuple[dict[str, Any], Sequence[Part]]  # what differs from BASE, what is p
 
 def base(*parts: Part, without: Sequence[Part] = (), **changes: Any) -> Row:
     """Make a row around the recipe as it once was."""
-    once = [part for part in (averaged, decayed, warmed_up) if part not in without]
-    return {"batch_size": 16, **changes}, (*once, *parts)
+    earlier_parts = [part for part in (averaged, decayed, warmed_up) if part not in without]
+    return {"batch_size": 16, **changes}, (*earlier_parts, *parts)
 
 
 def larger(*parts: Part, **changes: Any) -> Row:
@@ -396,9 +396,7 @@ ROWS: dict[str, Row] = {
     "larger set, zoom 0.5 to 1.5": larger(bounds(zoom=(0.5, 1.5), shift=0.25)),
     "larger set, wide": larger(augmentation="wide"),
     "larger set, strided stem": larger(stem="strided"),
-    "larger set, strided stem, fifth pooling": larger(
-        stem="strided", poolings=5, max_channels=256
-    ),
+    "larger set, strided stem, fifth pooling": larger(stem="strided", poolings=5, max_channels=256),
     "larger set, squeeze and excitation": larger(squeezed),
     "larger set, own mean and spread": larger(own_mean),
 }

@@ -7,8 +7,8 @@
 - training: an epoch of `train` against training steps on random tensors, and a plain loop of them.
 - arithmetic: the network's operations a second against the processor's matrix product.
 
-The photos are drawn. The variants run in turn, so that a machine whose speed drifts does the same
-to all; figures are medians (least to most), memory is the peak of the process.
+The photos are synthetic. The variants alternate, so that a machine whose speed drifts affects all
+of them alike; figures are medians (least to most), memory is the peak of the process.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def rate_table(title: str, unit: str, rates: Mapping[str, Sequence[float]], digi
 
 
 def segmenting(photos: Sequence[Path], work: Path) -> dict[str, Callable[[], tuple[float, float]]]:
-    """Give the tool, the tool with torch, and the peers, on the same photos."""
+    """Return the tool, the tool with torch, and the peers, on the same photos."""
     alone = work / "alone" / store.BUNDLED_FILE.name  # no exported network beside it
     alone.parent.mkdir(exist_ok=True)
     alone.write_bytes(store.BUNDLED_FILE.read_bytes())

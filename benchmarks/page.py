@@ -31,7 +31,7 @@ def waited(driver: webdriver.Chrome, condition: str) -> None:
 
 
 def main() -> None:
-    """Prints a line for each photo, and all together."""
+    """Print a line for each photo, and one for all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
     parser.add_argument("photos", type=Path, nargs="+")

@@ -3,7 +3,7 @@
     python benchmarks/scores_by_group.py DIR/scores.csv [--manifest isic256/manifest.csv]
 
 The manifest has one row a photo: `id`, `official_size` (WIDTHxHEIGHT), and a column of 0 and 1 for
-each set that the photo stands in.
+each set that the photo is in.
 """
 
 import argparse

@@ -6,7 +6,7 @@ A look beside the official validation set and the held-out photos, for choosing 
 of the split are scored three times: as they are; turned, zoomed, shifted and recoloured within
 about twice the bounds of the augmentation ("camera"); and with the skin, lesion included, darkened
 by melanin, its contrast lowered and the exposure raised again ("darker skin"). The changes are the
-same for every checkpoint. Both only imitate: no figure here stands for photos of dark skin.
+same for every checkpoint. Both only imitate: no figure here replaces photos of dark skin.
 """
 
 import argparse

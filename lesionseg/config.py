@@ -70,14 +70,14 @@ class ModelConfig:
 
     @property
     def multiple(self) -> int:
-        """Give what the sides of the network's input are a multiple of."""
+        """The number that the sides of the network's input are a multiple of."""
         blocks: int = 2**self.poolings
         return blocks * {"none": 1, "strided": 2, "quarter": 4}[self.stem]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; as it stands, the classic way of version 0.1.0.
+    """How a network is trained; the defaults are the classic recipe of version 0.1.0.
 
     Attributes:
         name: the recipe that the values come from.
@@ -198,8 +198,8 @@ def configure(
         for key, value in options.items():
             if key in shape and value != getattr(trained, key):
                 raise UsageError(
-                    f"{key.replace('_', ' ')}: the weights to start from have "
-                    f"{getattr(trained, key)}, got {value}; leave it out"
+                    f"{key.replace('_', ' ')}: expected {getattr(trained, key)}, as in the "
+                    f"weights to start from, got {value}; leave it out"
                 )
         model = trained
         recipe = replace(recipe, learning_rate=RECIPES["finetune"][1].learning_rate)
@@ -213,7 +213,7 @@ def configure(
         if model.image_size % (2 * model.multiple):
             raise UsageError(
                 f"image size: expected a multiple of {2 * model.multiple}, as recipe {name} "
-                f"begins at half the side, got {model.image_size}"
+                f"starts at half the side, got {model.image_size}"
             )
     return model, recipe
 
@@ -232,7 +232,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         name = name.strip().replace("-", "_")
         if name not in kinds:
             raise UsageError(
-                f"setting {setting!r}: expected PART=VALUE, PART being one of {', '.join(kinds)}"
+                f"setting {setting!r}: expected PART=VALUE, where PART is one of {', '.join(kinds)}"
             )
         if name in options:
             raise UsageError(f"setting {name}: given twice")

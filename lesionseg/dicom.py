@@ -1,7 +1,7 @@
 """DICOM files: photos out of them, and what their headers say. The only reader of pydicom objects.
 
-It stands beside `images`, so that whatever takes a photo takes one in a DICOM file, too: `segment`,
-`eval`, `train`, the library. pydicom comes with `lesionseg[dicom]` and is imported for DICOM alone.
+`images` uses it, so that whatever takes a photo takes one in a DICOM file, too: `segment`, `eval`,
+`train`, the library. pydicom comes with the extra `dicom` and is imported for DICOM only.
 
 References: DICOM PS3.3 (attributes), PS3.5 (transfer syntaxes), PS3.10 (files).
 """
@@ -42,7 +42,7 @@ _DECODERS = {  # packages that decode what pydicom cannot alone; none is under t
     "1.2.840.10008.1.2.4.202": "pylibjpeg pylibjpeg-openjpeg",
     "1.2.840.10008.1.2.4.203": "pylibjpeg pylibjpeg-openjpeg",
 }
-_NOT_PHOTOS = {  # storage classes with pixels that are none of a camera's
+_NOT_PHOTOS = {  # storage classes whose pixels are not from a camera
     "1.2.840.10008.5.1.4.1.1.66.4": "segmentation",
     "1.2.840.10008.5.1.4.1.1.66.7": "label map segmentation",
 }
@@ -65,10 +65,10 @@ class Frame(NamedTuple):
 
 
 def is_dicom(file: BinaryIO) -> bool:
-    """Tell whether a file begins as a DICOM file does; it is at its beginning before and after."""
-    begin = file.read(_PREAMBLE + len(_MAGIC))
+    """Tell whether a file starts as a DICOM file does; its position is 0 before and after."""
+    head = file.read(_PREAMBLE + len(_MAGIC))
     file.seek(0)
-    return begin[_PREAMBLE:] == _MAGIC
+    return head[_PREAMBLE:] == _MAGIC
 
 
 def is_dicom_file(path: Path) -> bool:
@@ -132,7 +132,7 @@ def frame_count(dataset: "Dataset") -> int:
 
 
 def frame(dataset: "Dataset", index: int = 0) -> Frame:
-    """One picture of a DICOM file, counted from 0.
+    """Return one frame of a DICOM file, counted from 0.
 
     A JPEG of 8 bits is handed out as the file it is, so that it gives the very pixels that it gives
     outside of DICOM; everything else is decoded by pydicom. More than 8 bits a channel of a colour
@@ -162,7 +162,7 @@ def _check(dataset: "Dataset") -> tuple[int, int]:
         raise PhotoError(f"no pixels in this DICOM file ({kind}); expected a photo")
     needed = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
     if missing := [name for name in needed if not dataset.get(name)]:
-        raise PhotoError(f"damaged DICOM: no {', '.join(missing)}")
+        raise PhotoError(f"damaged DICOM: {', '.join(missing)} missing")
     if not dataset.get("BitsStored"):
         dataset.BitsStored = dataset.BitsAllocated
     height, width = int(dataset.Rows), int(dataset.Columns)
@@ -249,7 +249,7 @@ def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray
 
 
 def _with_little_endian_palette(dataset: "Dataset") -> "Dataset":
-    """Put the palette as pydicom 3.0 takes it: words by the low byte first, whatever the file."""
+    """Store the palette as pydicom 3.0 expects it: little-endian words, whatever the file has."""
     names = [f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")]
     if dataset.file_meta.TransferSyntaxUID.is_little_endian or names[0] not in dataset:
         return dataset
@@ -443,9 +443,12 @@ def scale(header: "Dataset", default: float | None) -> float | None:
 
 @cache
 def _note_oblong(name: str, rows: float, columns: float) -> None:
-    """Say once of a file why it is not measured in millimetres."""
+    """Log, once per file, why it is not measured in millimetres."""
     logging.getLogger("lesionseg").warning(
-        "%s: pixels of %g x %g mm are not square, so it is measured in pixels", name, rows, columns
+        "%s: pixels of %g x %g mm are not square, so measurements are in pixels",
+        name,
+        rows,
+        columns,
     )
 
 

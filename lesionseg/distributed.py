@@ -1,7 +1,7 @@
 """One process among several that torchrun, or a batch system, has started.
 
-Who a process is stands in the environment: RANK, WORLD_SIZE, LOCAL_RANK, and MASTER_ADDR and
-MASTER_PORT, where they meet. Without them it is alone, and nothing here does anything.
+The environment says which process this is: RANK, WORLD_SIZE, LOCAL_RANK, and MASTER_ADDR and
+MASTER_PORT, where they meet. Without these it is the only one, and nothing here does anything.
 """
 
 import os
@@ -31,28 +31,28 @@ def _number(name: str, default: int) -> int:
 
 
 def world_size() -> int:
-    """Give the number of processes."""
+    """Return the number of processes."""
     return max(1, _number("WORLD_SIZE", 1))
 
 
 def rank() -> int:
-    """Give this process's number, from 0; rank 0 writes the files and shows the progress."""
+    """Return this process's number, from 0; rank 0 writes the files and shows the progress."""
     return _number("RANK", 0) if world_size() > 1 else 0
 
 
 def local_rank() -> int:
-    """Give this process's number on its host, from 0; it takes the CUDA device of that number."""
+    """Return this process's number on its host, from 0: that of its CUDA device."""
     return _number("LOCAL_RANK", 0) if world_size() > 1 else 0
 
 
 def local_world() -> int:
-    """Give the number of processes on this host."""
+    """Return the number of processes on this host."""
     return max(1, _number("LOCAL_WORLD_SIZE", 1)) if world_size() > 1 else 1
 
 
 @contextmanager
 def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
-    """Let the processes meet before the block and part after it.
+    """Join the process group for the block.
 
     Args:
         patience: how long one waits for another.
@@ -87,7 +87,7 @@ def joined(patience: timedelta, *, cuda: bool = False) -> Iterator[None]:
 
 
 def lost(error: RuntimeError) -> bool:
-    """Say whether an error of torch means that another process is gone."""
+    """Tell whether an error of torch means that another process is gone."""
     text = one_line(error).lower()
     return world_size() > 1 and (
         type(error).__name__.startswith("Dist") or any(words in text for words in _LOST)
@@ -106,7 +106,7 @@ def all_gather(value: T) -> list[T]:
 
 
 def broadcast(make: Callable[[], T]) -> T:
-    """Give what `make` makes on rank 0, on every process; every process must call it."""
+    """Return what `make` returns on rank 0, on every process; every process must call it."""
     if world_size() == 1:
         return make()
     from torch import distributed
@@ -118,7 +118,7 @@ def broadcast(make: Callable[[], T]) -> T:
 
 
 def any_of(flag: bool) -> bool:
-    """Say whether `flag` is true on any process; every process must call it."""
+    """Tell whether `flag` is true on any process; every process must call it."""
     if world_size() == 1:
         return flag
     import torch

@@ -61,6 +61,11 @@ def amount(number: int) -> str:
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
 
 
+def counted(number: int, noun: str) -> str:
+    """Format a count of things named by a singular noun: `1 photo`, `2 photos`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def printable(text: str) -> str:
     """Escape control characters, which file names may hold, for a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

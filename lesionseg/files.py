@@ -167,7 +167,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def shared_folder(folder: Path) -> Iterator[None]:
-    """Share a folder with other processes that build folders in it, and create it where missing.
+    """Share a folder with other processes that build folders in it; create it if missing.
 
     A process that finds no other one in it removes the unfinished folders of killed ones.
     """

@@ -1,4 +1,4 @@
-"""Tell what a file is by its first bytes: photo formats, and what else lies beside photos."""
+"""Tell what a file is by its first bytes: photo formats, and other files beside photos."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -90,6 +90,6 @@ def heif_reader() -> str | None:
 
 
 def advice(kind: str | None) -> str:
-    """Say in brackets what makes a kind readable that is not now; empty where nothing does."""
+    """Say in brackets what would make an unreadable kind readable; empty if nothing would."""
     missing = kind == "HEIC" and not heif_reader()
     return f" (pip install {' '.join(PACKAGES['heif'])})" if missing else ""

@@ -36,7 +36,7 @@ _PNG_TEXT = (
 )  # bytes; colour profiles and XMP of scanners and editors exceed Pillow's 1 MB
 _SHORT_DEPTHS = (8, 10, 12, 14)  # bits that cameras have, stored in 16
 GREY_WITHIN = 8  # channels of a grey mask may differ so far after lossy compression
-_MOST_COLOURS = 256  # of a mask that things are told apart in by colour
+_MOST_COLOURS = 256  # of a mask in which colours distinguish labels
 _STRIP = 32  # rows; of a wide photo they stay in a processor's cache
 _OVERLAY_PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
@@ -117,8 +117,8 @@ def _opened(source: Source, what: str) -> Iterator[_Opened]:
             reason = f"cannot read this {what}: a form of {kind} that is not supported, or damaged"
         else:
             expected = f"expected {filetypes.NAMES}"
-            found = "an empty file" if kind == "empty" else f"{kind}{filetypes.advice(kind)}"
-            got = f", got {found}" if kind else ""
+            description = "an empty file" if kind == "empty" else f"{kind}{filetypes.advice(kind)}"
+            got = f", got {description}" if kind else ""
             if isinstance(source, Path) and source.suffix.lower() in dicom.SUFFIXES:
                 expected, got = "a DICOM file has DICM after 128 bytes", ""
             reason = f"not a {what}: {expected}{got}"
@@ -147,8 +147,8 @@ def _of_frame(frame: dicom.Frame) -> Image.Image:
     image = Image.open(io.BytesIO(frame.content), formats=("JPEG",))
     if image.size != (frame.width, frame.height):
         raise PhotoError(
-            f"expected {frame.width}x{frame.height} pixels as the DICOM header says, "
-            f"got {image.width}x{image.height}"
+            f"expected {frame.width}x{frame.height} pixels, as in the DICOM header, got "
+            f"{image.width}x{image.height}"
         )
     image.getexif()[_ORIENTATION] = 1
     return image
@@ -180,7 +180,7 @@ def _prepare(kind: str) -> None:
 
 
 def _describe(image: Image.Image, file: BinaryIO, name: Path | str, head: bytes) -> _Opened:
-    """Go to the page of the photo, and say what Pillow does not of how its values are stored."""
+    """Go to the page of the photo, and describe how its values are stored where Pillow does not."""
     if image.format == "TIFF":
         tags = _go_to_photo(image, file)
         tiff.check(tags)
@@ -189,7 +189,7 @@ def _describe(image: Image.Image, file: BinaryIO, name: Path | str, head: bytes)
     bits = head[24] if image.format == "PNG" else 8
     opened = _Opened(image, file, name, bits)
     if image.format in ("GIF", "PNG", "WEBP", "AVIF") and getattr(image, "is_animated", False):
-        opened.note("animated; its first frame is read")
+        opened.note("animated; only its first frame is read")
     return opened
 
 
@@ -243,7 +243,7 @@ def _upright(opened: _Opened) -> Image.Image:
 
 
 def _with_full_range(opened: _Opened) -> Image.Image:
-    """Read colours of 16 bits that use a fraction of the range anew; Pillow drops the low bytes."""
+    """Read 16-bit colours that use a fraction of the range again; Pillow drops their low bytes."""
     image = opened.image
     bands = image.getextrema()[:3]
     highest = max(band[1] for band in bands if isinstance(band, tuple))
@@ -258,8 +258,8 @@ def _with_full_range(opened: _Opened) -> Image.Image:
         values = decoded[:, :, 2::-1].astype(np.uint16)
     if decoded is None or decoded.dtype != np.uint16 or (values >> 8 != high).any():
         raise PhotoError(
-            f"expected colours of 16 bits, got values below {256 * (highest + 1)} of 65535; save "
-            "it with 8 bits a channel"
+            f"expected 16-bit colours, got no value above {256 * (highest + 1) - 1} of 65535; "
+            "save it with 8 bits a channel"
         )
     colours = Image.fromarray(_to_8_bits(values, opened))
     if image.mode == "RGBA":
@@ -278,7 +278,7 @@ def _to_8_bits(values: NDArray[np.integer], opened: _Opened) -> NDArray[np.uint8
     highest = int(values.max())
     depth = next((depth for depth in _SHORT_DEPTHS if highest < 1 << depth), 16)
     if depth < 16 and highest:
-        opened.note(f"no value of its 16 bits is above {highest}; read as values of {depth} bits")
+        opened.note(f"no 16-bit value is above {highest}; read as {depth}-bit values")
     return (values >> (depth - 8)).astype(np.uint8)
 
 
@@ -295,7 +295,7 @@ def _to_rgb(opened: _Opened) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() == (0, 0):
-            opened.note("transparent all over; its transparency is ignored")
+            opened.note("transparent everywhere; its transparency is ignored")
         else:
             background = Image.new("RGBA", image.size, (0, 0, 0, 255))  # as a dermoscope's corners
             image = Image.alpha_composite(background, image)

@@ -55,13 +55,13 @@ def _stream(above: int, rows: NDArray[np.uint8], below: int) -> bytes:
 
 @cache
 def _zeros() -> bytes:
-    """Pack a million zeros; blocks that end with a byte and stand alone."""
+    """Pack a million zeros; blocks that end with a byte and are independent."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     return packer.compress(bytes(_PIECE)) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
 def _after_zeros(adler: int, count: int) -> int:
-    """Give the Adler-32 checksum after so many zeros more."""
+    """Return the Adler-32 checksum after this many further zeros."""
     low, high = adler & 0xFFFF, adler >> 16
     return (high + count * low) % _ADLER << 16 | low
 

@@ -75,10 +75,12 @@ def unused_run(folder: Path) -> Path:
         LesionsegError: it holds a run, or its name is taken.
     """
     if folder.name == BUNDLED:
-        raise LesionsegError(f"{BUNDLED!r} names the weights of this package; choose another name")
+        raise LesionsegError(
+            f"{BUNDLED!r} is the name of the weights in this package; choose another name"
+        )
     if any((folder / file).exists() for file in (BEST, LAST)):
         raise LesionsegError(
-            f"{folder} holds a run already; continue it with --resume, or choose another name"
+            f"{folder} already holds a run; resume it with --resume, or choose another name"
         )
     return folder
 
@@ -92,9 +94,7 @@ def find_run(name: Path | str | None = None) -> Path:
     if name is None:
         run = next(iter(_by_age(LAST)), None)
         if run is None:
-            raise CheckpointError(
-                f"no run to resume: none under {runs_dir()}; train without --resume"
-            )
+            raise CheckpointError(f"no run to resume under {runs_dir()}; train without --resume")
         return run
     for run in (path(name), runs_dir() / name):
         if (run / LAST).is_file():
@@ -184,7 +184,7 @@ def find_checkpoint(name: str | None = None) -> Path:
             return place / BEST
     runs = sorted(run.name for run in runs_dir().glob("*") if (run / BEST).is_file())
     known = f"the runs are: {', '.join(runs)}" if runs else "no run has been trained yet"
-    known += f"; {BUNDLED!r} names the weights of this package"
+    known += f"; {BUNDLED!r} is the name of the weights in this package"
     raise CheckpointError(
         f"no checkpoint {name!r}{f' (from ${CHECKPOINT_VARIABLE})' if variable else ''}: "
         f"neither a file, nor a run under {runs_dir()}; {known}"

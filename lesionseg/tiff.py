@@ -38,8 +38,8 @@ def photo_page(pages: Sequence[Tags]) -> int:
     }
     if not areas:
         raise PhotoError(
-            "expected a TIFF with a photo, got only a reduced copy of one, as camera raw files "
-            "have; export it as JPEG, PNG or TIFF"
+            "expected a TIFF with a photo, got only a thumbnail, as in camera raw files; export "
+            "the photo as JPEG, PNG or TIFF"
         )
     largest = max(areas.values())
     indices = [index for index, area in areas.items() if area == largest]
@@ -67,16 +67,17 @@ def check(tags: Tags) -> None:
             f"{photometric}; save it as RGB"
         )
     if _first(tags, _FORMAT, 1) == 2 and bits <= 16:
-        raise PhotoError(f"expected unsigned values, got signed ones of {bits} bits")
+        raise PhotoError(f"expected unsigned values, got signed {bits}-bit ones")
     if _first(tags, _FORMAT, 1) == 3 and photometric == _WHITE_IS_ZERO:
         raise PhotoError("expected floating point with 0 as black, got 0 as white")
     if _number(tags, _PREDICTOR, 1) != 1 and _number(tags, _COMPRESSION, 1) not in _PREDICTED:
         raise PhotoError(
-            "expected a TIFF without a predictor, as its compression takes none; save it again"
+            "expected a TIFF without a predictor, which its compression does not support; save "
+            "it again"
         )
     grey = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
     if _number(tags, _PLANAR, 1) == 2 and grey and any(_all(tags, _EXTRA)):
-        raise PhotoError("expected grey and transparency interleaved, got them on planes apart")
+        raise PhotoError("expected grey and transparency interleaved, got separate planes")
     if photometric == _CMYK and _number(tags, _INKS, 1) != 1:
         raise PhotoError("expected the inks of CMYK, got others; save it as RGB")
 

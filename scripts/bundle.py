@@ -38,7 +38,7 @@ from lesionseg.training.runs import gather
 
 
 def _settled(best: Checkpoint, training: CachedPairs) -> Checkpoint:
-    """Give the checkpoint statistics of batch normalisation that are means over an epoch.
+    """Replace the checkpoint's statistics of batch normalisation by means over an epoch.
 
     Those that a training leaves behind are of its last ten batches or so.
     """

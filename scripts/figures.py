@@ -76,7 +76,7 @@ def run(command: str, folder: Path, cache: Path) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """Any JSON value with its numbers cut to six decimals."""
+    """Round the numbers in a JSON value to six decimals."""
     if isinstance(value, dict):
         return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -202,17 +202,17 @@ def strip(photo: Path, target: Path) -> None:
 
 
 def percent(part: int, whole: int) -> str:
-    """A count with its share, `30 of 150 (20 %)`."""
+    """Format a count with its share, `30 of 150 (20 %)`."""
     return f"{part} of {whole} ({part / whole:.0%})".replace("%", " %")
 
 
 def interval(score: Figures) -> str:
-    """A mean with its bootstrap interval."""
+    """Format a mean with its bootstrap interval."""
     return f"{score['mean']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
 
 
 def overview(figures: Figures) -> str:
-    """The sets with their mean scores, the official one first."""
+    """Write the sets with their mean scores, the official one first."""
     lines = [
         "| photos | Dice | Jaccard | threshold Jaccard | failures (Jaccard below 0.65) |",
         "|---|---|---|---|---|",
@@ -228,7 +228,7 @@ def overview(figures: Figures) -> str:
 
 
 def scores_table(figures: Figures) -> str:
-    """Every score of the three real sets."""
+    """Write every score of the three real sets."""
     sets = [figures["sets"][name] for name in ("official-val", "official-val-large", "val.txt")]
     lines = [
         "| mean (95 % interval) | official validation, 256x256 | the same, longer side 1024 "
@@ -245,7 +245,7 @@ def scores_table(figures: Figures) -> str:
 
 
 def size_table(figures: Figures) -> str:
-    """Dice and failures by lesion size."""
+    """Write Dice and failures by lesion size."""
     lines = [
         "| lesion's share of the photo | set | photos | Dice: mean | median | failures |",
         "|---|---|---|---|---|---|",
@@ -261,7 +261,7 @@ def size_table(figures: Figures) -> str:
 
 
 def quality_table(figures: Figures) -> str:
-    """How many photos a level of quality flags, and how many failures are among them."""
+    """Write how many photos a level of quality flags, and how many failures are among them."""
     official, other = (figures["sets"][name] for name in ("official-val", "val.txt"))
     lines = [
         "| quality below | official validation: flagged | failures among them "
@@ -278,7 +278,7 @@ def quality_table(figures: Figures) -> str:
 
 
 def calibration_table(figures: Figures) -> str:
-    """The share of lesion among pixels of similar probability, and the calibration error."""
+    """Write the share of lesion among pixels of similar probability, and the calibration error."""
     sets = [figures["sets"][name]["calibration"] for name in ("official-val", "val.txt")]
     lines = [
         "| probability of lesion | official validation: of all pixels | of these, lesion "

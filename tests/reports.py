@@ -96,9 +96,9 @@ def evaluation(pairs: dict[str, Pair], predictions: Path, name: str = "masks") -
     )
 
 
-def photo(name: str, found: int, missed: int = 0) -> PhotoScore:
+def photo(name: str, hit: int, missed: int = 0) -> PhotoScore:
     """A photo of 10 x 10 pixels; its Jaccard is found / (found + missed)."""
-    return PhotoScore(name, Confusion(found, 0, missed, 100 - found - missed), 10, 10)
+    return PhotoScore(name, Confusion(hit, 0, missed, 100 - hit - missed), 10, 10)
 
 
 def scored(name: str, *scores: PhotoScore, notes: tuple[str, ...] = ()) -> Evaluation:

@@ -95,7 +95,9 @@ def test_trained_weights_keep_their_shape_and_get_a_rate_for_fine_tuning() -> No
     rate = RECIPES["finetune"][1].learning_rate
     assert accurate == dataclasses.replace(RECIPES["accurate"][1], learning_rate=rate)
     assert configure({"learning_rate": 0.1}, shape)[1].learning_rate == 0.1
-    with pytest.raises(LesionsegError, match="width: the weights to start from have 32, got 16"):
+    with pytest.raises(
+        LesionsegError, match="width: expected 32, as in the weights to start from, got 16"
+    ):
         configure({"width": 16}, shape)
 
 
@@ -130,12 +132,12 @@ def test_every_recipe_stands_under_its_own_name(name: RecipeName) -> None:
 def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
     name: RecipeName, field: str, value: Any
 ) -> None:
-    own, given = (
+    own, options = (
         {**dataclasses.asdict(model), **dataclasses.asdict(recipe)}
         for model, recipe in (configure({"name": name}), configure({"name": name, field: value}))
     )
-    assert given == own | {field: value}
-    assert given != own
+    assert options == own | {field: value}
+    assert options != own
 
 
 @pytest.mark.parametrize(
@@ -149,8 +151,8 @@ def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
     ],
 )
 def test_parts_of_the_accurate_recipe_can_be_chosen_alone(field: str, on: str, off: str) -> None:
-    for given, value in (({field: on}, on), ({"name": "accurate", field: off}, off)):
-        assert value in [getattr(part, field, None) for part in configure(given)]
+    for options, value in (({field: on}, on), ({"name": "accurate", field: off}, off)):
+        assert value in [getattr(part, field, None) for part in configure(options)]
 
 
 def test_what_is_given_replaces_the_default() -> None:
@@ -183,14 +185,14 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("options", "message"),
     [
         ({"image_size": 100}, "image size: expected a multiple of 16, got 100"),
         ({"image_size": 32, "stem": "strided"}, "image size: expected 64 to 2048, got 32"),
         ({"image_size": 96, "name": "accurate"}, "image size: expected 128 to 2048, got 96"),
         (
             {"image_size": 160, "name": "accurate"},
-            "image size: expected a multiple of 64, as recipe accurate begins at half the side, "
+            "image size: expected a multiple of 64, as recipe accurate starts at half the side, "
             "got 160",
         ),
         ({"image_size": 240, "stem": "strided"}, "image size: expected a multiple of 32, got 240"),
@@ -208,9 +210,9 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
         ({"low_res_fraction": float("nan")}, "low res fraction: expected 0 to 1, got nan"),
     ],
 )
-def test_other_values_are_refused(given: dict[str, Any], message: str) -> None:
+def test_other_values_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(LesionsegError, match=rf"^{message}$"):
-        configure(given)
+        configure(options)
 
 
 def test_an_unknown_field_is_a_mistake_of_the_caller() -> None:

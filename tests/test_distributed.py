@@ -220,8 +220,8 @@ def test_both_have_the_same_weights_and_one_writes(shared: Path, case: str) -> N
         assert torch.equal(value, second.weights[name]), name
         assert torch.equal(value, written.weights[name]), name
     assert first.scores == second.scores
-    kept = {file.name for file in (shared / "0" / case).iterdir()}
-    assert kept >= {store.BEST, store.LAST, store.HISTORY}
+    names = {file.name for file in (shared / "0" / case).iterdir()}
+    assert names >= {store.BEST, store.LAST, store.HISTORY}
     assert not (shared / "1").exists()
 
 
@@ -256,8 +256,8 @@ def by_torchrun(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[E
 def test_one_of_the_two_speaks(by_torchrun: tuple[Ended, Path]) -> None:
     ended, run = by_torchrun
     assert (ended.status, ended.out) == (0, f"{run / store.BEST}\n")
-    for once in ("training ", "epoch 1: ", "epoch 2: ", "best: ", "next: "):
-        assert ended.err.count(once) == 1, ended.err
+    for prefix in ("training ", "epoch 1: ", "epoch 2: ", "best: ", "next: "):
+        assert ended.err.count(prefix) == 1, ended.err
     assert f"training {run} on cpu, 2 processes: " in ended.err
     assert {file.name for file in run.iterdir()} >= {store.BEST, store.LAST, store.HISTORY}
 
@@ -282,10 +282,12 @@ def test_a_lost_process_ends_the_other_with_a_line_and_a_checkpoint(
     left = both[1 - lost]
     assert both[lost].status == -signal.SIGKILL
     assert (left.status, left.out) == (1, "")
-    told = [line for line in left.err.splitlines() if not line.startswith(("epoch", "training"))]
-    assert told == [
+    messages = [
+        line for line in left.err.splitlines() if not line.startswith(("epoch", "training"))
+    ]
+    assert messages == [
         f"process {1 - lost}: error: another of the 2 processes has ended; the run is kept in "
-        f"{tmp_path / 'run'}; go on with it by --resume"
+        f"{tmp_path / 'run'}; resume it with --resume"
     ]
     go_on(tmp_path / "run", data, tmp_path)
 
@@ -333,15 +335,15 @@ def test_segment_shares_the_photos(
     assert len(masks) == len(photos)
     assert others == masks
     for name in ("labels.json", "table.csv"):
-        one, other = ((tmp_path / each / name).read_text() for each in ("one", "two"))
+        one, other = ((tmp_path / place / name).read_text() for place in ("one", "two"))
         assert other.replace("two/all", "one/all") == one
         assert photos[-1].name in one
 
     def lines(out: str) -> list[dict[str, Any]]:
-        told = [json.loads(line) for line in out.splitlines()]
+        results = [json.loads(line) for line in out.splitlines()]
         return [
             {name: line[name] for name in line.keys() & {"file", "quality", "error"}}
-            for line in told
+            for line in results
         ]
 
     expected = lines(capfd.readouterr().out)
@@ -372,7 +374,7 @@ def test_eval_shares_the_photos(
     del one["command"], two_of_them["command"]
     assert two_of_them == one
     assert both[1].out == ""
-    scores = [(tmp_path / each / "scores.csv").read_text() for each in ("one", "two")]
+    scores = [(tmp_path / folder / "scores.csv").read_text() for folder in ("one", "two")]
     assert scores[0] == scores[1]
 
 
@@ -405,13 +407,13 @@ def test_the_environment_says_which_process_this_is(
     place: Callable[..., None], values: dict[str, object], expected: tuple[int, ...]
 ) -> None:
     place(**values)
-    told = (
+    output = (
         distributed.world_size(),
         distributed.rank(),
         distributed.local_rank(),
         distributed.local_world(),
     )
-    assert told == expected
+    assert output == expected
 
 
 @pytest.mark.usefixtures("place")
@@ -502,10 +504,10 @@ def test_processes_of_a_host_share_its_cores(processes: int, here: int, workers:
         "from lesionseg.cli.options import WORKERS; print(WORKERS)"
     )
     environment = alone() | {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(here)}
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert told.stdout == f"{workers}\n"
+    assert done.stdout == f"{workers}\n"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,14 @@ from lesionseg import images, store
 from lesionseg.data import transfer
 from lesionseg.data.pairs import Pair, read_pair
 from lesionseg.data.unpack import unpack
-from lesionseg.errors import CheckpointError, DownloadError, LesionsegError, PhotoError, as_result
+from lesionseg.errors import (
+    CheckpointError,
+    DownloadError,
+    LesionsegError,
+    PhotoError,
+    as_result,
+    counted,
+)
 
 
 def read_text_as_photo(folder: Path) -> None:
@@ -75,3 +82,8 @@ def test_each_fault_has_its_own_kind_of_error(
     assert type(caught.value) is kind
     assert "\n" not in str(caught.value)
     assert type(as_result(caught.value)) is kind
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 photos"), (1, "1 photo"), (2, "2 photos")])
+def test_a_count_and_its_noun_agree(number: int, text: str) -> None:
+    assert counted(number, "photo") == text

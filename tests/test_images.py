@@ -215,7 +215,7 @@ def test_alpha_that_is_0_everywhere_is_ignored(
     options: dict[str, Any] = {"lossless": True, "exact": True} if format == "WEBP" else {}
     image.save(file, format, **options)
     assert_photo(file, COLOUR)
-    assert notes(caplog)[0] == f"{file}: transparent all over; its transparency is ignored"
+    assert notes(caplog)[0] == f"{file}: transparent everywhere; its transparency is ignored"
 
 
 @pytest.mark.parametrize("depth", [10, 12, 14, 16])
@@ -232,7 +232,7 @@ def test_fewer_bits_in_16_are_stretched(
     )
     assert_photo(file, COLOUR if channels == 3 else np.dstack([GREY] * 3))
     highest = 255 << (depth - 8)
-    said = f"{file}: no value of its 16 bits is above {highest}; read as values of {depth} bits"
+    said = f"{file}: no 16-bit value is above {highest}; read as {depth}-bit values"
     assert set(notes(caplog)) == ({said} if depth < 16 else set())
 
 
@@ -254,7 +254,7 @@ def test_of_an_animation_the_first_frame_is_read(
     frames = [picture(np.dstack([grey] * 3)) for grey in (GREY, 255 - GREY)]
     frames[0].save(file, format, save_all=True, append_images=frames[1:], **options)
     assert_photo(file, np.dstack([GREY] * 3), 2)
-    assert set(notes(caplog)) == {f"{file}: animated; its first frame is read"}
+    assert set(notes(caplog)) == {f"{file}: animated; only its first frame is read"}
 
 
 def test_an_avif_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -375,10 +375,10 @@ def save(array: NDArray[Any], folder: Path, mode: str | None = None, **options: 
     ],
 )
 def test_masks(tmp_path: Path, values: NDArray[Any], mode: str | None, zero_one: bool) -> None:
-    mask, found = images.read_mask(save(values, tmp_path, mode))
+    mask, is_zero_one = images.read_mask(save(values, tmp_path, mode))
     assert mask.dtype == np.bool_
     assert (mask == LEFT_HALF).all()
-    assert found == zero_one
+    assert is_zero_one == zero_one
 
 
 @pytest.mark.parametrize(
@@ -411,9 +411,9 @@ def test_masks_of_other_kinds_of_files(
 ) -> None:
     file = tmp_path / f"mask{suffix}"
     picture(values, mode).save(file)
-    mask, found = images.read_mask(file)
+    mask, is_zero_one = images.read_mask(file)
     assert (mask == LEFT_HALF).all()
-    assert found == zero_one
+    assert is_zero_one == zero_one
 
 
 @pytest.mark.parametrize(
@@ -428,9 +428,9 @@ def test_masks_of_other_kinds_of_files(
 def test_masks_of_floating_point(tmp_path: Path, values: NDArray[Any], zero_one: bool) -> None:
     file = tmp_path / "mask.tif"
     Image.fromarray(values).save(file)
-    mask, found = images.read_mask(file)
+    mask, is_zero_one = images.read_mask(file)
     assert (mask == (LEFT_HALF if values.any() else False)).all()
-    assert found == zero_one
+    assert is_zero_one == zero_one
 
 
 COLOURS = np.array([[[0, 0, 0], [250, 50, 83], [250, 50, 83], [0, 128, 0]]], np.uint8)
@@ -566,10 +566,10 @@ def test_a_shrunk_photo_file_and_its_mask_match(number: int) -> None:
     picture(stored).save(photo, "JPEG", exif=orientation(number))
     picture(stored[:, :, 0]).save(mask, "PNG", exif=orientation(number))
     small = images.read_photo(io.BytesIO(images.shrink_photo_file(photo.getvalue(), 64)))
-    kept, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask.getvalue(), 64)))
+    shrunk, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask.getvalue(), 64)))
     assert small.shape == (64, 96, 3)
     assert np.abs(small.astype(int) - COLOUR.repeat(2, 0).repeat(2, 1)).mean() < 4
-    assert (kept == (GREY > 128).repeat(2, 0).repeat(2, 1)).all()
+    assert (shrunk == (GREY > 128).repeat(2, 0).repeat(2, 1)).all()
     assert images.shrink_photo_file(photo.getvalue(), 640) == photo.getvalue()
 
 

@@ -282,7 +282,7 @@ def test_a_page_of_transparency_is_not_the_photo(tmp_path: Path) -> None:
     [
         ((GREY, GREY + 1, GREY + 2), {}, "one photo, got 3 pages of 48x32 pixels; .*on one page"),
         ((RGB, 255 - RGB), {}, "one photo, got 2 pages of 48x32 pixels; .*"),
-        ((SMALL,), {0: 1}, "with a photo, got only a reduced copy of one, .*"),
+        ((SMALL,), {0: 1}, "with a photo, got only a thumbnail, .*"),
     ],
 )
 def test_pages_of_which_none_is_the_photo(
@@ -303,8 +303,8 @@ WITH_ALPHA = np.stack([GREY, GREY])
 @pytest.mark.parametrize(
     ("array", "options", "message"),
     [
-        (SIGNED, {}, "expected unsigned values, got signed ones of 16 bits"),
-        (SIGNED.astype(np.int8), {}, "expected unsigned values, got signed ones of 8 bits"),
+        (SIGNED, {}, "expected unsigned values, got signed 16-bit ones"),
+        (SIGNED.astype(np.int8), {}, "expected unsigned values, got signed 8-bit ones"),
         (RGB, {"photometric": "cielab"}, "got photometric interpretation 8; save it as RGB"),
         (GREY.astype(np.float32), {}, "got floating point"),
         (GREY.astype(np.float64), {}, "a form of TIFF that is not supported, or damaged"),
@@ -313,7 +313,7 @@ WITH_ALPHA = np.stack([GREY, GREY])
         (
             WITH_ALPHA,
             {"planarconfig": "separate", "extrasamples": ["unassalpha"]},
-            "expected grey and transparency interleaved, got them on planes apart",
+            "expected grey and transparency interleaved, got separate planes",
         ),
     ],
 )

@@ -65,26 +65,26 @@ def naive_scores(
     prediction: Pixels, truth: Pixels, lesion: Callable[[int], bool] = bool
 ) -> dict[str, float | Fraction]:
     """The official rules once more, over sets of pixels: (H, W) nested sequences of values."""
-    found: set[tuple[int, int]] = set()
+    pixels: set[tuple[int, int]] = set()
     there: set[tuple[int, int]] = set()
     everywhere: set[tuple[int, int]] = set()
     for row in range(len(truth)):
         for column in range(len(truth[row])):
             everywhere.add((row, column))
             if lesion(prediction[row][column]):
-                found.add((row, column))
+                pixels.add((row, column))
             if lesion(truth[row][column]):
                 there.add((row, column))
     skin = everywhere - there
-    nothing = not found and not there
-    jaccard = 1.0 if nothing else len(found & there) / len(found | there)
+    nothing = not pixels and not there
+    jaccard = 1.0 if nothing else len(pixels & there) / len(pixels | there)
     return {
-        "dice": 1.0 if nothing else 2 * len(found & there) / (len(found) + len(there)),
+        "dice": 1.0 if nothing else 2 * len(pixels & there) / (len(pixels) + len(there)),
         "jaccard": jaccard,
         "threshold_jaccard": 0.0 if jaccard < 0.65 else jaccard,
-        "accuracy": 1 - Fraction(len(found ^ there), len(everywhere)),
-        "sensitivity": len(found & there) / len(there) if there else 1.0,
-        "specificity": len(skin - found) / len(skin) if skin else 1.0,
+        "accuracy": 1 - Fraction(len(pixels ^ there), len(everywhere)),
+        "sensitivity": len(pixels & there) / len(there) if there else 1.0,
+        "specificity": len(skin - pixels) / len(skin) if skin else 1.0,
     }
 
 
@@ -218,10 +218,16 @@ def test_means_medians_and_failures_are_the_plain_ones(scores: list[Confusion]) 
     for name in METRICS:
         values = sorted(getattr(score, name) for score in scores)
         middle = (values[len(values) // 2] + values[(len(values) - 1) // 2]) / 2
-        found = getattr(summary, name)
-        assert found.mean == pytest.approx(sum(values) / len(values), rel=1e-13)
-        assert found.median == pytest.approx(middle, rel=1e-15)
-        assert values[0] - 1e-12 <= found.low <= found.mean <= found.high <= values[-1] + 1e-12
+        statistic = getattr(summary, name)
+        assert statistic.mean == pytest.approx(sum(values) / len(values), rel=1e-13)
+        assert statistic.median == pytest.approx(middle, rel=1e-15)
+        assert (
+            values[0] - 1e-12
+            <= statistic.low
+            <= statistic.mean
+            <= statistic.high
+            <= values[-1] + 1e-12
+        )
     assert summary.failures == [s.jaccard < 0.65 for s in scores].count(True) / len(scores)
 
 
@@ -244,9 +250,9 @@ def test_the_interval_is_that_of_the_normal_approximation_for_many_photos() -> N
     for name in METRICS:
         values = [getattr(score, name) for score in scores]
         half = 1.96 * float(np.std(values)) / math.sqrt(len(values))
-        found = getattr(summary, name)
-        assert found.high - found.mean == pytest.approx(half, rel=0.15)
-        assert found.mean - found.low == pytest.approx(half, rel=0.15)
+        statistic = getattr(summary, name)
+        assert statistic.high - statistic.mean == pytest.approx(half, rel=0.15)
+        assert statistic.mean - statistic.low == pytest.approx(half, rel=0.15)
 
 
 def test_the_interval_shrinks_with_the_root_of_the_number_of_photos() -> None:
@@ -290,9 +296,9 @@ def judged(*photos: tuple[float | None, int]) -> list[PhotoScore]:
 
 
 def correlation(*photos: tuple[float | None, int]) -> float | None:
-    told = reliability(judged(*photos))
-    assert told is not None
-    return told.rank_correlation
+    result = reliability(judged(*photos))
+    assert result is not None
+    return result.rank_correlation
 
 
 @pytest.mark.parametrize(
@@ -323,24 +329,24 @@ qualities = st.one_of(st.sampled_from((0.0, 0.5, 1.0)), st.floats(0, 1))
 @property_test
 @given(st.lists(st.tuples(qualities, st.integers(0, 100)), min_size=1, max_size=25))
 def test_reliability_is_that_of_the_naive_rule(photos: list[tuple[float, int]]) -> None:
-    told = reliability(judged(*photos))
-    assert told is not None
+    result = reliability(judged(*photos))
+    assert result is not None
     quality, hits = ([float(photo[which]) for photo in photos] for which in (0, 1))
     if len({*quality}) > 1 and len({*hits}) > 1:
         expected = statistics.correlation(naive_ranks(quality), naive_ranks(hits))
-        assert told.rank_correlation == pytest.approx(expected, abs=1e-9)
+        assert result.rank_correlation == pytest.approx(expected, abs=1e-9)
     else:
-        assert told.rank_correlation is None
-    failures = sum(each < 65 for each in hits)
-    assert 0 <= told.in_lowest_tenth <= told.in_lowest_fifth <= failures
+        assert result.rank_correlation is None
+    failures = sum(hit < 65 for hit in hits)
+    assert 0 <= result.in_lowest_tenth <= result.in_lowest_fifth <= failures
 
 
 def test_where_the_failures_are() -> None:
     failed = {0, 2, 3, 4, 5, 20}  # of 25 photos; 3 are the lowest tenth, 5 the lowest fifth
     photos = [(rank / 25, 64 if rank in failed else 65) for rank in range(25)]
-    told = reliability(judged(*photos[::-1]))
-    assert told is not None
-    assert (told.in_lowest_tenth, told.in_lowest_fifth) == (2, 4)
+    result = reliability(judged(*photos[::-1]))
+    assert result is not None
+    assert (result.in_lowest_tenth, result.in_lowest_fifth) == (2, 4)
 
 
 def test_what_is_constant_has_no_rank_correlation() -> None:

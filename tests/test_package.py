@@ -117,9 +117,9 @@ def test_the_documents_name_every_package_and_only_modules_that_exist() -> None:
     table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The code")[2]
     for text in (plan, table):
         assert packages | modules <= set(re.findall(r"\w+", text))
-    named = set(re.findall(r"`(\w+/\w+)`", plan))
-    assert len(named) > 30
-    assert [name for name in sorted(named) if not (source / f"{name}.py").is_file()] == []
+    paths = set(re.findall(r"`(\w+/\w+)`", plan))
+    assert len(paths) > 30
+    assert [name for name in sorted(paths) if not (source / f"{name}.py").is_file()] == []
 
 
 def test_one_version_everywhere() -> None:

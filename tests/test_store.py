@@ -39,20 +39,20 @@ def test_the_cache_folder_is_that_of_the_environment(cache_dir: Path) -> None:
 def test_the_cache_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/someone")
-    for named, expected in (("here", tmp_path / "here"), ("~/kept", Path("/home/someone/kept"))):
-        monkeypatch.setenv(store.CACHE_VARIABLE, named)
+    for value, expected in (("here", tmp_path / "here"), ("~/kept", Path("/home/someone/kept"))):
+        monkeypatch.setenv(store.CACHE_VARIABLE, value)
         assert store.cache_dir() == expected
 
 
-@pytest.mark.parametrize("named", ["", None])
+@pytest.mark.parametrize("value", ["", None])
 def test_the_cache_folder_is_else_the_users(
-    named: str | None, monkeypatch: pytest.MonkeyPatch
+    value: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: Path("/of/user"))
-    if named is None:
+    if value is None:
         monkeypatch.delenv(store.CACHE_VARIABLE)
     else:
-        monkeypatch.setenv(store.CACHE_VARIABLE, named)
+        monkeypatch.setenv(store.CACHE_VARIABLE, value)
     assert store.cache_dir() == Path("/of/user")
 
 
@@ -75,7 +75,7 @@ def test_a_run_has_a_name_of_its_own(name: str) -> None:
 @pytest.mark.parametrize("file", [store.BEST, store.LAST])
 def test_a_run_is_not_overwritten(file: str) -> None:
     folder = make_run("first", file)
-    message = f"^{folder} holds a run already; .*--resume"
+    message = f"^{folder} already holds a run; .*--resume"
     with pytest.raises(LesionsegError, match=message):
         store.new_run("first")
     with pytest.raises(LesionsegError, match=message):
@@ -96,17 +96,17 @@ def test_the_run_to_resume() -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "message"),
+    ("place", "message"),
     [
-        (None, "^no run to resume: none under .*; train without --resume$"),
+        (None, "^no run to resume under .*; train without --resume$"),
         ("d", "^no run 'd' to resume: neither a run's folder nor a name under "),
         ("empty", "^no run 'empty' to resume: "),
     ],
 )
-def test_no_run_to_resume(named: str | None, message: str) -> None:
+def test_no_run_to_resume(place: str | None, message: str) -> None:
     make_run("empty")
     with pytest.raises(LesionsegError, match=message):
-        store.find_run(named)
+        store.find_run(place)
 
 
 # Checkpoints
@@ -155,14 +155,16 @@ def test_the_bundled_checkpoint_has_a_name(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "own")
     assert store.find_checkpoint() == own
     assert store.find_checkpoint("bundled") == store.BUNDLED_FILE
-    with pytest.raises(LesionsegError, match=r"^'bundled' names the weights of this package"):
+    with pytest.raises(
+        LesionsegError, match=r"^'bundled' is the name of the weights in this package"
+    ):
         store.unused_run(Path("bundled"))
     monkeypatch.chdir(own.parent)
     Path("bundled").touch()
     assert store.find_checkpoint("bundled") == store.BUNDLED_FILE
 
 
-NAMED = "; 'bundled' names the weights of this package$"
+NAMED = "; 'bundled' is the name of the weights in this package$"
 
 
 def test_a_wrong_name_where_nothing_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:

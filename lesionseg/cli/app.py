@@ -24,14 +24,19 @@ COMMANDS = {  # name: its module, and the function in it
     "page": ("page", "page"),
 }
 SUMMARIES = {  # first lines of docstrings: a command that is listed alone need not be imported
-    "segment": "Outline the lesion on photos: one mask PNG each, 0 and 255, at the photo's size.",
+    "segment": "Outline the lesion in photos: one mask PNG each, 0 and 255, at the photo's size.",
     "train": "Train a U-Net on photos and masks, and print the path of the best checkpoint.",
-    "eval": "Score checkpoints, or folders of masks, against truth masks by the challenge's rules.",
-    "download": "Download a data set of photos and masks, or draw the synthetic demo set.",
-    "check": "Check photos and masks before a night of training: what is read, left out, or looks "
-    "wrong.",
-    "export": "Export a network as ONNX, for other programs and a faster start of 'segment'.",
-    "page": "Write a web page that outlines lesions on a phone, with no server and no internet.",
+    "eval": (
+        "Score checkpoints or folders of masks against ground truth, by the ISIC challenge's rules."
+    ),
+    "download": "Download a data set of photos and masks, or generate the synthetic demo set.",
+    "check": (
+        "Check photos and masks before training: what is read, what is left out, what looks wrong."
+    ),
+    "export": "Export a network as ONNX, for other programs and for a faster start of 'segment'.",
+    "page": (
+        "Write a web page that outlines lesions on a phone, without a server or the internet."
+    ),
 }
 _NO_TORCH = (
     "this needs torch, which is not installed: pip install torch; without it 'segment' and 'eval' "
@@ -65,7 +70,7 @@ def application(names: Iterable[str] = _EVERY) -> typer.Typer:
 
 
 def _listed() -> None:
-    """Stand for a command that is not run."""
+    """Stand in for a command that is not run."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -93,13 +98,20 @@ def lesionseg(
 def help_of(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[COMMAND]", show_default=False, help="Which command.")
+        str | None,
+        typer.Argument(
+            metavar="COMMAND",
+            show_default=False,
+            help=("The command; without one, all commands are listed."),
+        ),
     ] = None,
 ) -> None:
     """Show the help of a command.
 
     Examples:
         lesionseg help train
+
+    The same as 'lesionseg COMMAND --help'.
     """
     group = context.parent
     if group is None or name is None:
@@ -107,7 +119,7 @@ def help_of(
         return
     commands: dict[str, Any] = getattr(group.command, "commands")  # noqa: B009
     if name not in commands:
-        raise typer.BadParameter(f"no command {name!r}; there are: {', '.join(commands)}")
+        raise typer.BadParameter(f"no command {name!r}; expected one of {', '.join(commands)}")
     print(commands[name].get_help(typer.Context(commands[name], info_name=name, parent=group)))
 
 
@@ -122,7 +134,7 @@ def main() -> NoReturn:
         names = _EVERY if _COMPLETION in os.environ else COMMANDS.keys() & set(sys.argv[1:])
         status = application(names)(standalone_mode=False)
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a full disk can still be told of
+            sys.stdout.flush()  # here, where a full disk can still be reported
     except typer.TyperException as error:  # wrong usage
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "lesionseg"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionseg.cli import console
-from lesionseg.cli.help import INPUT, OUTPUT
+from lesionseg.cli.help import OUTPUT
 from lesionseg.cli.options import (
     WORKERS,
     CacheDir,
@@ -22,7 +22,7 @@ from lesionseg.cli.options import (
     Workers,
     option,
 )
-from lesionseg.errors import printable
+from lesionseg.errors import counted, printable
 
 if TYPE_CHECKING:
     from lesionseg.data.check import Checked
@@ -37,7 +37,7 @@ def check(
             help="Folder of photos, with or without masks.",
             show_default=False,
             readable=False,
-            rich_help_panel=INPUT,
+            metavar="FOLDER",
         ),
     ] = None,
     data: Data = None,
@@ -54,15 +54,15 @@ def check(
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Check photos and masks before a night of training: what is read, left out, or looks wrong.
+    """Check photos and masks before training: what is read, what is left out, what looks wrong.
 
     Examples:
         lesionseg check my-photos
         lesionseg check --data isic2018 --json
 
     Every file is read, no network is needed, and nothing is written. The exit status is 1 if
-    anything would be left out; photos that stand there twice, and masks that look empty, full or
-    inverted, are only reported.
+    anything would be left out; duplicate photos, and masks that look empty, full or inverted, are
+    only reported.
     """
     from lesionseg.data import check as checks
     from lesionseg.data.source import choose_source
@@ -73,7 +73,7 @@ def check(
     colours = [*(lesion_colour or ()), *(lesion_color or ())]
     source = choose_source(data, photos, truth, category, colours, lesion_label)
     if (folder is None) == (source is None):
-        raise typer.BadParameter("name one folder, or --data, or --photos and --truth")
+        raise typer.BadParameter("give one of these: a folder, --data, or --photos and --truth")
     with console.bar("checking") as bar:
         if source is not None:
             result = checks.check_dataset(source.find(), workers, bar)
@@ -91,13 +91,14 @@ def check(
 
 def _lines(result: "Checked") -> list[str]:
     """Return the result as text for people."""
+    photos = counted(result.photos, "photo")
     if result.masks is None:
-        lines = [f"{result.folder}: {result.photos} photos can be read; there are no masks"]
+        lines = [f"{result.folder}: {photos} can be read; there are no masks"]
     else:
         splits = ", ".join(f"{name} {count}" for name, count in result.splits.items())
         lines = [
-            f"{result.folder}: {result.photos} photos with masks can be read: {splits} "
-            f"(split: {result.split_source})"
+            f"{result.folder}: {photos} with masks can be read: {splits} (split: "
+            f"{result.split_source})"
         ]
     lines += [f"note: {note}" for note in result.notes]
     lines.append(f"left out: {len(result.left_out)}")
@@ -105,7 +106,9 @@ def _lines(result: "Checked") -> list[str]:
     lines += _names(result.left_out)
     if result.sizes:
         (size, count), *_ = result.sizes.items()
-        lines.append(f"sizes: {len(result.sizes)}; the most frequent is {size} ({count} photos)")
+        lines.append(
+            f"sizes: {len(result.sizes)}; the most frequent is {size} ({counted(count, 'photo')})"
+        )
     across = result.duplicates_across_splits
     lines.append(
         f"same content under several names: {len(result.duplicates)}"
@@ -116,7 +119,7 @@ def _lines(result: "Checked") -> list[str]:
         for what, names in (
             ("empty", result.masks.empty),
             ("full", result.masks.full),
-            ("maybe inverted", result.masks.inverted),
+            ("possibly inverted", result.masks.inverted),
         ):
             lines += [f"masks, {what}: {len(names)}", *_names(names)]
     return lines

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lesionseg import distributed
-from lesionseg.errors import printable
+from lesionseg.errors import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 # Shows that `done` of `total` are finished: (done, total, label, extra, unit), all but the first
-# two optional; another label begins the clock anew.
+# two optional; another label restarts the clock.
 Bar = Callable[..., None]
 
 
@@ -133,7 +133,7 @@ def bar(label: str, *, hidden: bool = False) -> Iterator[Bar]:
             total: int | None,
             label: str | None = None,
             extra: str = "",
-            unit: str = "photos",
+            unit: str = "photo",
         ) -> None:
             shown = bars.tasks[0]
             if label is not None and label != shown.description:
@@ -152,7 +152,7 @@ def _counts(done: int, total: int | None, speed: float | None, unit: str) -> str
     from rich.filesize import decimal
 
     if total is None:
-        return decimal(done) if unit == "bytes" else f"{done} {unit}"
-    if unit == "bytes":
+        return decimal(done) if unit == "byte" else counted(done, unit)
+    if unit == "byte":
         return f"{decimal(done)}/{decimal(total)}" + (f", {decimal(int(speed))}/s" if speed else "")
-    return f"{done}/{total} {unit}" + (f", {speed:.1f}/s" if speed else "")
+    return f"{done}/{counted(total, unit)}" + (f", {speed:.1f}/s" if speed else "")

@@ -11,16 +11,24 @@ from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, OUTPUT
 from lesionseg.cli.options import CacheDir, Quiet, SplitName, field, option
 from lesionseg.data.catalog import BASES, DATASETS, Name
+from lesionseg.errors import counted
 
 if TYPE_CHECKING:
     from lesionseg.data.download import Listed
 
 
 def download(
-    name: Annotated[Name, typer.Argument(help="Data set.", rich_help_panel=INPUT)] = "isic2018",
+    name: Annotated[
+        Name, typer.Argument(help="Data set: isic2018, isic2017, isic2016 or demo.", metavar="NAME")
+    ] = "isic2018",
     split: Annotated[
         list[SplitName] | None,
-        field("Only this split; may be repeated.", "all", rich_help_panel=INPUT),
+        field(
+            "Only this split; may be repeated.",
+            "all",
+            metavar="train|val|test",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     mirror: Annotated[
         str | None,
@@ -33,12 +41,16 @@ def download(
     ] = None,
     archives: Annotated[
         Path | None,
-        option("Use the zip files in this folder.", metavar="DIR", rich_help_panel=INPUT),
+        option(
+            "Use the zip files in this folder instead of fetching them.",
+            metavar="DIR",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     shrink: Annotated[
         int | None,
         field(
-            "Shrink photos and masks to a shorter side of this many pixels; 512 is plenty for "
+            "Downscale photos and masks to a shorter side of this many pixels; 512 is plenty for "
             "training.",
             "full size",
             metavar="PIXELS",
@@ -58,12 +70,12 @@ def download(
     ] = None,
     listing: Annotated[
         bool,
-        option("List the data sets and what is downloaded.", "--list", rich_help_panel=OUTPUT),
+        option("List the data sets, and which are downloaded.", "--list", rich_help_panel=OUTPUT),
     ] = False,
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Download a data set of photos and masks, or draw the synthetic demo set.
+    """Download a data set of photos and masks, or generate the synthetic demo set.
 
     Examples:
         lesionseg download
@@ -71,8 +83,8 @@ def download(
         lesionseg download isic2017 --split test
         lesionseg download --list
 
-    Run the same command again after an interruption: it resumes, and checks what it brings against
-    checksums. Prints the data set's folder.
+    After an interruption, run the same command again: it resumes. Every file is verified against
+    its checksum. Prints the data set's folder.
     """
     from lesionseg.data import download as downloads
 
@@ -93,7 +105,7 @@ def download(
                 progress.done,
                 progress.total,
                 f"{progress.step} {progress.file}",
-                unit="bytes" if progress.step in ("fetch", "verify") else "files",
+                unit="byte" if progress.step in ("fetch", "verify") else "file",
             ),
             note=console.log,
         )
@@ -115,7 +127,7 @@ def _table(rows: "list[Listed]") -> Any:
         size = sum(archive.bytes for archive in dataset.archives)
         held = (", ".join(here.splits) or "unfinished") if here else "no"
         if here and here.shrunk:
-            held += f" (shrunk to {here.shrunk} pixels)"
+            held += f" (shrunk to {counted(here.shrunk, 'pixel')})"
         amount = f"{size / 1e9:.1f} GB" if size else "generated here"
         table.add_row(dataset.name, photos, amount, dataset.licence, held)
     return table

@@ -58,7 +58,11 @@ def evaluate(
     groups: Groups = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
-        field("Which photos.", "val if a validation split exists, else all", rich_help_panel=INPUT),
+        field(
+            "The split to score.",
+            "val if a validation split exists, else all",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     checkpoint: Annotated[
         list[str] | None,
@@ -75,8 +79,8 @@ def evaluate(
     out_of_fold: Annotated[
         bool,
         option(
-            "Score each photo by the checkpoint that held it out, as one score; name one run of "
-            "each train --fold by --checkpoint.",
+            "Score each photo by the network that held it out, as one score; give the run of "
+            "every train --fold with --checkpoint.",
             "--out-of-fold",
             rich_help_panel=NETWORK,
         ),
@@ -84,8 +88,8 @@ def evaluate(
     ensemble: Annotated[
         bool,
         option(
-            "Score the mean of the checkpoints' probabilities, as one network: what 'segment' does "
-            "with several.",
+            "Score the mean of the checkpoints' probabilities as one network, as 'segment' uses "
+            "several.",
             "--ensemble",
             rich_help_panel=NETWORK,
         ),
@@ -95,7 +99,7 @@ def evaluate(
     predictions: Annotated[
         list[Path] | None,
         option(
-            "Score the finished masks in this folder; repeat it, or add checkpoints, to compare.",
+            "Score the existing masks in this folder; repeat it, or add checkpoints, to compare.",
             metavar="DIR",
             rich_help_panel=INPUT,
         ),
@@ -111,8 +115,8 @@ def evaluate(
     hide_names: Annotated[
         bool,
         option(
-            "Replace photo names by numbers and leave out folders, in all results. What the photos "
-            "show stays.",
+            "Replace photo names by numbers and leave out folders, in all results; the pictures "
+            "themselves stay.",
             "--hide-names",
             rich_help_panel=OUTPUT,
         ),
@@ -131,7 +135,7 @@ def evaluate(
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Score checkpoints, or folders of masks, against truth masks by the challenge's rules.
+    """Score checkpoints or folders of masks against ground truth, by the ISIC challenge's rules.
 
     Examples:
         lesionseg eval --data my-photos
@@ -141,10 +145,10 @@ def evaluate(
         lesionseg eval --data my-photos -c run-a -c run-b --ensemble
         lesionseg eval --data my-photos -c fold1 -c fold2 --out-of-fold
 
-    Each photo is scored on its own, at the resolution of its truth mask; the score of the set is
-    the mean over photos. Without --data, a checkpoint is scored on the data set that it was trained
-    on, and the bundled weights on the downloaded one. Several checkpoints and folders of masks are
-    compared photo by photo with the first; checkpoints come before folders.
+    Each photo is scored on its own, at the resolution of its ground-truth mask; the score of the
+    set is the mean over photos. Without --data, a checkpoint is scored on the data set that it was
+    trained on, and the bundled weights on the downloaded one. Several checkpoints and folders of
+    masks are compared photo by photo with the first; checkpoints come before folders.
     """
     from lesionseg.data.source import choose_source
     from lesionseg.evaluation.plan import Plan
@@ -154,8 +158,8 @@ def evaluate(
     masks_alone = bool(folders) and not checkpoints
     if changed and masks_alone:
         raise typer.BadParameter(
-            "--masks, --all-regions, --threshold, --batch-size and --device are for a network's "
-            "masks: with --predictions, name one by --checkpoint"
+            "--masks, --all-regions, --threshold, --batch-size and --device apply to a network; "
+            "beside --predictions, add one with --checkpoint"
         )
     if report is not None and report.exists() and not report.is_dir():
         raise typer.BadParameter(f"--report: {report} is not a folder")

@@ -38,15 +38,17 @@ def export(
     kernels: Annotated[
         Kernels,
         typer.Option(
-            help="Store kernels in full or in eight bits: a quarter of the size, and masks that "
-            "differ in a few pixels of the outline.",
+            help=(
+                "Store kernels in full or in eight bits: int8 files have a quarter of the size, "
+                "and their masks differ in a few pixels of the outline."
+            ),
             rich_help_panel=OUTPUT,
         ),
     ] = "float32",
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Export a network as ONNX, for other programs and a faster start of 'segment'.
+    """Export a network as ONNX, for other programs and for a faster start of 'segment'.
 
     Examples:
         lesionseg export -o lesion.onnx --checkpoint bundled
@@ -64,11 +66,15 @@ def export(
     if not checkpoint:
         note_run_passed_over(None)
     if len(sources) > 1 and output is None:
-        raise typer.BadParameter("several checkpoints make one file: name it, such as -o both.onnx")
+        raise typer.BadParameter(
+            "several checkpoints are exported to one file; name it, such as -o both.onnx"
+        )
     suffix = INT8 if kernels == "int8" else EXPORTED  # 'segment' takes the full one beside a run
     target = sources[0].with_suffix(suffix) if output is None else output
     if sources[0] == store.BUNDLED_FILE and output is None:
-        raise LesionsegError("the bundled weights run so already; name a file by -o to get a copy")
+        raise LesionsegError(
+            "the bundled weights are exported already; to get a copy, name a file with -o"
+        )
     if target.suffix != EXPORTED:
         raise LesionsegError(f"{target}: networks are .onnx files; name it {target.stem}.onnx")
     from lesionseg.network.export import export as write

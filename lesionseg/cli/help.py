@@ -20,7 +20,7 @@ _PLAIN = {"<bool>": "", "<int>": "N", "<int range>": "N", "<float>": "X", "<floa
 
 
 def _plain(params: list[Any], context: Any) -> list[Any]:
-    """Give the parameters metavars that a user reads, in place of Python's types."""
+    """Replace the Python types of parameters with metavars for a reader."""
     for param in params:
         shown = param.display_type_rich(context) or ""
         plain = _PLAIN.get(shown, shown.strip("<>"))
@@ -49,9 +49,7 @@ class Command(TyperCommand):
             name = "/".join(param.opts) if is_option else param.metavar or param.name
             value = values.get(param.name)
             if value == "" or (isinstance(value, list | tuple) and "" in value):
-                raise BadParameter(
-                    f"{name}: the value is empty; name something or leave it out", ctx
-                )
+                raise BadParameter(f"{name}: the value is empty; give one, or leave it out", ctx)
             if count > 1 and not (param.multiple or param.is_flag):
                 raise BadParameter(f"{name} was given {count} times; give it once", ctx)
         return super().parse_args(ctx, args)

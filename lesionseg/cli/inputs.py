@@ -44,10 +44,12 @@ def read_inputs(
     Where the names come from a pipe, and results go to a folder, they are taken as they come.
     """
     if null and files_from is None:
-        raise typer.BadParameter("--null is for --files-from")
+        raise typer.BadParameter("--null needs --files-from")
     pipe = None if files_from is None else _pipe(files_from)
     if distributed.world_size() > 1 and (STDIO in [*photos, files_from] or pipe is not None):
-        raise typer.BadParameter("several processes share one standard input; name files instead")
+        raise typer.BadParameter(
+            "several processes cannot share standard input; name files instead"
+        )
     if files_from == STDIO and STDIO in photos:
         raise typer.BadParameter("standard input cannot be a photo and a list of names")
     if pipe is not None and files_from != STDIO:
@@ -107,10 +109,10 @@ def mask_path(inputs: Inputs, output: Path | None, as_json: bool) -> Path:
         )
     output = output or STDIO
     if output == STDIO and sys.stdout is None:
-        raise typer.BadParameter("standard output is closed; name the mask: -o mask.png")
+        raise typer.BadParameter("standard output is closed; name a file for the mask: -o mask.png")
     if output == STDIO and (as_json or stdout_is_terminal()):
-        use = "taken by --json" if as_json else "a terminal"
-        raise typer.BadParameter(f"standard output is {use}; name the mask: -o mask.png")
+        use = "used by --json" if as_json else "a terminal"
+        raise typer.BadParameter(f"standard output is {use}; name a file for the mask: -o mask.png")
     return output
 
 

@@ -43,7 +43,8 @@ def _page(name: str, command: Any) -> str:
         if param.param_type_name == "argument":
             names = param.display_name_raw
         shown = f"{names} {param.display_type_rich(context) or ''}".strip()
-        panel = getattr(param, "rich_help_panel", None) or "Options"
+        kind = "Arguments" if param.param_type_name == "argument" else "Options"
+        panel = getattr(param, "rich_help_panel", None) or kind
         panels.setdefault(panel, []).extend([".TP", _roff(shown), _roff(_about(param, context))])
     for panel, entries in panels.items():
         lines += [f".SH {_roff(panel.upper())}", *entries]

@@ -53,7 +53,7 @@ SHAPE, CLASSIC = RECIPES["classic"]
 CacheDir = Annotated[
     Path | None,
     option(
-        f"Keep data and checkpoints here. Default: ${store.CACHE_VARIABLE}, else the user's cache "
+        f"Folder of data and checkpoints. Default: ${store.CACHE_VARIABLE}, else the user's cache "
         "folder.",
         callback=_keep_in,
         is_eager=True,
@@ -64,7 +64,7 @@ CacheDir = Annotated[
 Quiet = Annotated[
     bool,
     option(
-        "Write no notes and draw no progress bars; errors and left-out files are still reported.",
+        "Show no notes and no progress bars; errors and left-out files are still reported.",
         "--quiet",
         "-q",
         callback=console.set_quiet,
@@ -75,7 +75,8 @@ Quiet = Annotated[
 Photos = Annotated[
     list[Path] | None,
     option(
-        "Folder of photos; with --truth, instead of --data. May be repeated, for photos in parts.",
+        "Folder of photos; with --truth, instead of --data. May be repeated, for sets in several "
+        "parts.",
         "--photos",
         metavar="DIR",
         **_INPUT,
@@ -84,8 +85,8 @@ Photos = Annotated[
 Truth = Annotated[
     Path | None,
     option(
-        "Truth masks, or labels from a labelling tool (a COCO or Label Studio .json, a CVAT "
-        ".xml, a folder of LabelMe .json files); with --photos.",
+        "Folder of ground-truth masks, or labels from a labelling tool (a COCO or Label Studio "
+        ".json, a CVAT .xml, a folder of LabelMe .json files); with --photos.",
         metavar="DIR|FILE",
         **_INPUT,
     ),
@@ -93,8 +94,8 @@ Truth = Annotated[
 Category = Annotated[
     list[str] | None,
     option(
-        "In labels, take outlines of this category for the lesion and ignore all others; may be "
-        "repeated. Default: lesion alone, and a photo with any other category is left out.",
+        "In labels, the category of the lesion; all others are ignored. May be repeated. "
+        "Default: lesion; a photo with any other category is left out.",
         "--category",
         metavar="NAME",
         **_INPUT,
@@ -103,7 +104,7 @@ Category = Annotated[
 LesionColour = Annotated[
     list[str] | None,
     option(
-        "In coloured masks, take this colour for the lesion; may be repeated.",
+        "In coloured masks, the colour of the lesion; may be repeated.",
         "--lesion-colour",
         metavar="#RRGGBB",
         **_INPUT,
@@ -115,7 +116,8 @@ LesionColor = Annotated[
 LesionLabel = Annotated[
     list[str] | None,
     option(
-        "In coloured masks, take the colour that labelmap.txt has for this label; may be repeated.",
+        "In coloured masks, the label of the lesion, whose colour is in labelmap.txt; may be "
+        "repeated.",
         "--lesion-label",
         metavar="NAME",
         **_INPUT,
@@ -124,8 +126,8 @@ LesionLabel = Annotated[
 Groups = Annotated[
     Path | None,
     field(
-        "CSV file with the columns id and lesion, patient or group: photos of one group stay "
-        "on one side of the split.",
+        "CSV file with a column id and a column lesion, patient or group: photos of one group "
+        "stay on one side of the split.",
         "groups.csv in the data set, if there is one",
         metavar="FILE",
         **_INPUT,
@@ -195,7 +197,8 @@ AllRegions = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    int, typer.Option(min=1, help="Photos per batch, in torch.", rich_help_panel=MACHINE)
+    int,
+    typer.Option(min=1, help="Photos per batch (in torch only).", rich_help_panel=MACHINE),
 ]
 
 
@@ -250,7 +253,7 @@ def named_segmenter(
 
 
 def note_run_passed_over(checkpoint: str | None) -> None:
-    """Say so where the latest run is not the default, as it was trained on synthetic images."""
+    """Report a latest run that is not the default, as it was trained on synthetic images."""
     if not checkpoint and (runs := store.runs_passed_over()):
         console.warn(
             f"run {runs[0]} is not used: it was trained on synthetic images; to use it, add "

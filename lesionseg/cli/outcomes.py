@@ -1,18 +1,18 @@
-"""What `segment` says of photos: errors and doubts as notes, lines of JSON, and the counts."""
+"""What `segment` reports about photos: errors and doubts as notes, lines of JSON, and counts."""
 
 import json
 import sys
 from typing import TYPE_CHECKING
 
 from lesionseg.cli import console
-from lesionseg.errors import DiskFullError
+from lesionseg.errors import DiskFullError, counted
 
 if TYPE_CHECKING:
     from lesionseg.segmentation.outcome import Outcome, Tally
 
 
 class Outcomes:
-    """Say what became of each photo, and of all.
+    """Report what became of each photo, and of all.
 
     Args:
         bar: shows how many photos are done.
@@ -26,7 +26,7 @@ class Outcomes:
         self._disk_full = False
 
     def show(self, outcome: "Outcome", done: int, total: int | None) -> None:
-        """Say what became of a photo; see `jobs.run_shared`."""
+        """Report what became of a photo; see `jobs.run_shared`."""
         if outcome.error is not None:
             console.error(f"{outcome.error}{self._stop(outcome, done, total)}")
         if outcome.empty:
@@ -49,7 +49,7 @@ class Outcomes:
         return f"; stopped at photo {number}; free some space and add --skip-existing"
 
     def summarise(self, tally: "Tally", photos: int | None, has_level: bool) -> None:
-        """Say how many photos ended which way, unless a full disk ended them, which was said.
+        """Report how many photos were done, failed and skipped, unless a full disk ended the run.
 
         Args:
             tally: the counts of all processes.
@@ -66,14 +66,15 @@ class Outcomes:
             console.log(f"photos: {counts}{doubts}{empty}")
         if photos is not None and photos > tally.photos:  # the disk of another process
             left = photos - tally.photos
-            console.warn(f"{left} photos were not tried; free some space and add --skip-existing")
+            console.warn(
+                f"{counted(left, 'photo')} not processed; free some space and add --skip-existing"
+            )
 
 
 def note_other_photos(number: int) -> None:
-    """Say how many photos are not DICOM, so that no DICOM result refers to them."""
+    """Report how many photos are not DICOM, so that no DICOM result refers to them."""
     if number:
-        photos = "1 photo is" if number == 1 else f"{number} photos are"
-        console.warn(f"{photos} not DICOM: no DICOM files for {'it' if number == 1 else 'them'}")
+        console.warn(f"{counted(number, 'photo')} not DICOM, so without DICOM results")
 
 
 def stdout_is_terminal() -> bool:

@@ -14,7 +14,7 @@ def page(
     output: Annotated[
         Path,
         option(
-            "One HTML file that opens from a disk, or a folder for a web server.",
+            "One HTML file that opens from disk, or a folder for a web server.",
             "--output",
             "-o",
             metavar="FILE.html|DIR",
@@ -25,15 +25,15 @@ def page(
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a web page that outlines lesions on a phone, with no server and no internet.
+    """Write a web page that outlines lesions on a phone, without a server or the internet.
 
     Examples:
         lesionseg page -o lesion.html --checkpoint bundled
         lesionseg page -o public/
 
-    Network, runtime and page are in one HTML file. Photos never leave the device. A folder holds
-    the same for a web server: it installs as an app and works offline after the first visit.
-    Prints its path.
+    One HTML file holds the page, the network and the runtime; photos never leave the device. A
+    folder holds the same for a web server: there the page can be installed as an app, and works
+    offline after the first visit. Prints the path.
     """
     from lesionseg.web import pages
 

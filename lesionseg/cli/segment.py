@@ -46,14 +46,13 @@ def segment(
             show_default=False,
             help="Photos, folders of photos, or - for one photo from standard input.",
             readable=False,  # it fails alone
-            rich_help_panel=INPUT,
         ),
     ] = None,
     files_from: Annotated[
         Path | None,
         option(
-            "Read names of photos from this file, one per line; - for standard input. From a pipe "
-            "they are taken as they come, where -o is a folder.",
+            "Read the names of photos from this file, one per line; - for standard input. Names "
+            "from a pipe are processed as they arrive if -o is a folder.",
             metavar="FILE",
             rich_help_panel=INPUT,
         ),
@@ -61,7 +60,7 @@ def segment(
     null: Annotated[
         bool,
         option(
-            "Names in --files-from end with NUL, as of find -print0.",
+            "Names in --files-from end with NUL, as from find -print0.",
             "--null",
             "-0",
             rich_help_panel=INPUT,
@@ -70,8 +69,7 @@ def segment(
     recursive: Annotated[
         bool,
         option(
-            "Also take photos from folders below the named ones; results go to folders of the same "
-            "names.",
+            "Also segment photos in subfolders; results go to subfolders of the same names.",
             "--recursive",
             rich_help_panel=INPUT,
         ),
@@ -79,8 +77,8 @@ def segment(
     skip_existing: Annotated[
         bool,
         option(
-            "Skip photos whose output files all exist; for --labels and --measurements their "
-            "masks are read.",
+            "Skip photos whose output files all exist; --labels and --measurements include their "
+            "existing masks.",
             "--skip-existing",
             rich_help_panel=INPUT,
         ),
@@ -88,9 +86,9 @@ def segment(
     output: Annotated[
         Path | None,
         field(
-            "Mask PNG, or .dcm for that of a DICOM photo, or - for standard output; a folder for "
+            "The mask: a .png, a .dcm for a DICOM photo, or - for standard output; a folder for "
             "several photos.",
-            "standard output for a photo from standard input",
+            "standard output, for a photo from standard input",
             "--output",
             "-o",
             metavar="FILE|DIR",
@@ -100,7 +98,7 @@ def segment(
     overlay: Annotated[
         Path | None,
         option(
-            "Also write the photo with the outline drawn in, as PNG.",
+            "Also write the photo with the outline drawn on it, as PNG.",
             metavar="FILE|DIR",
             rich_help_panel=OUTPUT,
         ),
@@ -154,9 +152,9 @@ def segment(
     labels: Annotated[
         Path | None,
         option(
-            "Also write outlines for a labelling tool: .json is one COCO file for all photos, "
-            ".label-studio.json one of Label Studio, .xml one of CVAT, a folder gets a LabelMe "
-            ".json per photo. Existing labels are never replaced.",
+            "Also write outlines for a labelling tool: one file for all photos for COCO "
+            "(FILE.json), Label Studio (FILE.label-studio.json) or CVAT (FILE.xml), or a folder "
+            "with a .json per photo for LabelMe. Existing label files are never replaced.",
             metavar="FILE|DIR",
             rich_help_panel=LABELS,
         ),
@@ -164,7 +162,7 @@ def segment(
     tolerance: Annotated[
         float | None,
         field(
-            "Largest distance of polygons in --labels from the mask's border, in pixels; smaller "
+            "Largest deviation of polygons in --labels from the mask's border, in pixels; less "
             "for small lesions.",
             f"{TOLERANCE:g}",
             min=0,
@@ -175,7 +173,7 @@ def segment(
     run_lengths: Annotated[
         bool,
         option(
-            "Write exact run lengths to --labels instead of polygons (COCO, CVAT).",
+            "Write exact run lengths to --labels instead of polygons (not for LabelMe).",
             "--run-lengths",
             rich_help_panel=LABELS,
         ),
@@ -183,7 +181,7 @@ def segment(
     measurements: Annotated[
         Path | None,
         option(
-            "Also write a table of area, diameter, asymmetry and more, a row per photo.",
+            "Also write a table of area, diameter, asymmetry and more, one row per photo.",
             metavar="FILE.csv",
             rich_help_panel=LABELS,
         ),
@@ -191,8 +189,8 @@ def segment(
     mm_per_pixel: Annotated[
         float | None,
         option(
-            "Scale of photos that do not say their own, as DICOM may, for measurements in "
-            "millimetres.",
+            "Scale for measurements in millimetres, for photos that do not state their own, as "
+            "DICOM photos may.",
             metavar="MM",
             rich_help_panel=LABELS,
         ),
@@ -202,15 +200,15 @@ def segment(
         field(
             "Order of --labels and --measurements: 'doubtful' puts the photos of lowest quality "
             "first.",
-            "as the photos come",
+            "the order of the photos",
             rich_help_panel=LABELS,
         ),
     ] = None,
     control: Annotated[
         float | None,
         field(
-            "With --order doubtful: the share of photos, drawn at random, that come before all "
-            "others and are marked as control, so that not only hard photos are labelled.",
+            "With --order doubtful: the share of photos, chosen at random, to put first and mark "
+            "as control, so that not only hard photos are labelled.",
             "0",
             min=0,
             max=1,
@@ -221,8 +219,8 @@ def segment(
     doubtful_below: Annotated[
         float | None,
         option(
-            "Report the photos whose mask has a lower quality (0 to 1, see --json), for a person "
-            "to look at.",
+            "Report photos whose mask has a lower quality (0 to 1, see --json), for a person to "
+            "check.",
             min=0,
             max=1,
             metavar="QUALITY",
@@ -235,7 +233,7 @@ def segment(
     cache_dir: CacheDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Outline the lesion on photos: one mask PNG each, 0 and 255, at the photo's size.
+    """Outline the lesion in photos: one mask PNG each, 0 and 255, at the photo's size.
 
     Examples:
         lesionseg segment photo.jpg -o mask.png
@@ -244,9 +242,9 @@ def segment(
         lesionseg segment photo.jpg -o mask.png -c run-a -c run-b
         lesionseg segment photo.dcm -o outline.dcm --report report.dcm
         cat photo.jpg | lesionseg segment - > mask.png
-        inotifywait -mq -e close_write --format %w%f in | lesionseg segment --files-from - -o masks
+        find photos -name '*.jpg' | lesionseg segment --files-from - -o masks
 
-    A photo that cannot be read is reported and the others are still segmented; the exit status is
+    A photo that cannot be read is reported, and the others are still segmented; the exit status is
     then 1.
     """
     from lesionseg.segmentation.jobs import JobOptions, run_shared
@@ -289,9 +287,9 @@ def _output_options(
     from lesionseg.segmentation.outputs import OutputOptions
 
     if labels is None and (tolerance is not None or run_lengths):
-        raise typer.BadParameter("--tolerance and --run-lengths are for --labels")
+        raise typer.BadParameter("--tolerance and --run-lengths need --labels")
     if tolerance is not None and run_lengths:
-        raise typer.BadParameter("--tolerance is for polygons: it goes without --run-lengths")
+        raise typer.BadParameter("--tolerance applies to polygons; leave it out with --run-lengths")
     if mm_per_pixel is not None and not 0 < mm_per_pixel < math.inf:
         raise typer.BadParameter(f"--mm-per-pixel: expected more than 0, got {mm_per_pixel:g}")
     return OutputOptions(
@@ -312,15 +310,17 @@ def _in_order(
 ) -> "OutputOptions":
     """Add the order; refuse one of nothing, or one that the labels cannot hold."""
     if control is not None and order is None:
-        raise typer.BadParameter("--control is for --order doubtful")
+        raise typer.BadParameter("--control needs --order doubtful")
     suffix = None if options.labels is None else options.labels.suffix.lower()
     if order is not None and options.table is None and suffix not in (".json", ".xml"):
         raise typer.BadParameter(
-            "--order is for --labels FILE.json or .xml and for --measurements; LabelMe sorts its "
+            "--order needs --labels FILE.json or FILE.xml, or --measurements; LabelMe sorts its "
             "files by name"
         )
     if control and suffix == ".xml":
-        raise typer.BadParameter("a CVAT file cannot mark --control; name a .json, or leave it out")
+        raise typer.BadParameter(
+            "a CVAT file cannot mark control photos; write a .json file, or leave out --control"
+        )
     return replace(
         options,
         doubtful_first=order is not None,
@@ -338,11 +338,17 @@ def _check_outputs(
     measured = options.table or options.measure or paths.has_dicom
     if options.mm_per_pixel is not None and not measured:
         raise typer.BadParameter(
-            "--mm-per-pixel is for --measurements, --json, --report and DICOM masks"
+            "--mm-per-pixel needs --measurements, --json, --report or a DICOM mask"
         )
     if options.labels is not None and isinstance(inputs, list) and STDIO in inputs:
-        raise typer.BadParameter("--labels lists photos by name; one from standard input has none")
+        raise typer.BadParameter(
+            "--labels lists photos by name; a photo from standard input has none"
+        )
     if options.table and files_from and options.table.resolve() == files_from.resolve():
-        raise typer.BadParameter(f"{options.table} is the list of photos; name another table")
+        raise typer.BadParameter(
+            f"{options.table} is the list of photos; choose another file for --measurements"
+        )
     if options.labels and options.labels.resolve() == (paths.mask / RECORD).resolve():
-        raise typer.BadParameter(f"{options.labels} is the record of the run; name other labels")
+        raise typer.BadParameter(
+            f"{options.labels} is the record of the run; choose another file for --labels"
+        )

@@ -60,7 +60,7 @@ def stoppable(warn: "Callable[[str], None]") -> "Iterator[Callable[[], bool]]":
         # A signal in the middle of another line finds the stream locked; how the run ends is said
         # later in any case.
         with suppress(RuntimeError):
-            warn("stopping after this step; once more to stop at once")
+            warn("stopping after this step; interrupt again to stop at once")
 
     handlers = [signal.signal(number, ask) for number in _SIGNALS]
     try:

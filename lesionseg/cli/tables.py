@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lesionseg.errors import printable
+from lesionseg.errors import counted, printable
 from lesionseg.evaluation import comparison
 from lesionseg.evaluation.calibration import Calibration
 from lesionseg.evaluation.comparison import Comparison
@@ -58,7 +58,7 @@ def _several(evaluations: Comparison) -> Group:
     lines.append(f"failures: Jaccard below {FAILURE_BELOW}")
     for other, difference in zip(others, evaluations.differences, strict=True):
         lines += [
-            f"{other.name} against {first.name}, {difference.photos} photos: "
+            f"{other.name} against {first.name}, {counted(difference.photos, 'photo')}: "
             f"{comparison.verdict(difference.dice)} in Dice",
             f"  Dice {_difference(difference.dice)}",
             f"  Jaccard {_difference(difference.jaccard)}",

@@ -32,6 +32,7 @@ from lesionseg.cli.options import (
     option,
 )
 from lesionseg.config import Normalisation, Precision, RecipeName, parse_settings
+from lesionseg.errors import counted
 
 if TYPE_CHECKING:
     import torch
@@ -59,9 +60,10 @@ def train(
     recipe: Annotated[
         RecipeName | None,
         field(
-            "classic: short and plain; accurate: a better network, hours without a GPU; "
+            "classic: quick and plain; accurate: a better network, hours without a GPU; "
             "finetune: for --from. The defaults below are those of classic.",
             f"{CLASSIC.name}, or finetune with --from",
+            metavar="NAME",
             **_TRAINING,
         ),
     ] = None,
@@ -71,7 +73,7 @@ def train(
     batch_size: Annotated[int | None, field("Batch size.", CLASSIC.batch_size, **_TRAINING)] = None,
     val_batch_size: Annotated[
         int | None,
-        field("Batch size of the validation.", CLASSIC.validation_batch_size, **_TRAINING),
+        field("Batch size in validation.", CLASSIC.validation_batch_size, **_TRAINING),
     ] = None,
     learning_rate: Annotated[
         float | None,
@@ -80,26 +82,29 @@ def train(
     patience: Annotated[
         int | None,
         field(
-            "End when the validation Dice has not risen for so many epochs.",
-            "all epochs are trained",
+            "Stop when the validation Dice has not risen for this many epochs.",
+            "train all epochs",
             **_TRAINING,
         ),
     ] = None,
     precision: Annotated[
         Precision | None,
         field(
-            "Arithmetic; bfloat16 and float16 are mixed precision.", CLASSIC.precision, **_TRAINING
+            "float32, or bfloat16 or float16 for mixed precision.",
+            CLASSIC.precision,
+            metavar="NAME",
+            **_TRAINING,
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        field("Seed of initial weights, order and augmentation.", CLASSIC.seed, **_TRAINING),
+        field("Seed for initial weights, order and augmentation.", CLASSIC.seed, **_TRAINING),
     ] = None,
     fold: Annotated[
         str | None,
         option(
             "Hold out part K of N for validation and train on the rest, whatever split the set "
-            "has; its test photos stay out. For eval --out-of-fold.",
+            "has; test photos stay out of both. See eval --out-of-fold.",
             metavar="K/N",
             **_INPUT,
         ),
@@ -109,7 +114,7 @@ def train(
         str | None,
         option(
             f"Start from these trained weights: a checkpoint file, a run, or '{store.BUNDLED}'. "
-            "The network's shape is theirs, the recipe finetune.",
+            "Their architecture is kept, and the default recipe is finetune.",
             "--from",
             metavar="FILE|RUN",
             **_TRAINING,
@@ -118,8 +123,8 @@ def train(
     teacher: Annotated[
         list[str] | None,
         option(
-            "Also learn the masks of this trained network, a checkpoint file or a run; the mean of "
-            "several, where the option is repeated.",
+            "Also learn from the masks of this trained network, a checkpoint file or a run; "
+            "repeat it to learn from the mean of several.",
             metavar="FILE|RUN",
             **_TRAINING,
         ),
@@ -127,7 +132,7 @@ def train(
     unlabelled: Annotated[
         Path | None,
         option(
-            "Folder of photos without masks, to learn those of the teachers on as well.",
+            "Folder of photos without masks, on which only the teachers' masks are learned.",
             "--unlabelled",
             "--unlabeled",
             metavar="DIR",
@@ -136,7 +141,7 @@ def train(
     ] = None,
     resume: Annotated[
         bool,
-        option("Resume --run or --output, else the latest run.", "--resume", **_OUTPUT),
+        option("Resume the run of --run or --output, else the latest run.", "--resume", **_OUTPUT),
     ] = False,
     image_size: Annotated[
         int | None,
@@ -172,7 +177,7 @@ def train(
     tensorboard: Annotated[
         bool,
         option(
-            "Also write TensorBoard event files to the run's folder (needs an extra).",
+            "Also write TensorBoard event files to the run's folder (needs tensorboardX).",
             "--tensorboard",
             **_OUTPUT,
         ),
@@ -193,7 +198,7 @@ def train(
 
     Without --data it trains on the downloaded data set. Ctrl-C stops with a checkpoint, from which
     --resume continues. After each epoch, curves.png and samples.png in the run's folder show the
-    progress.
+    progress, if matplotlib is installed.
     """
     from lesionseg.data.source import choose_source
     from lesionseg.network.device import find_device
@@ -242,10 +247,9 @@ def _train(
     processes = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     console.log(
         f"{'resuming' if run.last else 'training'} {run.folder} on {device}{processes}: "
-        f"{start.data.name}, "
-        f"{len(material.training)} photos, {len(material.validation)} for validation, "
-        f"recipe {start.recipe.name}, width {start.model.width}, "
-        f"normalisation {start.model.normalisation}, stem {start.model.stem}"
+        f"{start.data.name}, {counted(len(material.training), 'photo')}, "
+        f"{len(material.validation)} for validation, recipe {start.recipe.name}, width "
+        f"{start.model.width}, normalisation {start.model.normalisation}, stem {start.model.stem}"
         + (f", from {start.parent.file}" if start.parent else "")
         + "".join(f", teacher {teacher.file}" for teacher in start.teachers)
     )
@@ -293,7 +297,7 @@ _COLUMNS = {  # of the table of epochs: what is shown under a heading of the sam
 
 
 def _note_epoch(history: "History", *, first: bool) -> None:
-    """Say what the last epoch came to: in a log a sentence, on a terminal a line of a table."""
+    """Report the last epoch: a sentence in a log, a line of a table on a terminal."""
     from lesionseg.training.history import best_epoch
 
     scores = history[-1]
@@ -304,9 +308,12 @@ def _note_epoch(history: "History", *, first: bool) -> None:
         at_full_size = f" as trained (Dice {scores.dice:.4f} at {_square(scores.val_image_size)})"
         console.log(
             "epoch {epoch}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, "
-            "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {val_photos} photos at {size} pixels{note}, "
+            "Dice {dice:.4f}, Jaccard {jaccard:.4f} on {photos} at {size} pixels{note}, "
             "{photos_per_second:.1f} photos/s".format(
-                **shown.row(), size=size, note=at_full_size * low_res
+                **shown.row(),
+                photos=counted(shown.val_photos, "photo"),
+                size=size,
+                note=at_full_size * low_res,
             )
         )
         return
@@ -323,7 +330,7 @@ def _square(side: int | None) -> str:
 
 
 def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> None:
-    """Say what came out and what to type next; exit with 130 where the run was stopped."""
+    """Report the result and what to type next; exit with 130 if the run was stopped."""
     from lesionseg.training.history import best_epoch
     from lesionseg.training.runs import notes_after
 
@@ -345,8 +352,8 @@ def _conclude(result: "TrainingResult", folder: Path, material: "Material") -> N
             "scores on photos from elsewhere will be lower"
         )
     console.log(
-        f"best: epoch {best.epoch}, Dice {best.dice:.4f}, Jaccard {best.jaccard:.4f}, "
-        f"mean of {best.val_photos} validation photos at "
+        f"best: epoch {best.epoch}, Dice {best.dice:.4f}, Jaccard {best.jaccard:.4f}, mean of "
+        f"{counted(best.val_photos, 'validation photo')} at "
         f"{_square(result.last.model.image_size)} pixels{split}"
     )
     console.log(f"next: lesionseg segment photo.jpg -o mask.png --checkpoint {name}")

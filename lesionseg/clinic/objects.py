@@ -54,7 +54,7 @@ class Algorithm:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The checkpoint and the options, a line each."""
+        """The checkpoint and the options, one per line."""
         return (f"checkpoint SHA-256 {self.checkpoint_sha256}", *self.options)
 
 
@@ -72,13 +72,13 @@ def check_uids(header: "Dataset") -> None:
     """
     if missing := [name for name in _UIDS if not header.get(name)]:
         raise LesionsegError(
-            f"no {', '.join(missing)} in the DICOM file, so nothing can refer to it; "
-            "its mask can still be a PNG"
+            f"no {', '.join(missing)} in the DICOM file, so no DICOM result can refer to it; "
+            "write its mask as a PNG"
         )
 
 
 def new_object(header: "Dataset", sop_class: str, modality: str, uid: str) -> "Dataset":
-    """Begin an object of the photo's patient and study, in a series of its own.
+    """Create an object of the photo's patient and study, in a series of its own.
 
     Args:
         header: of the photo.

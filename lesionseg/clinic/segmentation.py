@@ -45,7 +45,7 @@ _ONE_FRAME = (  # storage classes of one frame
     *("1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.6.1"),  # secondary capture, ultrasound
     *(f"1.2.840.10008.5.1.4.1.1.77.1.{number}" for number in (1, 2, 3, 4, 7)),  # visible light
 )
-_SCALE_UNKNOWN = "The pixel spacing is not known: 1 mm is a placeholder, and no length holds."
+_SCALE_UNKNOWN = "The pixel spacing is unknown: 1 mm is a placeholder, and no length is valid."
 
 
 def encode_segmentation(
@@ -70,7 +70,7 @@ def encode_segmentation(
     frames, height, width = masks.shape
     if (height, width) != (header.Rows, header.Columns):
         raise LesionsegError(
-            f"expected a mask of {header.Columns}x{header.Rows} pixels as its photo, "
+            f"expected a mask of {header.Columns}x{header.Rows} pixels, the size of its photo, "
             f"got {width}x{height}"
         )
     seg = new_object(
@@ -111,7 +111,7 @@ def encode_segmentation(
 
 
 def _copy_compression(header: "Dataset", seg: "Dataset") -> None:
-    """Say that what was drawn on was compressed with loss, as the photo or its encoding says."""
+    """Record that the photo was compressed with loss, if its header or encoding says so."""
     names = ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
     method = _LOSSY.get(str(header.file_meta.get("TransferSyntaxUID")))
     is_lossy = method is not None or header.get("LossyImageCompression") == "01"

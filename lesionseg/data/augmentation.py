@@ -38,7 +38,7 @@ class Bounds:
         contrast: exp(+- this); like saturation and hue of the differences to the mean colour.
         saturation: exp(+- this).
         hue: radians.
-        camera: whether gamma, skin tone, sharpness, noise and drawn ink, hair and dark corners
+        camera: whether gamma, skin tone, sharpness, noise and synthetic ink, hair and dark corners
             change, too.
     """
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lesionseg import images, store
 from lesionseg.data.pairs import Pair, read_pair
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, counted
 from lesionseg.threads import map_ahead
 
 _VERSION = 1  # of the arrays; raise it when the same photos would give other ones
@@ -138,7 +138,9 @@ def _build(
                 ids.append(pair.id)
             on_photo(len(ids) + len(problems), len(pairs))
     if not ids:
-        raise LesionsegError(f"none of the {len(pairs)} pairs can be used; first: {problems[0]}")
+        raise LesionsegError(
+            f"none of {counted(len(pairs), 'pair')} can be used; the first error: {problems[0]}"
+        )
     index = {
         "stamp": stamp,
         "size": size,

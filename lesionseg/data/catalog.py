@@ -245,8 +245,8 @@ def find_data(name: str | None = None) -> Path:
             if here and here.splits:
                 return store.data_dir(known)
         raise LesionsegError(
-            f"no data set yet: none under {store.data_dir('')}; get one with 'lesionseg download' "
-            "(real photos) or 'lesionseg download demo' (synthetic), or name a folder with --data"
+            f"no data set under {store.data_dir('')} yet; get one with 'lesionseg download' (real "
+            "photos) or 'lesionseg download demo' (synthetic), or name a folder with --data"
         )
     if (folder := store.path(name)).is_dir():
         return folder
@@ -256,4 +256,4 @@ def find_data(name: str | None = None) -> Path:
             return store.data_dir(name)
         state = "not complete" if here else "not downloaded yet"
         raise LesionsegError(f"{name} is {state}; get it with 'lesionseg download {name}'")
-    raise LesionsegError(f"no data {name!r}: neither a folder nor one of {', '.join(NAMES)}")
+    raise LesionsegError(f"no data set {name!r}: expected a folder, or one of {', '.join(NAMES)}")

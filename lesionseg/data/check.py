@@ -23,7 +23,7 @@ from lesionseg.data.discovery import Dataset
 from lesionseg.data.drafts import DraftsError
 from lesionseg.data.filenames import is_mask_name, list_images
 from lesionseg.data.pairs import Pair, read_truth
-from lesionseg.errors import LesionsegError, NoPairsError
+from lesionseg.errors import LesionsegError, NoPairsError, counted
 from lesionseg.images import Mask
 from lesionseg.threads import map_ahead
 
@@ -216,22 +216,22 @@ def doubt_of(mask: Mask | NDArray[np.uint8]) -> str:
 
 
 def mask_notes(labelled: Collection[str], *parts: CachedPairs) -> list[str]:
-    """Say in a line for each reason which masks look wrong, at the network's size.
+    """Describe, in a line for each reason, which masks look wrong at the network's size.
 
     Args:
         labelled: ids of the photos whose masks count.
         parts: the cached pairs.
     """
-    named: dict[str, list[str]] = {doubt: [] for doubt in _DOUBTS}
+    doubtful_ids: dict[str, list[str]] = {doubt: [] for doubt in _DOUBTS}
     pairs = [pair for part in parts for pair in zip(part.ids, part.masks, strict=True)]
     masks = [(id, mask) for id, mask in pairs if id in labelled]
     for id, mask in masks:
         if doubt := doubt_of(mask):
-            named[doubt].append(id)
+            doubtful_ids[doubt].append(id)
     return [
-        f"{len(ids)} of {len(masks)} masks {_DOUBTS[doubt]}: {', '.join(ids[:3])}"
-        f"{', ...' * (len(ids) > 3)}; 'lesionseg check' lists them"
-        for doubt, ids in named.items()
+        f"{len(ids)} of {counted(len(masks), 'mask')} {_DOUBTS[doubt]}: "
+        f"{', '.join(ids[:3])}{', ...' * (len(ids) > 3)}; 'lesionseg check' lists them"
+        for doubt, ids in doubtful_ids.items()
         if ids
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lesionseg import images
-from lesionseg.errors import LesionsegError, PhotoError, one_line
+from lesionseg.errors import LesionsegError, PhotoError, counted, one_line
 
 LABEL_MAP = "labelmap.txt"
 _COLOUR = re.compile(r"#?([0-9a-fA-F]{6})")
@@ -58,11 +58,11 @@ def find_colours(masks: Sequence[Path], choice: ColourChoice) -> tuple[frozenset
     """Decide which colours of masks are the lesion: none where nothing is chosen and all are plain.
 
     Returns:
-        The colours, and a line for each chosen one that stands in none of the masks.
+        The colours, and a line for each chosen one that is in none of the masks.
 
     Raises:
         LesionsegError: the masks are coloured and nothing is chosen, a label is not known, or none
-            of the chosen colours stands in any mask.
+            of the chosen colours is in any mask.
     """
     if not (choice.colours or choice.labels):
         _refuse_coloured(masks)
@@ -75,10 +75,10 @@ def find_colours(masks: Sequence[Path], choice: ColourChoice) -> tuple[frozenset
             break
     if len(missing) == len(names):
         raise LesionsegError(
-            f"{', '.join(names.values())}: this colour stands in none of the {len(masks)} masks; "
-            f"the first ones hold {_shown(masks)}"
+            f"{', '.join(names.values())}: this colour is in none of "
+            f"{counted(len(masks), 'mask')}; the first ones have {_shown(masks)}"
         )
-    lines = [f"{names[colour]}: this colour stands in no mask" for colour in sorted(missing)]
+    lines = [f"{names[colour]}: this colour is in none of the masks" for colour in sorted(missing)]
     return frozenset(names), lines
 
 
@@ -87,7 +87,7 @@ def hint(mask: Path) -> str:
     present = _colours_of(mask)
     if not present:
         return ""
-    return f"; its colours are {_shown([mask])}; choose the lesion's by {_options([mask])}"
+    return f"; its colours are {_shown([mask])}; choose the lesion's with {_options([mask])}"
 
 
 def find_same_colours(masks: Sequence[Path], colours: frozenset[str]) -> frozenset[str]:
@@ -100,7 +100,7 @@ def find_same_colours(masks: Sequence[Path], colours: frozenset[str]) -> frozens
         return colours
     if coloured := _coloured(masks):
         raise LesionsegError(
-            f"{coloured[0].parent}: coloured masks, of {_shown(coloured)}; finished masks are "
+            f"{coloured[0].parent}: coloured masks, with {_shown(coloured)}; finished masks are "
             f"0/255, or have the lesion in a colour that {_OPTIONS} chooses in the truth masks"
         )
     return frozenset()
@@ -110,8 +110,8 @@ def _refuse_coloured(masks: Sequence[Path]) -> None:
     """Raise LesionsegError where masks are coloured."""
     if coloured := _coloured(masks):
         raise LesionsegError(
-            f"{coloured[0].parent}: coloured masks, of {_shown(coloured)}; "
-            f"choose the lesion's colour by {_options(coloured)}"
+            f"{coloured[0].parent}: coloured masks, with {_shown(coloured)}; choose the lesion's "
+            f"colour with {_options(coloured)}"
         )
 
 
@@ -150,7 +150,7 @@ def _is_grey(colour: str) -> bool:
 
 
 def _shown(masks: Sequence[Path]) -> str:
-    """The colours of some masks, the most frequent first, with their labels where known."""
+    """List the colours of some masks, the most frequent first, with their labels where known."""
     colours = dict.fromkeys(colour for mask in masks[:_SAMPLE] for colour in _colours_of(mask))
     if not colours:
         return "over 256 colours: save them as PNG"
@@ -168,7 +168,7 @@ def _shown(masks: Sequence[Path]) -> str:
 
 
 def _look_up(masks: Sequence[Path], labels: Collection[str]) -> dict[str, str]:
-    """The colours of labels, each with what a message calls it."""
+    """Look up the colours of labels, each with its name in messages."""
     if not labels:
         return {}
     entries = [
@@ -179,7 +179,7 @@ def _look_up(masks: Sequence[Path], labels: Collection[str]) -> dict[str, str]:
     if not entries:
         raise LesionsegError(
             f"{masks[0].parent if masks else 'these masks'}: no {LABEL_MAP} with colours beside "
-            f"the masks or above; choose the lesion's colour by {_OPTIONS}"
+            f"the masks or above them; choose the lesion's colour with {_OPTIONS}"
         )
     known = {label.casefold(): colour for label, colour in entries}
     for label in labels:
@@ -191,15 +191,15 @@ def _look_up(masks: Sequence[Path], labels: Collection[str]) -> dict[str, str]:
     for label, colour in entries:
         if (label.casefold() in chosen) != (colour in colours):
             raise LesionsegError(
-                f"{LABEL_MAP}: {label} is {colour}, which goes against "
-                f"{', '.join(colours.values())} in the same file or that of another folder; choose "
-                f"the lesion's colour by {_OPTIONS}"
+                f"{LABEL_MAP}: {label} is {colour}, which contradicts "
+                f"{', '.join(colours.values())} in this file or another folder's; choose the "
+                f"lesion's colour with {_OPTIONS}"
             )
     return colours
 
 
 def _label_maps(masks: Iterable[Path]) -> Iterator[Path]:
-    """The files of labels beside masks, or one or two folders above."""
+    """Find the label maps beside masks, or one or two folders above them."""
     folders = dict.fromkeys(mask.absolute().parent for mask in masks)
     places = dict.fromkeys(
         place for folder in folders for place in (folder, folder.parent, folder.parent.parent)

@@ -1,9 +1,9 @@
 """Data sets in folders: the pairs of photos and masks in them, their splits, and what is left out.
 
-Photos and masks lie in one folder, in a layout that `layouts` knows, or in folders that options
-name. A mask is called like its photo, with or without an ending (`filenames.mask_ids`). Lists of
-ids, `train.txt`, `val.txt` and `test.txt`, beside the folders, or in `ImageSets/Segmentation/` as
-VOC has them, decide the split where they stand.
+Photos and masks are in one folder, in a layout that `layouts` knows, or in folders that options
+name. A mask has its photo's name, with or without an ending (`filenames.mask_ids`). Lists of ids,
+`train.txt`, `val.txt` and `test.txt`, beside the folders, or in `ImageSets/Segmentation/` as in
+VOC, decide the split if there are any.
 """
 
 import itertools
@@ -70,7 +70,7 @@ class Dataset:
         if not chosen:
             counts = ", ".join(f"{split} {len(pairs)}" for split, pairs in self.pairs.items())
             raise LesionsegError(
-                f"{self.folder}: no photos with masks in split {name!r}; there are: {counts}"
+                f"{self.folder}: no photos with masks in split {name!r}; the splits are: {counts}"
             )
         return chosen
 
@@ -87,7 +87,7 @@ def find(
     """Find the pairs in `folder`, or of the photos in `photos` with the masks in `truth`.
 
     `photos` is a folder, or several. `truth` is a folder of masks or of LabelMe's files, or a file
-    of labels. Where it stands alone, photos are not looked for: each pair's photo is its mask, or
+    of labels. If it is given alone, photos are not looked for: each pair's photo is its mask, or
     where its label says. `groups_file` says which photos belong together, by default `groups.csv`
     where it is; `fold` is held out. `categories` are those of `formats.read`, `colours` say what
     the lesion is in coloured masks.
@@ -130,7 +130,7 @@ def find(
 
 
 def _recognise(folder: Path, categories: Categories) -> tuple[Contents, list[Path]]:
-    """The contents of a folder, or of the one that it wraps; and the folders on the way to them."""
+    """Read a folder, or the one inside it; return its contents and the folders on the way."""
     first = recognise(Folder.read(folder, categories))
     if first:
         return first, [folder]
@@ -142,14 +142,14 @@ def _recognise(folder: Path, categories: Categories) -> tuple[Contents, list[Pat
 
 
 def _place_of(roots: Sequence[Path], *names: str) -> Path:
-    """The first folder that has one of these files, else the first of all."""
+    """Return the first folder that has one of these files, else the first of all."""
     return next((root for root in roots for name in names if (root / name).exists()), roots[0])
 
 
 def _choose_colours(
     pairs: Mapping[str, Sequence[Pair]], categories: Categories, choice: ColourChoice
 ) -> tuple[dict[str, list[Pair]], list[str]]:
-    """The pairs with the lesion's colours in their masks, and a line for what was chosen in vain.
+    """Set the lesion's colours in the pairs, and return them with a line for each useless choice.
 
     Raises:
         LesionsegError: colours are chosen and there are labels alone, or as of `find_colours`.
@@ -158,14 +158,14 @@ def _choose_colours(
     masks = [pair.mask for pair in everything if pair.labels is None]
     if not masks and any(choice):
         raise LesionsegError(
-            f"{everything[0].mask}: --lesion-colour and --lesion-label are for coloured masks; "
-            "choose among the categories of labels by --category"
+            f"{everything[0].mask}: --lesion-colour and --lesion-label apply to coloured masks; "
+            "choose a category of labels with --category"
         )
     chosen, notes = find_colours(masks, choice)
     if categories and len(masks) == len(everything):
         notes.append(
-            "--category is for labels, and there are masks alone: it changes nothing; in coloured "
-            "masks, choose the lesion by --lesion-colour or --lesion-label"
+            "--category has no effect: it applies to labels, and there are only masks; in "
+            "coloured masks, choose the lesion with --lesion-colour or --lesion-label"
         )
     coloured = {
         split: [replace(pair, colours=chosen) if pair.labels is None else pair for pair in part]
@@ -175,7 +175,7 @@ def _choose_colours(
 
 
 def _match_truth(photos: Sequence[Path], truth: Path, categories: Categories) -> Matches:
-    """The pairs of photos with the masks or labels that `truth` names."""
+    """Pair photos with the masks or labels in `truth`."""
     photo_files = [path for folder in photos for path in list_images(unwrap(folder)[-1])]
     is_file = truth.is_file() or (truth.suffix.lower() in formats.SUFFIXES and not truth.exists())
     truth = truth if is_file else _folder_of_masks(truth)
@@ -190,7 +190,7 @@ def _match_truth(photos: Sequence[Path], truth: Path, categories: Categories) ->
 
 
 def _folder_of_masks(truth: Path) -> Path:
-    """The folder that the masks lie in: `truth`, the one that it wraps, or `masks/` in it."""
+    """Find the folder of the masks: `truth`, the one that it wraps, or `masks/` in it."""
     folder = unwrap(truth)[-1]
     if folder.is_dir() and not holds_data(folder):
         return Folder.read(folder).child(MASK_FOLDERS) or truth
@@ -198,7 +198,7 @@ def _folder_of_masks(truth: Path) -> Path:
 
 
 def _labels_of(folder: Path, masks: list[Path], categories: Categories) -> Labels | None:
-    """The labels in a folder; where it has neither labels nor masks, those that are broken."""
+    """Read the labels in a folder; if it has neither labels nor masks, return the broken ones."""
     labels = formats.beside(folder, categories)
     if labels is None and not masks and (broken := formats.read(folder, categories)).unusable:
         return broken  # which says why
@@ -206,30 +206,30 @@ def _labels_of(folder: Path, masks: list[Path], categories: Categories) -> Label
 
 
 def _read_groups(root: Path, path: Path | None) -> tuple[Groups, tuple[str, ...]]:
-    """The groups in a file, else in `groups.csv` in a folder; a line where that is of no use."""
+    """Read the groups in a file, else in `groups.csv`; return a line if that is useless."""
     if path is not None:
         return read_groups(path), ()
     try:
         return (read_groups(root / FILE) if (root / FILE).is_file() else {}), ()
     except LesionsegError as error:
-        return {}, (f"no groups are kept together: {error}",)
+        return {}, (f"groups are not kept together: {error}",)
 
 
 def _read_lists(folder: Path) -> Lists:
-    """The lists of ids in a folder."""
+    """Read the lists of ids in a folder."""
     lists = {split: _read_list(folder / f"{split}.txt") for split in SPLITS}
     return Lists(folder, {split: ids for split, ids in lists.items() if ids is not None})
 
 
 def _read_list(path: Path) -> list[str] | None:
-    """The ids of a list, one a line, each once; None where there is no file.
+    """Read the ids of a list, one per line, each once; None if there is no file.
 
     An id may be written as the path of its photo or mask, in a folder, with its suffix.
     """
     if not path.exists():
         return None
     if not path.is_file():
-        raise LesionsegError(f"{path}: expected a list of ids, one per line, got another thing")
+        raise LesionsegError(f"{path}: expected a list of ids, one per line, got something else")
     names = [name.strip() for name in read_names(path)]
     try:
         "".join(names).encode(errors="surrogateescape").decode()
@@ -239,7 +239,7 @@ def _read_list(path: Path) -> list[str] | None:
 
 
 def _listed_id(name: str) -> str:
-    """The id that a line of a list means; only the suffix of an image is none of an id."""
+    """Return the id that a line of a list means: without the suffix of an image, if it has one."""
     name = re.split(r"[/\\]", name)[-1]
     is_file = Path(name).suffix.lower() in _SUFFIXES
     return file_id(Path(name if is_file else f"{name}.png"))

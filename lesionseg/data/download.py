@@ -87,7 +87,7 @@ def download(
     """
     if dataset.synthetic and (splits, tuple(bases), archives, shrink) != (None, BASES, None, None):
         raise LesionsegError(
-            f"{dataset.name} is generated as a whole: leave out --split, --shrink, --mirror "
+            f"{dataset.name} is always generated in full; leave out --split, --shrink, --mirror "
             "and --archives"
         )
     wanted = tuple(dataset.photos) if splits is None else tuple(dict.fromkeys(splits))
@@ -96,7 +96,7 @@ def download(
         got = f"split {unknown[0]!r}" if unknown else "no split"
         raise LesionsegError(f"{dataset.name}: {got}; its splits are {', '.join(dataset.photos)}")
     if shrink is not None and shrink < 1:
-        raise LesionsegError(f"expected to shrink to at least 1 pixel, got {shrink}")
+        raise LesionsegError(f"--shrink: expected at least 1 pixel, got {shrink}")
     if archives is not None and not archives.is_dir():
         raise LesionsegError(
             f"{archives} is not a folder: name the folder that holds the zip files"
@@ -194,7 +194,7 @@ def _download(request: _Request, wanted: Sequence[str]) -> Description:
     ]
     if request.archives and missing and not any(request.local(archive) for archive in missing):
         raise DownloadError(
-            f"{request.archives}: none of the zip files is in it, such as {missing[0].file}; "
+            f"{request.archives}: expected the zip files, such as {missing[0].file}, found none; "
             "name their folder, or leave out --archives to fetch them"
         )
     _require(request, _forecast(request, dataset.of_splits(wanted)), dataset.name)
@@ -230,7 +230,7 @@ def _start(request: _Request) -> Description:
         wanted = f"a shorter side of {request.shrink} px" if request.shrink else "full size"
         here = f"--shrink {description.shrunk}" if description.shrunk else "no --shrink"
         raise LesionsegError(
-            f"{request.folder} was downloaded with {here}, this command asks for {wanted}; "
+            f"{request.folder} was downloaded with {here}, but this command asks for {wanted}; "
             f"use {here} again, or delete the folder"
         )
     return description
@@ -256,8 +256,8 @@ def _require(request: _Request, needed: int, what: str) -> None:
     if needed > free:
         smaller = "" if request.shrink else ", or keep smaller photos with --shrink 512"
         raise DownloadError(
-            f"not enough space in {request.folder}: {what} needs {amount(needed)}, "
-            f"{amount(free)} are free; free some or name another folder{smaller}"
+            f"not enough space in {request.folder}: {what} needs {amount(needed)}, {amount(free)} "
+            f"is free; free some space or name another folder{smaller}"
         )
 
 

@@ -41,7 +41,7 @@ def refuse_drafts(pairs: "Iterable[Pair]") -> None:
     examples = {pair.mask.parent: pair.photo.parent for pair in pairs if pair.labels is None}
     for folder, photos in examples.items():
         if drafts_in(folder):
-            advice = f"name them by --photos {shlex.quote(str(photos))} --truth "
+            advice = f"name them with --photos {shlex.quote(str(photos))} --truth "
             advice += shlex.quote(str(folder))
             if folder == photos:  # where one folder cannot be named as both
                 advice = f"remove {RECORD}"

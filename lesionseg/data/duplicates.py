@@ -2,7 +2,7 @@
 
 Of each photo, shrunk to 17 x 16 grey pixels, one bit says whether a pixel is darker than its right
 neighbour (https://www.hackerfactor.com/blog/?/archives/529-Kind-of-Like-That.html, there 9 x 8).
-Saving a photo anew or at another size changes few bits; what is cropped, flipped or rotated is
+Saving a photo again or at another size changes few bits; what is cropped, flipped or rotated is
 not found. Of 900 different photos of isic256 the nearest differ in 26 bits; 150 of them, saved anew
 with a JPEG quality of 50 to 90 at 128 to 400 pixels, in at most 23 and by 0.6 grey levels.
 """

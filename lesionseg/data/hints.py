@@ -6,10 +6,10 @@ from pathlib import Path
 
 from lesionseg.data.filenames import list_folders, list_images, unwrap
 from lesionseg.data.layouts import OFFICIAL_NAME, Folder, masks_folder, photos_folder, recognise
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, counted
 
 _MOST_FOLDERS = 20  # that are looked into
-_BY_OPTIONS = ": name the folders by --photos and --truth; "
+_BY_OPTIONS = ": name the folders with --photos and --truth; "
 _MOST_KINDS = 4  # of a message
 
 
@@ -31,8 +31,8 @@ def no_pairs_of(photos: Sequence[Path], truth: Path, problems: Sequence[str]) ->
     places = [*photos, *([truth] if truth.is_dir() else [])]
     here = "; ".join(f"in {place}: {_seen(place)}" for place in places)
     return (
-        f"{truth}: no photo with a mask found{_first(problems)}; expected masks called like the "
-        f"photos, or labels that name them; {hint}{here}".removesuffix("; ")
+        f"{truth}: no photo with a mask found{_first(problems)}; expected masks named like the "
+        f"photos, or labels that name the photos; {hint}{here}".removesuffix("; ")
     )
 
 
@@ -41,7 +41,7 @@ def _first(problems: Sequence[str]) -> str:
 
 
 def _nearest_layout(folder: Folder) -> str:
-    """What is missing to a layout, as a part of a sentence; "" where nothing is like any."""
+    """Say what is missing from the nearest layout, as part of a sentence; "" if none is near."""
     photos, masks = photos_folder(folder), masks_folder(folder)
     if photos and masks:
         return _unlike_names(masks, list_images(masks), list_images(photos))
@@ -71,7 +71,7 @@ def _unlike_names(folder: Path, masks: Sequence[Path], photos: Sequence[Path]) -
             f"{folder.name}/ was found, but its names match no photo: {masks[0].name} against "
             f"{photos[0].name}; "
         )
-    return f"{folder.name}/ was found, but {'no photo' if masks else 'no mask in it'}; "
+    return f"{folder.name}/ was found, but no {'photos' if masks else 'masks in it'}; "
 
 
 def _seen(folder: Path) -> str:
@@ -80,9 +80,9 @@ def _seen(folder: Path) -> str:
     kinds = Counter(path.suffix.lower() or "without suffix" for path in files)
     counts = [f"{count} {kind}" for kind, count in kinds.most_common(_MOST_KINDS)]
     rest = kinds.total() - sum(count for _, count in kinds.most_common(_MOST_KINDS))
-    counts += [f"{rest} other files"] if rest else []
+    counts += [counted(rest, "other file")] if rest else []
     names = [path.name for path in list_folders(folder)]
     if names:
         shown = ", ".join(names[:_MOST_KINDS]) + ", ..." * (len(names) > _MOST_KINDS)
-        counts.append(f"{len(names)} folder{'s' * (len(names) > 1)} ({shown})")
+        counts.append(f"{counted(len(names), 'folder')} ({shown})")
     return ", ".join(counts) or "nothing"

@@ -38,7 +38,7 @@ from lesionseg.data.filenames import (
 )
 from lesionseg.data.pairs import Matches, Pair, match_labels, match_masks
 from lesionseg.data.splits import FOLDERS, OFFICIAL, SEEDED, SPLITS
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, counted
 from lesionseg.labels import formats
 from lesionseg.labels.formats import Categories, Labels
 
@@ -195,7 +195,7 @@ def masks_folder(folder: Folder) -> Path | None:
 
 
 def _split_folders(folder: Folder) -> list[tuple[str, Path]]:
-    """The sub-folders that are called as a split is, each with this split."""
+    """List the subfolders that have the name of a split, each with this split."""
     return [
         (SPLIT_FOLDERS[name], path)
         for name, path in folder.children.items()
@@ -211,7 +211,7 @@ def _images_by_split(folder: Path) -> dict[str, list[Path]]:
 
 
 def _match_folders(folder: Folder) -> Matches | None:
-    """The pairs of a folder of photos with one of masks, or with labels; None without these."""
+    """Pair a folder of photos with one of masks, or with labels; None without these."""
     photos, masks = photos_folder(folder), masks_folder(folder)
     labels = _labels_near(folder)
     if photos is None or (masks is None and labels is None):
@@ -224,7 +224,7 @@ def _match_folders(folder: Folder) -> Matches | None:
 
 
 def _match_one(folder: Folder) -> Matches:
-    """The pairs of photos with the masks or labels that lie beside them."""
+    """Pair photos with the masks or labels beside them."""
     return match_either(*_split_photos_from_masks(folder.images), _labels_near(folder))
 
 
@@ -236,18 +236,18 @@ def _join(matches: Sequence[Matches]) -> Matches:
 
 
 def _labels_near(folder: Folder) -> Labels | None:
-    """The labels in a folder, beside its photos, or in `labels/` or `annotations/`."""
+    """Read the labels in a folder, beside its photos, or in `labels/` or `annotations/`."""
     children = (folder.children.get(name) for name in ("labels", "annotations"))
     places = [folder.path, photos_folder(folder), *children]
-    found = [
+    sets = [
         labels for place in places if place and (labels := formats.beside(place, folder.categories))
     ]
-    if len(found) > 1:
+    if len(sets) > 1:
         raise LesionsegError(
-            f"{found[0].path} and {found[1].path}: two sets of labels; name one by --truth, with "
-            "--photos, or move it away"
+            f"{sets[0].path} and {sets[1].path}: two sets of labels; choose one with --photos and "
+            "--truth, or move the other away"
         )
-    return found[0] if found else None
+    return sets[0] if sets else None
 
 
 def match_either(photos: Iterable[Path], masks: Iterable[Path], labels: Labels | None) -> Matches:
@@ -261,12 +261,12 @@ def match_either(photos: Iterable[Path], masks: Iterable[Path], labels: Labels |
     matches = match_labels(photos, labels)
     if not masks:
         return matches
-    line = f"{len(masks)} masks, in place of which {labels.path} is taken"
+    line = f"{counted(len(masks), 'mask')} not used, as {labels.path} takes precedence"
     return Matches(matches.pairs, (line, *matches.problems))
 
 
 def _split_photos_from_masks(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The photos and the masks of one folder."""
+    """Tell the photos in one folder from the masks."""
     base_of = _bases(files)
     groups: dict[str, list[Path]] = {}
     for path in files:
@@ -284,7 +284,7 @@ def _split_photos_from_masks(files: Sequence[Path]) -> tuple[list[Path], list[Pa
 
 
 def _bases(files: Sequence[Path]) -> dict[Path, str]:
-    """The photo's id of each file that is a mask by its name: a photo's name and an ending.
+    """Map each file with the name of a mask, a photo's and an ending, to the photo's id.
 
     A file that has such a mask itself is a photo.
     """

@@ -119,8 +119,8 @@ class _Stream:
         text = self._decode(data)
         if self._begun and not self._ends_with_nul and b"\0" in text:
             raise LesionsegError(
-                f"{self._name}: a NUL in a list of one name per line; for names that end with NUL, "
-                "as of find -print0, add --null"
+                f"{self._name}: a NUL in a list of one name per line; for names that end with "
+                "NUL, as from find -print0, add --null"
             )
         self._rest += text
         if not self._begun and not self._begin():

@@ -31,8 +31,8 @@ class Pair:
     """A photo, its mask, and the id of both: the photo's name without suffix, in its own case.
 
     Where the mask comes from labels, `mask` is the label file. `colours`, such as "#fa3253", are
-    those of the lesion in a coloured mask. An unlabelled photo has no mask but stands in its place
-    itself.
+    those of the lesion in a coloured mask. An unlabelled photo has no mask; `mask` is then the
+    photo itself.
     """
 
     id: str
@@ -157,7 +157,7 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
         if others:
             problems.append(f"{place}: {others[0].name} has the same name; both left out")
         elif key not in photo_of:
-            problems.append(f"{place}: no photo of that name")
+            problems.append(f"{place}: no photo of this name")
         else:
             photo = photo_of[key]
             pairs.append(Pair(photo.stem, photo, entry.file, entry))
@@ -168,7 +168,7 @@ def match_labels(photos: Iterable[Path], labels: Labels) -> Matches:
 
 
 def _photo_key(name: str, photo_of: dict[str, Path]) -> str:
-    """The key of the photo that a label names, by a tool's name for it where only that fits."""
+    """Return the key of the photo that a label names, by its original name if only that fits."""
     key = fold(formats.stem(name))
     originals = [fold(stem) for stem in formats.original_stems(name)]
     known = [original for original in originals if original in photo_of]
@@ -176,7 +176,7 @@ def _photo_key(name: str, photo_of: dict[str, Path]) -> str:
 
 
 def _own_id(photo: Path) -> str:
-    """The id of a photo as it is written; masks may stand for their photos."""
+    """Return the id of a photo in its own case; a mask may stand in for its photo."""
     name = name_of(photo)
     return name[: -len(MASK)] if is_mask_name(photo) else name
 
@@ -184,7 +184,7 @@ def _own_id(photo: Path) -> str:
 def _by_id(
     paths: Iterable[Path], kind: str, id_of: Callable[[Path], str] = file_id
 ) -> tuple[dict[str, Path], list[str]]:
-    """The paths by their ids without those that share one, and a line for each that does."""
+    """Map ids to paths, without paths that share one, and add a line for each of these."""
     path_of: dict[str, Path] = {}
     repeated: set[str] = set()
     problems = []
@@ -192,10 +192,8 @@ def _by_id(
         key = id_of(path)
         if key in path_of:
             first = path_of[key]
-            where = "" if first.parent == path.parent else f", beside {first}"
-            problems.append(
-                f"{path}: a second {kind} of the name {path.stem!r}{where}; both left out"
-            )
+            place = "" if first.parent == path.parent else f", beside {first}"
+            problems.append(f"{path}: a second {kind} named {path.stem!r}{place}; both left out")
             repeated.add(key)
         path_of[key] = path
     return {key: path for key, path in path_of.items() if key not in repeated}, problems
@@ -227,8 +225,8 @@ def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.
     if (labels := pair.labels) is not None:
         if size is not None and size != (labels.height, labels.width):
             raise PhotoError(
-                f"{pair.mask}: {labels.name}: expected labels of {size[1]}x{size[0]} pixels as its "
-                f"photo, got {labels.width}x{labels.height}"
+                f"{pair.mask}: {labels.name}: expected labels of {size[1]}x{size[0]} pixels, the "
+                f"size of its photo, got {labels.width}x{labels.height}"
                 + turned_hint((labels.height, labels.width), size)
             )
         return labels.mask(), False
@@ -239,7 +237,7 @@ def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.
         raise PhotoError(f"{error}{hint}") from None
     if size is not None and mask.shape != size:
         raise PhotoError(
-            f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels as its photo, "
+            f"{pair.mask}: expected a mask of {size[1]}x{size[0]} pixels, the size of its photo, "
             f"got {mask.shape[1]}x{mask.shape[0]}{turned_hint(mask.shape, size)}"
         )
     return mask, zero_one

@@ -81,7 +81,7 @@ def choose_source(
     *,
     masks_alone: bool = False,
 ) -> Source | None:
-    """Return where a user says that photos and masks are; None where nothing is said.
+    """Return where the user says that photos and masks are; None without a choice.
 
     Args:
         data: a folder, or the name of a downloaded set.
@@ -99,22 +99,22 @@ def choose_source(
     """
     folders = tuple(map(Path, several(photos)))
     if bool(folders) != (truth is not None) and not (masks_alone and not folders):
-        raise UsageError("--photos and --truth go together")
+        raise UsageError("--photos and --truth must be given together")
     if data is not None and truth is not None:
-        raise UsageError("--data names one folder, --photos and --truth two: give either")
+        raise UsageError("give either --data, or --photos and --truth")
     resolved = [folder.resolve() for folder in folders]
     for folder in folders:
         if resolved.count(folder.resolve()) > 1:
-            raise UsageError(f"--photos: {folder} is named twice")
+            raise UsageError(f"--photos: {folder} was given twice")
     names = frozenset(name.strip().casefold() for name in several(categories)) or None
     colours = _colour_choice(several(lesion_colours), several(lesion_labels))
     is_named = data is not None or truth is not None
     if not is_named and names:
-        raise UsageError("--category is for labels; name them by --data or --truth")
+        raise UsageError("--category applies to labels; give them with --data or --truth")
     if not is_named and any(colours):
         raise UsageError(
-            "--lesion-colour and --lesion-label are for coloured masks; name them by --data or "
-            "--truth"
+            "--lesion-colour and --lesion-label apply to coloured masks; give these with "
+            "--data or --truth"
         )
     part = Fold.parse(fold) if fold else None
     if not (is_named or groups or part or unlabelled):
@@ -150,6 +150,6 @@ def several(values: Several) -> tuple[str, ...]:
 
 
 def note_choice(typed: Source | None, used: Source) -> tuple[str, ...]:
-    """Say what stands for the lesion where that was not typed, but comes from a run."""
+    """Report what counts as the lesion if that comes from a run and was not typed."""
     inherited = used.choice and not (typed and typed.choice)
     return (f"lesion: {used.choice}, as in training",) if inherited else ()

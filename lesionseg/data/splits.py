@@ -9,7 +9,7 @@ from lesionseg.config import VALIDATION_SHARE
 from lesionseg.data.filenames import file_id, fold
 from lesionseg.data.groups import Groups
 from lesionseg.data.pairs import Pair
-from lesionseg.errors import LesionsegError, UsageError
+from lesionseg.errors import LesionsegError, UsageError, counted
 
 SPLITS = ("train", "val", "test")
 OFFICIAL, LISTS, SEEDED = "official folders", "lists", "seeded"  # where a split comes from
@@ -29,7 +29,7 @@ class Lists:
     ids: Mapping[str, Sequence[str]]
 
     def path(self, split: str) -> Path:
-        """The file that lists a split."""
+        """Return the file that lists a split."""
         return self.folder / f"{split}.txt"
 
 
@@ -90,7 +90,7 @@ def decide(
             for training, whatever layout and lists say.
 
     Raises:
-        LesionsegError: an id stands in two lists, or a list has no id of a pair; or there are too
+        LesionsegError: an id is in two lists, or a list has no id of a pair; or there are too
             few groups.
     """
     groups = groups or {}
@@ -115,7 +115,7 @@ def decide(
 
 
 def _drop_repeated(layout: BySplit) -> tuple[dict[str, list[Pair]], list[str]]:
-    """The pairs without photos whose name stands in an earlier split, and a line for each."""
+    """Drop pairs whose name is in an earlier split, and return a line for each."""
     first: dict[str, Path] = {}
     unique: dict[str, list[Pair]] = {}
     problems = []
@@ -126,12 +126,12 @@ def _drop_repeated(layout: BySplit) -> tuple[dict[str, list[Pair]], list[str]]:
             if photo is pair.photo:
                 unique[split].append(pair)
             else:
-                problems.append(f"{pair.photo}: stands in another split already, as {photo}")
+                problems.append(f"{pair.photo}: already in another split, as {photo}")
     return unique, problems
 
 
 def _by_lists(pairs: Iterable[Pair], lists: Lists) -> tuple[dict[str, list[Pair]], list[str]]:
-    """The pairs of each list, with the rest in the split that has none, and a line for each gap."""
+    """Split pairs by the lists, the rest to the split without one; return a line for each gap."""
     pair_of = {file_id(pair.photo): pair for pair in pairs}
     split_of = _split_of(lists)
     problems = [
@@ -151,25 +151,25 @@ def _by_lists(pairs: Iterable[Pair], lists: Lists) -> tuple[dict[str, list[Pair]
     if open_split:
         chosen[open_split] = rest
     elif rest:
-        problems.append(f"{lists.folder}: {len(rest)} photos stand in no list")
+        problems.append(f"{lists.folder}: {counted(len(rest), 'photo')} in none of the lists")
     return chosen, problems
 
 
 def _split_of(lists: Lists) -> dict[str, str]:
-    """The split of each listed id."""
+    """Map each listed id to its split."""
     split_of: dict[str, str] = {}
     for split, ids in lists.ids.items():
         for key in ids:
             if split_of.setdefault(key, split) != split:
                 raise LesionsegError(
-                    f"{lists.folder}: {key} stands in {split_of[key]}.txt and in {split}.txt; "
-                    "a photo may be in one split only"
+                    f"{lists.folder}: {key} is in both {split_of[key]}.txt and {split}.txt; "
+                    "remove it from one of them"
                 )
     return split_of
 
 
 def _by_hash(pairs: Sequence[Pair], groups: Groups) -> tuple[list[Pair], list[Pair]]:
-    """The pairs for training and a tenth for validation, chosen by the hash of the ids alone.
+    """Hold out a tenth for validation, chosen by the hash of the ids alone.
 
     Groups are taken whole until there are enough, but for those that hold more than half.
     """
@@ -183,14 +183,14 @@ def _by_hash(pairs: Sequence[Pair], groups: Groups) -> tuple[list[Pair], list[Pa
         (validation if fits else training).extend(group)
     if not validation:
         raise LesionsegError(
-            f"all {len(pairs)} photos belong to one group: nothing is left for validation; "
+            f"{counted(len(pairs), 'photo')}, all of one group: nothing is left for validation; "
             "name photos of other groups in val.txt"
         )
     return training, validation
 
 
 def _by_fold(pairs: Sequence[Pair], groups: Groups, fold: Fold) -> tuple[list[Pair], list[Pair]]:
-    """The pairs outside of a fold and those in it.
+    """Divide pairs into those outside a fold and those in it.
 
     The groups, in the order of their hashes, go one by one to the fold that has the fewest photos.
     """
@@ -208,7 +208,7 @@ def _by_fold(pairs: Sequence[Pair], groups: Groups, fold: Fold) -> tuple[list[Pa
 
 
 def _ranked(pairs: Iterable[Pair], groups: Groups) -> list[list[Pair]]:
-    """The pairs of each group, in the order of the hash of its first id; a photo alone is one."""
+    """Group pairs, in the order of the hash of the first id; a photo without a group is one."""
     members: dict[tuple[bool, str], list[Pair]] = {}
     for pair in sorted(pairs, key=lambda pair: file_id(pair.photo)):
         key = file_id(pair.photo)
@@ -217,14 +217,14 @@ def _ranked(pairs: Iterable[Pair], groups: Groups) -> list[list[Pair]]:
 
 
 def _straddling(pairs: BySplit, groups: Groups) -> list[str]:
-    """A line where photos for validation or testing have relatives among those for training."""
+    """Report photos for validation or testing that share a group with those for training."""
     trained = {groups.get(file_id(pair.photo)) for pair in pairs["train"]} - {None}
     lines = []
     for split in ("val", "test"):
         count = sum(groups.get(file_id(pair.photo)) in trained for pair in pairs[split])
         if count:
             lines.append(
-                f"{count} photos of split {split} belong to groups that are also trained on: "
+                f"{counted(count, 'photo')} of split {split} in groups that are also trained on: "
                 "the scores on these will be too high"
             )
     return lines

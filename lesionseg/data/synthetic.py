@@ -258,7 +258,7 @@ def _from(point: NDArray[np.generic], shape: Shape) -> tuple[Plane, Plane]:
 
 
 def _step(values: NDArray[np.floating]) -> Plane:
-    """0 below 0, 1 above 1, smooth between."""
+    """Return 0 below 0, 1 above 1, and a smooth step between."""
     t: Plane = values.astype(np.float32).clip(0, 1)
     smooth: Plane = t * t * (3 - 2 * t)
     return smooth
@@ -292,10 +292,10 @@ def _strokes(shape: Shape, points: NDArray[np.float64], half: float) -> Plane:
     y, x = np.rint(points).astype(int).T[:, :, None, None]
     rows, columns = np.broadcast_arrays(y + around[:, None], x + around)
     distance = np.hypot(rows - points[:, :1, None], columns - points[:, 1:, None])
-    kept = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
     cover = np.zeros(shape, np.float32)
-    amount = (half + 0.5 - distance[kept]).clip(0, 1).astype(np.float32)
-    np.maximum.at(cover, (rows[kept], columns[kept]), amount)
+    amount = (half + 0.5 - distance[inside]).clip(0, 1).astype(np.float32)
+    np.maximum.at(cover, (rows[inside], columns[inside]), amount)
     return cover
 
 

@@ -72,9 +72,9 @@ def fetch(wanted: Transfer, bases: Sequence[str]) -> None:
                 wanted.note(f"{name}: {error}; trying again in {delay:g} s")
                 time.sleep(delay)
     raise DownloadError(
-        f"cannot fetch {name} from {'; '.join(reasons)}; "
-        f"{amount(size(part))} are kept: run the same command again to resume, name a mirror "
-        "with --mirror, or a folder with the zip with --archives"
+        f"cannot fetch {name} from {'; '.join(reasons)}; {amount(size(part))} kept: run the same "
+        "command again to resume, name a mirror with --mirror, or a folder that holds the zip "
+        "file with --archives"
     )
 
 
@@ -84,7 +84,7 @@ def size(path: Path) -> int:
 
 
 def _attempt(wanted: Transfer, url: str) -> None:
-    """Try once to download the rest of the part."""
+    """Download the rest of the part, in one attempt."""
     part, have = wanted.part, size(wanted.part)
     least, most = (wanted.bytes, wanted.bytes) if wanted.exact else (0, 2 * wanted.bytes)
     if have > most:
@@ -98,23 +98,25 @@ def _attempt(wanted: Transfer, url: str) -> None:
     with response:
         if response.headers.get_content_type() == "text/html":
             raise _BrokenError(
-                "sent a web page, not the file; does it ask for a login?", final=True
+                "the server sent a web page, not the file; does it ask for a login?", final=True
             )
         rest = response.status == 206  # else all is sent: what is here already is skipped
         if rest and f"{response.headers['Content-Range']}".split("-")[0] != f"bytes {have}":
             part.unlink(missing_ok=True)
-            raise _BrokenError("sent another part than asked for, starting again")
+            raise _BrokenError("the server sent another part than requested; starting over")
         at, least = have if rest else 0, max(least, have)
         offered = None if response.length is None else at + response.length
         if offered is not None and not least <= offered <= most:
-            raise _BrokenError(f"expected {wanted.bytes} bytes, it offers {offered}", final=True)
+            raise _BrokenError(
+                f"expected {wanted.bytes} bytes, the server offers {offered}", final=True
+            )
         with part.open("ab") as out:
             while at < most and (chunk := _next_bytes(response, most - at)):
                 out.write(chunk[max(0, have - at) :])
                 at += len(chunk)
                 wanted.on_bytes(at, offered or wanted.bytes)
     if at < (offered or least):
-        raise _BrokenError(f"broke off after {at} of {offered or least} bytes")
+        raise _BrokenError(f"the connection ended after {at} of {offered or least} bytes")
 
 
 def _request(wanted: Transfer, url: str, have: int) -> http.client.HTTPResponse | None:
@@ -136,7 +138,7 @@ def _request(wanted: Transfer, url: str, have: int) -> http.client.HTTPResponse 
             if not wanted.exact and error.headers["Content-Range"] == f"bytes */{have}":
                 return None
             wanted.part.unlink(missing_ok=True)
-            raise _BrokenError("cannot resume, starting again") from error
+            raise _BrokenError("the server cannot resume; starting over") from error
         final = error.code < 500 and error.code not in (408, 425, 429)
         raise _BrokenError(f"{error.code} {error.reason}", final) from error
     except (OSError, http.client.HTTPException, ValueError) as error:

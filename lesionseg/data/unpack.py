@@ -68,7 +68,7 @@ def _opened(source: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Z
 
 def _entries(archive: zipfile.ZipFile, source: Path) -> dict[str, zipfile.ZipInfo]:
     """List the files to unpack, by name."""
-    kept: dict[str, zipfile.ZipInfo] = {}
+    entries: dict[str, zipfile.ZipInfo] = {}
     taken: set[str] = set()
     total = 0
     for entry in archive.infolist():
@@ -81,14 +81,14 @@ def _entries(archive: zipfile.ZipFile, source: Path) -> dict[str, zipfile.ZipInf
         if not name or entry.is_dir() or _SKIPPED.search(path.as_posix()):
             continue
         if name.lower() in taken:
-            raise _refused(source, f"{name!r} is in it twice")
+            raise _refused(source, f"it holds {name!r} twice")
         total += entry.file_size
         if entry.file_size > _MOST_FILE or total > _MOST_RATIO * source.stat().st_size:
-            raise _refused(source, f"at {name!r} it grows to {amount(total)}: a zip bomb")
+            raise _refused(source, f"it unpacks to {amount(total)} by {name!r}: a zip bomb")
         taken.add(name.lower())
-        kept[name] = entry
-    return kept
+        entries[name] = entry
+    return entries
 
 
 def _refused(path: Path, reason: str) -> DownloadError:
-    return DownloadError(f"{path} is not unpacked: {reason}; delete it and get it elsewhere")
+    return DownloadError(f"{path} was not unpacked: {reason}; delete it and get it elsewhere")

@@ -108,5 +108,5 @@ def _public_names(names: str) -> str:
 
 
 def _letters(index: int) -> str:
-    """A, B ... Z, AA, AB ... as columns of a spreadsheet."""
+    """Return a number in letters, A, B ... Z, AA, AB ..., as spreadsheets name columns."""
     return (_letters(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)

@@ -52,13 +52,13 @@ def groups(photos: Sequence[Sequence[Prediction]], *, several: bool) -> Iterator
     failures (else the worst), those around the median and the best, none is in two groups.
     """
     if several and (differing := _differing(photos)):
-        about = "The Dice values lie furthest apart, the furthest first."
+        about = "The photos whose Dice values are furthest apart, in descending order."
         yield Group("Where they differ most", about, differing)
     mean = ", by the mean of all" if several else ""
     if failures := [photo for photo in photos if failed(photo)]:
         worst = failures[:MOST_FAILURES]
         more = f"; {len(worst)} of {len(failures)}" if len(failures) > len(worst) else ""
-        about = f"Jaccard below {FAILURE_BELOW}, the lowest first{mean}{more}."
+        about = f"Jaccard below {FAILURE_BELOW}, lowest first{mean}{more}."
         yield Group("Failures", about, worst)
     else:
         worst = list(photos[:SHOWN])

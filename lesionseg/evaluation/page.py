@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lesionseg import files
 from lesionseg.data.pairs import Pair, read_truth
-from lesionseg.errors import LesionsegError, printable
+from lesionseg.errors import LesionsegError, counted, printable
 from lesionseg.evaluation import comparison, display_paths, gallery, plots
 from lesionseg.evaluation.comparison import Comparison
 from lesionseg.evaluation.gallery import Prediction
@@ -142,7 +142,7 @@ def _environment() -> "Environment":
     environment.globals.update(style=Markup(style), script=Markup(script), checksum=checksum)
     environment.globals.update(plots=plots, definitions=DEFINITIONS, names=NAMES)
     environment.globals.update(failure_below=FAILURE_BELOW)
-    environment.filters.update(printable=printable, verdict=comparison.verdict)
+    environment.filters.update(printable=printable, counted=counted, verdict=comparison.verdict)
     environment.filters.update(earlier=display_paths.earlier_checkpoints)
     return environment
 

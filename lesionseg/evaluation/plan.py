@@ -74,12 +74,18 @@ class Plan:
             LesionsegError: a checkpoint cannot be read, or there are no photos.
         """
         if out_of_fold and (split or folders):
-            raise UsageError("--out-of-fold goes with neither --split nor --predictions")
+            raise UsageError("--out-of-fold cannot be combined with --split or --predictions")
         if ensemble and (out_of_fold or len(checkpoints) < 2):
-            raise UsageError("--ensemble takes two --checkpoint or more, and no --out-of-fold")
+            raise UsageError(
+                "--ensemble needs at least two --checkpoint and cannot be combined with "
+                "--out-of-fold"
+            )
         names: list[Any] = [checkpoints] if ensemble else [*checkpoints]
         if masks and len(names) + len(folders) > 1 and not out_of_fold:
-            raise UsageError("--masks takes those of one checkpoint; leave the others out")
+            raise UsageError(
+                "--masks writes the masks of one network; give one --checkpoint and no "
+                "--predictions"
+            )
         segmenters = [load(name) for name in names or ([] if folders else [None])]
         networks = [segmenter.checkpoint for segmenter in segmenters]
         before = networks[0].data.source() if networks else None

@@ -117,7 +117,7 @@ def _dot(score: PhotoScore, across: float) -> Dot:
 def dice_by_size(scores: Sequence[PhotoScore]) -> Scatter:
     """Plot Dice against the lesion's share of the photo, on a logarithmic axis.
 
-    The axis begins with a whole decade, at least 0.01 %: what is smaller is placed there.
+    The axis starts with a whole decade, at least 0.01 %: what is smaller is placed there.
     """
     shares = [lesion_share(score) for score in scores]
     least = min((share for share in shares if share > 0), default=0.1)

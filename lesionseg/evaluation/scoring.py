@@ -10,7 +10,7 @@ from lesionseg import files, images
 from lesionseg.data import colours
 from lesionseg.data.filenames import MASK, fold, list_images, mask_ids, may_hold_truth
 from lesionseg.data.pairs import Pair, read_truth, turned_hint
-from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
+from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result, counted
 from lesionseg.evaluation import calibration
 from lesionseg.evaluation.thumbnails import outline
 from lesionseg.images import Mask, Probabilities
@@ -85,7 +85,9 @@ def evaluate(
         may_hold_truth(masks, pair.photo) or masks.resolve() == pair.mask.parent.resolve()
         for pair in pairs
     ):
-        raise LesionsegError(f"{masks} may hold truth masks; write the network's elsewhere")
+        raise LesionsegError(
+            f"{masks} may hold truth masks; write the network's masks to another folder"
+        )
 
     def finish(pair: Pair, probabilities: Probabilities, size: tuple[int, int]) -> _Scored:
         truth, zero_one = read_truth(pair, size)
@@ -131,8 +133,9 @@ def compare(
     masks = _masks_by_name(predictions)
     if pairs and not any(_masks_of(pair, masks) for pair in pairs):
         raise LesionsegError(
-            f"{predictions}: no mask in it belongs to any of {len(pairs)} truth masks; "
-            f"expected names such as {pairs[0].id}_segmentation.png"
+            f"{predictions}: none of these masks matches any of "
+            f"{counted(len(pairs), 'truth mask')}; expected names such as "
+            f"{pairs[0].id}_segmentation.png"
         )
 
     fitting = [path for pair in pairs for path in _masks_of(pair, masks)]
@@ -146,8 +149,8 @@ def compare(
             truth, truth_zero_one = read_truth(pair)
             if prediction.shape != truth.shape:
                 raise PhotoError(
-                    f"{pair.id}: expected a mask of {truth.shape[1]}x{truth.shape[0]} pixels as "
-                    f"the truth, got {prediction.shape[1]}x{prediction.shape[0]}"
+                    f"{pair.id}: expected a mask of {truth.shape[1]}x{truth.shape[0]} pixels, the "
+                    f"size of its truth mask, got {prediction.shape[1]}x{prediction.shape[0]}"
                     + turned_hint(prediction.shape, truth.shape)
                 )
         except LesionsegError as error:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lesionseg.errors import one_line
+from lesionseg.errors import counted, one_line
 from lesionseg.images import Mask
 from lesionseg.labels.outline import Ring, crossings, fill_union
 from lesionseg.labels.runlength import Runs, fill_all
@@ -148,7 +148,7 @@ def check_category(category: object) -> None:
     if not isinstance(category, str) or category.strip().casefold() != LESION:
         raise ValueError(
             f"expected the category {LESION!r}, got {shown(category)}; rename or delete it, or "
-            "choose categories by --category"
+            "choose categories with --category"
         )
 
 
@@ -160,7 +160,9 @@ def parse_polygon(points: Sequence[Any]) -> Ring | Dropped:
     """
     if points and all(isinstance(value, int | float) for value in points):
         if len(points) % 2:
-            raise ValueError(f"expected an x and a y for each corner, got {len(points)} numbers")
+            raise ValueError(
+                f"expected an x and a y for each corner, got {counted(len(points), 'number')}"
+            )
         points = list(zip(points[::2], points[1::2], strict=True))
     try:
         corners = np.array([(float(x), float(y)) for x, y in points])
@@ -171,7 +173,7 @@ def parse_polygon(points: Sequence[Any]) -> Ring | Dropped:
     if corners.shape[1:] != (2,):
         raise ValueError(f"expected a polygon of three or more points, got {len(corners)}")
     if not (np.abs(corners) < _FARTHEST).all():  # NaN fails this, too
-        raise ValueError("a corner lies far outside the photo")
+        raise ValueError("a corner far outside the photo")
     return corners
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lesionseg.errors import counted
 from lesionseg.files import AtomicTextFile
 from lesionseg.images import Mask
 from lesionseg.labels import runlength
@@ -123,7 +124,7 @@ def read(
     if strays and not of_image:
         strays[0]["image_id"].casefold()  # not one annotation: says why
     if strays:
-        yield Unusable("", f"{file}: {len(strays)} annotations without the id of an image")
+        yield Unusable("", f"{file}: {counted(len(strays), 'annotation')} without an image id")
 
     for image in content["images"]:
         if not isinstance(image, dict):

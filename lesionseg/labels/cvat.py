@@ -127,7 +127,7 @@ def _shapes(
     shape: ET.Element, height: int, width: int, categories: Categories
 ) -> Iterator[Shape | Dropped]:
     if shape.tag in _NOT_OUTLINES:
-        raise ValueError(f"expected a polygon or a mask, got a {shape.tag}; draw it as polygon")
+        raise ValueError(f"expected a polygon or a mask, got a {shape.tag}; draw it as a polygon")
     if shape.tag not in ("polygon", "mask"):
         return  # a tag of the whole photo
     is_lesion(shape.get("label"), categories)

@@ -94,7 +94,7 @@ def writing(
         raise LesionsegError(f"tolerance: expected 0 or more pixels, got {tolerance:g}")
     if _format(path) is None:
         if run_lengths:
-            raise LesionsegError(f"{path}: LabelMe has no run lengths; name a .json or .xml")
+            raise LesionsegError(f"{path}: LabelMe has no run lengths; write a .json or .xml file")
         if not path.is_dir() and (path.exists() or path.suffix):
             raise LesionsegError(f"{path}: expected a .json, a .xml or a folder for labels")
     elif path.is_dir():
@@ -243,12 +243,14 @@ def beside(folder: Path, categories: Categories = None) -> Labels | None:
         (path, entries) for path in paths if (entries := _read_file(path, categories)) is not None
     ]
     if len(contents) > 1:
-        raise LesionsegError(f"{contents[0][0]} and {contents[1][0]}: name one of them by --truth")
+        raise LesionsegError(
+            f"{contents[0][0]} and {contents[1][0]}: choose one of them with --truth"
+        )
     recognised, broken = _read_labelme_folder(folder, categories, [path for path, _ in contents])
     if contents and recognised:
         raise LesionsegError(
-            f"{contents[0][0]} and {len(recognised)} LabelMe files lie in one folder; choose the "
-            "first by --truth, or move it away to use the others"
+            f"{contents[0][0]} and {len(recognised)} LabelMe files are in one folder; choose the "
+            "first with --truth, or move it away to use the others"
         )
     if contents:
         return _labels(*contents[0], categories)

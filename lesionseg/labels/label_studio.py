@@ -195,7 +195,9 @@ def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
             )
         annotations = chosen
     if not annotations:
-        raise ValueError("no annotation; a prediction that nobody has submitted is no truth")
+        raise ValueError(
+            "no annotation; a prediction that nobody has submitted is not ground truth"
+        )
     results = annotations[0].get("result") or []
     return [result for result in results if result.get("type") not in _OF_THE_PHOTO]
 
@@ -215,9 +217,9 @@ def _shape(
     for label in value.get(kind) or [None]:
         is_lesion(label, categories)
     if result.get("image_rotation"):
-        raise ValueError("a photo turned in Label Studio; turn it back")
+        raise ValueError("a photo rotated in Label Studio; rotate it back")
     if [result.get("original_height"), result.get("original_width")] != [height, width]:
-        raise ValueError("outlines of a photo of two sizes")
+        raise ValueError("outlines drawn at two sizes of the photo")
     if kind == _POLYGON:
         scale = (width / 100, height / 100)
         points = [[float(x) * scale[0], float(y) * scale[1]] for x, y in value["points"]]

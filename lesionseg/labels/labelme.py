@@ -88,7 +88,9 @@ def read(
                 yield _runs(shape, height, width)
             else:
                 kind = shown(kind).strip("'")
-                raise ValueError(f"expected a polygon or a mask, got a {kind}; draw it as polygon")
+                raise ValueError(
+                    f"expected a polygon or a mask, got a {kind}; draw it as a polygon"
+                )
 
     size: tuple[object, object] = content.get("imageHeight"), content.get("imageWidth")
     if size == (None, None):

@@ -167,7 +167,7 @@ def crossings(rings: Sequence[Ring], height: int) -> float:
 
 
 def _edges(rings: Sequence[Ring]) -> tuple[Ring, Ring]:
-    """Return the begins and the ends of the edges of one or more rings."""
+    """Return the starts and the ends of the edges of one or more rings."""
     begins = np.concatenate(rings)
     lengths = np.array([len(ring) for ring in rings])
     following = np.arange(1, len(begins) + 1)
@@ -193,7 +193,7 @@ def _level_crossings(
 
 
 def _traced(mask: Mask) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Each border of a mask, from top to bottom: its unit edges in order, lesion to their right.
+    """Trace each border of a mask, from top to bottom, as unit edges with lesion to their right.
 
     An edge is the (x, y) of its pixel of lesion and the direction (of `_STEP`) that it runs in.
     Outer borders come before the holes of their region.
@@ -247,8 +247,8 @@ def _corners(
     stays = (on_frame != np.roll(on_frame, -1)) | (on_frame & turns)
     both = np.stack([middles, ends], axis=1)
     inside = np.clip(both, pixels[:, None], pixels[:, None] + _INSIDE)
-    kept = np.stack([~on_frame, stays], axis=1)
-    return inside[kept], np.broadcast_to((False, True), kept.shape)[kept]
+    chosen = np.stack([~on_frame, stays], axis=1)
+    return inside[chosen], np.broadcast_to((False, True), chosen.shape)[chosen]
 
 
 def _simplified(borders: Sequence[tuple[Ring, NDArray[np.bool_]]], tolerance: float) -> list[Ring]:
@@ -284,7 +284,7 @@ def _fewer_corners(ring: Ring, stays: NDArray[np.bool_], tolerance: float) -> Ri
 
 
 def _dice(rings: Sequence[Ring], others: Sequence[Ring]) -> float:
-    """Of the pixels in some rings with those in others."""
+    """Return the Dice of the pixels in some rings with those in others."""
     right, bottom = np.ceil(rings[0].max(axis=0)).astype(int)
     left, top = np.floor(rings[0].min(axis=0)).astype(int)
     masks = np.zeros((2, bottom - top, right - left), np.bool_)

@@ -1,4 +1,4 @@
-"""DICOM segmentations as labels: the photo's UID stands for its name."""
+"""DICOM segmentations as labels: the photo's UID takes the place of its name."""
 
 from pathlib import Path
 

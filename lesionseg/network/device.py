@@ -47,8 +47,9 @@ def find_device(name: str | None = None) -> "torch.device":
             return torch.device("cpu")
         if local_rank() >= torch.cuda.device_count():
             raise LesionsegError(
-                f"expected a CUDA device for each process on this host, got "
-                f"{torch.cuda.device_count()}; start as many, or use --device cpu"
+                "expected a CUDA device for each process on this host, got "
+                f"{torch.cuda.device_count()}; start no more processes than devices, or use "
+                "--device cpu"
             )
         return torch.device("cuda", local_rank())
     try:

@@ -76,12 +76,13 @@ def check_distinct(paths: Sequence[Path]) -> None:
     for path in paths:
         if resolved.count(path.resolve()) > 1:
             raise CheckpointError(
-                f"{path}: this checkpoint was named more than once; each counts once in the mean"
+                f"{path}: this checkpoint was given more than once; give each network of the mean "
+                "once"
             )
 
 
 def joint_checksum(checksums: Sequence[str]) -> str:
-    """Give one checksum for several, in whatever order; of a single one it is that itself.
+    """Return one checksum for several, in whatever order; a single one is returned as it is.
 
     Args:
         checksums: SHA-256 of each file, in hexadecimal.

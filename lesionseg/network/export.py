@@ -63,7 +63,7 @@ class Exported:
         sha256: of the file, in hexadecimal.
         opset: of ONNX.
         difference: the largest between the probabilities of torch and of ONNX Runtime, 0 to 1.
-        agreement: the share of the pixels of a drawn photo whose masks agree in the two, 0 to 1.
+        agreement: the share of a synthetic photo's pixels whose masks agree in the two, 0 to 1.
     """
 
     path: Path
@@ -180,8 +180,8 @@ def export(
         if not (difference <= tolerance and agreement >= least):  # nor where it is none
             raise LesionsegError(
                 f"{target}: the exported network differs from torch by {difference:.2g} in a "
-                f"probability and in {1 - agreement:.2%} of a mask; nothing was written; please "
-                "report this"
+                f"probability and in {1 - agreement:.2%} of a mask's pixels; nothing was written; "
+                "please report this"
             )
     return Exported(target, target.stat().st_size, checksum(target), OPSET, difference, agreement)
 
@@ -242,21 +242,21 @@ def _quiet() -> Iterator[None]:
 
 
 def compared(whole: PhotoToMask, path: Path) -> tuple[float, float]:
-    """Compare torch and ONNX Runtime on a drawn photo: difference and agreement of `Exported`.
+    """Compare torch and ONNX Runtime on a synthetic photo: difference and agreement of `Exported`.
 
     Probabilities are compared on the photo as the network sees it: where shrinking ends half-way
     between two bytes, the two may round to different ones, and no mask shows it. A pixel whose
-    probability is the threshold, as near as they are compared, agrees whatever its two masks say.
+    probability is the threshold, within the tolerance, counts as equal whatever its two masks say.
     """
-    drawn, _ = generate(0, 0)
+    image, _ = generate(0, 0)
     exported = OnnxNetwork(path)
     with torch.inference_mode():
         (mask, own), (_, soft) = (
             [output.numpy() for output in whole(torch.from_numpy(photo[np.newaxis]))]
-            for photo in (drawn, shrink(drawn, whole.size).copy())
+            for photo in (image, shrink(image, whole.size).copy())
         )
-    other_mask, _ = exported.masks(drawn[np.newaxis])
-    other_soft = exported(shrink(drawn, whole.size)[np.newaxis])
-    distance = np.abs(enlarge(own[0], *drawn.shape[:2]) - whole.threshold)
+    other_mask, _ = exported.masks(image[np.newaxis])
+    other_soft = exported(shrink(image, whole.size)[np.newaxis])
+    distance = np.abs(enlarge(own[0], *image.shape[:2]) - whole.threshold)
     agrees = (mask[0] == other_mask[0]) | (distance <= _TOLERANCE)
     return float(np.abs(soft - other_soft).max()), float(agrees.mean())

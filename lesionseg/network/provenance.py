@@ -141,7 +141,7 @@ class Provenance:
         return _earlier_ids(self)
 
     def plain(self) -> dict[str, Any]:
-        """Give these fields, and no others of a subclass, as values that JSON can hold."""
+        """Return these fields, and no others of a subclass, as values that JSON can hold."""
         names = [field.name for field in dataclasses.fields(Provenance)]
         fields = {name: getattr(self, name) for name in names}
         for name in ("model", "recipe", "data", "parent"):

@@ -186,7 +186,7 @@ class OnnxNetwork:
             MASK: ("tensor(uint8)", 3),
             PROBABILITIES: ("tensor(float)", 3),
         }:
-            raise ValueError("its graph takes or gives something else")
+            raise ValueError("its inputs or outputs are not those expected")
 
     def _run(self, names: list[str], photos: NDArray[np.uint8]) -> list[NDArray[Any]]:
         try:
@@ -209,7 +209,7 @@ def _reopen(path: Path | None, source: str, threads: int, fast_start: bool) -> O
     path = path or store.BUNDLED_FILE.with_suffix(EXPORTED)
     network = OnnxNetwork(path, threads, fast_start=fast_start)
     if network.source != source:
-        raise CheckpointError(f"{path}: not the network that was pickled, but another one")
+        raise CheckpointError(f"{path}: the file has changed since this network was pickled")
     return network
 
 
@@ -234,8 +234,8 @@ def open_network(
     if path.suffix == EXPORTED:
         if device not in (None, "cpu"):
             raise LesionsegError(
-                f"{path}: an exported network runs on the processor, not on {device!r}; "
-                "name the checkpoint that it was made from"
+                f"{path}: an exported network runs on the CPU, not on {device!r}; name the "
+                "checkpoint that it was exported from"
             )
         network = OnnxNetwork(path, threads, fast_start=fast_start)
         network.provenance = replace(network.provenance, threshold=network.mask_threshold)
@@ -281,7 +281,7 @@ def _checked(
     noise = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
     is_sound, is_flat = _judge(run(noise))
     if not is_sound.all() or is_flat.any():
-        reason = "probabilities that are not numbers of 0 to 1"
+        reason = "probabilities outside 0 to 1"
         if is_flat.any():
             reason = "the same probability for every pixel"
         raise CheckpointError(

@@ -34,7 +34,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
 
     @classmethod
     def of(cls, plain: nn.BatchNorm2d) -> "SyncBatchNorm":
-        """Share its parameters and buffers with `plain`."""
+        """Wrap `plain`, and share its parameters and buffers."""
         shared = cls(plain.num_features, plain.eps, plain.momentum)
         for name, value in plain.named_parameters():
             shared.register_parameter(name, value)
@@ -43,7 +43,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
         return shared.train(plain.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) float -> the same; B may differ between the processes."""
+        """Normalise (B, C, h, w) float over all processes; B may differ between them."""
         if not self.training:
             return super().forward(x)
         assert self.running_mean is not None
@@ -86,7 +86,7 @@ class _Normalise(Function):
 
     @staticmethod
     def backward(ctx: Any, *slopes: Any) -> Any:
-        """Ioffe & Szegedy, section 3, the two sums over all processes."""
+        """Compute the gradients (Ioffe & Szegedy, section 3), both sums over all processes."""
         x, weight, mean, variance, count = ctx.saved_tensors
         (slope,) = slopes
         # As if mean and variance were constants: the slopes of x and the two sums of this process.

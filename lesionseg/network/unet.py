@@ -9,7 +9,7 @@ Design choices:
   first encoder block; the blocks then work on a quarter of the pixels, and a transposed convolution
   brings the result back to the input's size. It is what makes a wide network cheap.
 - A "quarter" stem is two of those, and the logits are interpolated back to the input's size: a
-  transposed convolution would begin as a pattern of 4x4 pixels that a short training cannot undo.
+  transposed convolution would start as a pattern of 4x4 pixels that a short training cannot undo.
 - The network owns its normalisation of photos, so that no caller can get it wrong: bytes go in.
 """
 

@@ -71,7 +71,7 @@ def _plan(
 
 def _jobs(path: Path, paths: OutputPaths, recursive: bool) -> list[Job]:
     if path == STDIO:
-        error = LesionsegError("-: expected the name of a file, got that of standard input")
+        error = LesionsegError("-: expected the name of a file, got standard input")
         return [Job(path, paths, error)]
     try:
         return [in_folders(paths, photo) for photo in expand(path, recursive)]
@@ -108,8 +108,8 @@ class _Checks:
     def _refuse_again(self, job: Job) -> None:
         if job.paths.mask.exists() and not self._skip_existing:
             raise LesionsegError(
-                f"{job.photo}: came before and gave {job.paths.mask}, which is not replaced; "
-                "--skip-existing leaves it out"
+                f"{job.photo}: was segmented before as {job.paths.mask}, which is not replaced; "
+                "add --skip-existing to skip it"
             )
 
     def _refuse(self, job: Job) -> None:
@@ -120,11 +120,13 @@ class _Checks:
             self._known.add(f"input {photo}")
         for path in files_of(job.paths):
             if f"input {key_of(path)}" in self._known:
-                raise LesionsegError(f"{path} is an input and is not replaced; choose another -o")
+                raise LesionsegError(
+                    f"{path} is an input, which is not replaced; choose another -o"
+                )
         if f"output {mask}" in self._known and not is_special(job.paths.mask):
             raise LesionsegError(
-                f"{job.photo}: a photo before it gave {job.paths.mask}, which is not replaced; "
-                "rename one, or run them apart into two folders"
+                f"{job.photo}: an earlier photo gave {job.paths.mask}, which is not replaced; "
+                "rename one of them, or segment them into two folders"
             )
         if not self._skip_existing:
             refuse_truth(job)

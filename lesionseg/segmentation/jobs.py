@@ -277,7 +277,7 @@ def run(
         from lesionseg.clinic import results
 
         if header is None:
-            raise PhotoError(f"{job.photo}: not a DICOM file; name a .png by -o")
+            raise PhotoError(f"{job.photo}: not a DICOM file; name a .png file with -o")
         frames = [first]
         if dicom.frame_count(header) > 1:
             for frame in images.read_later_frames(photo_source(job), segmenter.size):

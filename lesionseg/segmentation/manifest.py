@@ -1,6 +1,6 @@
 """The record of a run, a small JSON in the folder of its masks; it marks them as drafts.
 
-It stands there before the first mask does, with counts that are null until the run ends.
+It is written before the first mask, with counts that are null until the run ends.
 """
 
 import json

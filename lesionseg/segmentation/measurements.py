@@ -42,7 +42,7 @@ class Measurements:
             across, 0.997 to 1.003 at 200. None where there is no lesion.
         frame_share: share of the H x W pixels, 0 to 1.
         touches_frame: whether a pixel of the lesion lies in the first or last row or column, so
-            that it may go on outside.
+            that it may continue outside.
         quality: 0 to 1, how sure the network is of the mask (`quality.agreement`), where known.
         mm_per_pixel: the scale that was given.
     """

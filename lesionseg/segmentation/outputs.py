@@ -1,8 +1,8 @@
 """Write what is derived from masks: their outlines as labels, and measurements.
 
-Both may be ordered for labelling: the doubtful masks first. Who labels only those labels a biased
-set; so a share of the photos, the control, is drawn at random, comes before all others, and is
-marked. Whether a photo is drawn depends on its name alone, so that it is in every run.
+Both may be ordered for labelling: the doubtful masks first. To label only those gives a biased set;
+so a share of the photos, the control, is chosen at random, comes before all others, and is marked.
+The choice depends on a photo's name alone, so that it is the same in every run.
 """
 
 import csv
@@ -47,7 +47,7 @@ class OutputOptions:
         mm_per_pixel: the scale of all photos that do not say their own, where it is known.
         doubtful_first: order labels and table by ascending quality, not as the photos come; masks
             of unknown quality come last. All rows are kept in memory until the end.
-        control: share of the photos, 0 to 1, that are drawn at random, come first and are marked.
+        control: share of the photos, 0 to 1, that are chosen at random, come first, are marked.
         doubtful_below: the quality, 0 to 1, below which a mask is marked as doubtful.
     """
 
@@ -94,7 +94,7 @@ class OutputWriter:
 
         Args:
             mask: (H, W) bool.
-            quality: 0 to 1, where it is known; stands among the measurements.
+            quality: 0 to 1, where it is known; listed among the measurements.
             header: of a DICOM photo, whose scale comes before that of the options.
 
         Raises:

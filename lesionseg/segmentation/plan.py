@@ -22,7 +22,7 @@ from lesionseg.data.filenames import (
 from lesionseg.errors import LesionsegError, describe
 
 STDIO = Path("-")  # standard input or standard output
-_STDIO_AMONG_OTHERS = "standard input is one photo; give it alone, with a file for -o"
+_STDIO_AMONG_OTHERS = "standard input is a single photo; give it alone, with a file for -o"
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def plan_jobs(
     skip_existing: bool = False,
     recursive: bool = False,
 ) -> list[Job]:
-    """Plan the jobs, in the order of the inputs; a folder stands for the photos in it.
+    """Plan the jobs, in the order of the inputs; a folder means the photos in it.
 
-    Files in a folder that are called like results are not taken for photos.
+    Files in a folder that have the names of results are not treated as photos.
 
     One photo, not given by a folder, goes to the file that `paths` names, unless that is a
     folder, or has no suffix and is not there yet; everything else goes to folders, under
@@ -91,8 +91,8 @@ def plan_jobs(
         inputs: photos, folders of photos, or `STDIO` for one photo.
         paths: where their pictures go.
         skip_existing: whether jobs whose files are all there will be skipped.
-        recursive: whether a folder also stands for the photos in folders below, whose results go
-            to folders of the same names.
+        recursive: whether a folder also means the photos in its subfolders, whose results go to
+            subfolders of the same names.
 
     Raises:
         LesionsegError: only folders without photos, an output that is an input, one output of two
@@ -133,20 +133,22 @@ def check_folders(paths: OutputPaths) -> None:
     """Raise LesionsegError where results of several photos cannot go to these places."""
     _refuse_standard_output(paths)
     if paths.mask == STDIO:
-        raise LesionsegError("standard output takes one mask; name a folder by -o")
+        raise LesionsegError("standard output takes a single mask; name a folder with -o")
     for folder in files_of(paths):
         is_file = _is_png(folder) or is_dicom_name(folder) or folder.exists()
         if not folder.is_dir() and is_file:
-            raise LesionsegError(f"{folder}: several photos, or a folder of them, need a folder")
+            raise LesionsegError(
+                f"{folder}: expected a folder, for several photos or a folder of them, got a file"
+            )
 
 
 def _refuse_standard_output(paths: OutputPaths) -> None:
     if STDIO in (paths.overlay, paths.probabilities, paths.segmentation, paths.report):
-        raise LesionsegError("standard output takes the mask; name a file for anything else")
+        raise LesionsegError("standard output is for the mask; name files for the other results")
 
 
 class PhotoToDo(NamedTuple):
-    """A photo, where it was found below the folder that was named, and why there is none."""
+    """A photo, its place below the folder that was named, and an error if there is none."""
 
     path: Path
     subfolder: Path = Path()
@@ -154,7 +156,7 @@ class PhotoToDo(NamedTuple):
 
 
 def expand(path: Path, recursive: bool) -> list[PhotoToDo]:
-    """Return the photos that an input stands for: itself, or those in a folder."""
+    """Return the photos that an input means: itself, or those in a folder."""
     if not _is_dir(path):
         return [PhotoToDo(path)]
     try:
@@ -231,8 +233,8 @@ def _for_single_photo(paths: OutputPaths, photo: Path) -> OutputPaths:
     )
     if chosen.has_dicom and photo.exists() and not is_dicom_photo(photo):
         raise LesionsegError(
-            f"{photo}: not a DICOM file, so there is nothing that a DICOM result could refer to; "
-            "name a .png by -o"
+            f"{photo}: not a DICOM file, so a DICOM result has nothing to refer to; name a .png "
+            "file with -o"
         )
     pictures = (chosen.mask, chosen.overlay, chosen.probabilities)
     for path in files_of(chosen):
@@ -288,7 +290,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             if key in taken and not is_special(path):
                 raise LesionsegError(
                     f"{taken[key]} and {job.photo} would both give {path}; nothing was written; "
-                    "rename one, or run them apart into two folders"
+                    "rename one of them, or segment them into two folders"
                 )
             taken[key] = job.photo
 
@@ -304,6 +306,6 @@ def refuse_truth(job: Job) -> None:
     folder = Path(os.path.realpath(job.paths.mask)).parent
     if may_hold_truth(folder, job.photo) and _exists(job.paths.mask):
         raise LesionsegError(
-            f"{job.paths.mask} is there already and may be the truth; nothing was written; "
-            "choose another -o, or leave out what is there by --skip-existing"
+            f"{job.paths.mask} exists already and may be ground truth; nothing was written; "
+            "choose another -o, or add --skip-existing"
         )

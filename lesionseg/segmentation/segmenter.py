@@ -194,10 +194,14 @@ def _source(photo: PhotoLike) -> Source | Photo:
         return photo
     content = photo.read() if hasattr(photo, "read") else None
     if not isinstance(content, bytes):
-        kind = type(photo).__name__ if content is None else "a file open for text; open it by 'rb'"
+        kind = (
+            type(photo).__name__
+            if content is None
+            else ("a file opened as text; open it with mode 'rb'")
+        )
         raise PhotoError(
-            "expected a photo as a path, bytes, a file open for bytes, an image of Pillow or an "
-            f"(H, W, 3) uint8 array, got {kind}"
+            "expected a photo as a path, bytes, a file opened with mode 'rb', a Pillow image or "
+            f"an (H, W, 3) uint8 array, got {kind}"
         )
     return _NamedBytes(content, str(getattr(photo, "name", "photo")))
 
@@ -268,7 +272,7 @@ def stream(
 
     Args:
         segmenter: the network.
-        items: what stands for the photos.
+        items: one for each photo.
         source: gives the photo of an item, as a path, an open file or an array; may raise
             LesionsegError.
         finish: makes the result of an item from its probabilities, (size, size) float32, 0 to 1,

@@ -40,13 +40,13 @@ _TILE = 256  # side of each, in pixels
 
 
 class TrainingFigures:
-    """Draw the figures of a run anew after each epoch.
+    """Draw the figures of a run again after each epoch.
 
     Args:
         folder: the run's, where `curves.png` and `samples.png` appear, each whole or not at all.
         validation: the photos of which a few, spread evenly, are shown.
         epochs: how many the run is to have.
-        on_problem: called once, with why a figure cannot be drawn or written; the training goes on.
+        on_problem: called once, with why a figure cannot be drawn or written; training continues.
         tensorboard: also takes the scores and the strip of photos.
     """
 
@@ -85,7 +85,7 @@ class TrainingFigures:
                 self.tensorboard.write(self.folder, history, strip)
         except Exception as error:  # whatever it is, it is not worth a training
             self._say(
-                f"no pictures after epoch {len(history)}, which is not said again: "
+                f"no figures after epoch {len(history)} (later failures are not reported): "
                 f"{one_line(error)}"
             )
 

@@ -43,12 +43,12 @@ class EpochScores:
     low_res_jaccard: float | None = None
 
     def row(self) -> dict[str, float]:
-        """Give the fields that have a value by name, as values that JSON can hold."""
+        """Return the fields that have a value, by name, as values that JSON can hold."""
         fields = dataclasses.asdict(self)
         return {name: value for name, value in fields.items() if value is not None}
 
     def as_trained(self) -> "EpochScores":
-        """Give the row with the validation scores at the size that was trained."""
+        """Return the row with the validation scores at the size that was trained."""
         if (
             self.low_res_val_loss is None
             or self.low_res_dice is None
@@ -85,7 +85,7 @@ def epochs_without_gain(history: History) -> int:
 
 
 def is_exhausted(history: History, patience: int) -> bool:
-    """Whether the Dice has not risen for `patience` epochs; never where that is 0."""
+    """Tell whether the Dice has not risen for `patience` epochs; never if that is 0."""
     return 0 < patience <= epochs_without_gain(history)
 
 

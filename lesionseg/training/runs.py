@@ -16,7 +16,7 @@ from lesionseg.data.duplicates import find_duplicates
 from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import list_unlabelled
 from lesionseg.data.source import Source, note_choice
-from lesionseg.errors import CheckpointError, LesionsegError, UsageError
+from lesionseg.errors import CheckpointError, LesionsegError, UsageError, counted
 from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.training.history import EpochScores, best_epoch, is_exhausted
 
@@ -64,7 +64,10 @@ def gather(
     if source.unlabelled:
         added = list_unlabelled(source.unlabelled)
         first = (*first, *added)
-        notes.append(f"{len(added)} photos without masks learn those of the teachers")
+        notes.append(
+            f"{counted(len(added), 'photo')} without masks: only the teachers' masks are "
+            "learned on these"
+        )
     total = len(first) + len(second)
     if distributed.local_rank() > 0:  # on each host one process prepares, the others only map
         distributed.barrier()
@@ -114,8 +117,9 @@ def _duplicate_notes(training: CachedPairs, validation: CachedPairs) -> list[str
     some = ", ".join(f"{second} is {first}" for first, second in duplicates[:3])
     count = len({second for _, second in duplicates})
     return [
-        f"{count} of {len(validation)} validation photos are also trained on, under another name: "
-        f"{some}{', ...' * (len(duplicates) > 3)}; the scores on these will be too high"
+        f"{count} of {counted(len(validation), 'validation photo')} also in training, under "
+        f"another name: {some}{', ...' * (len(duplicates) > 3)}; the scores on these will be too "
+        "high"
     ]
 
 
@@ -194,15 +198,17 @@ class Run:
         from lesionseg.training.teachers import Teacher
 
         if name and folder:
-            raise UsageError("--run names a run in the cache folder, --output a folder: give one")
+            raise UsageError("give either --run, a name in the cache folder, or --output, a folder")
         is_new = source and (source.unlabelled or source.fold or source.groups_file)
         if resume and (initial or teachers or is_new):
             raise UsageError(
-                "--from, --teacher, --unlabelled, --fold and --groups are for a new run; "
-                "a resumed one has its own"
+                "--from, --teacher, --unlabelled, --fold and --groups apply to a new run; a "
+                "resumed run keeps its own"
             )
         if source and source.unlabelled and not teachers:
-            raise UsageError("--unlabelled needs a --teacher: nothing else knows their masks")
+            raise UsageError(
+                "--unlabelled needs --teacher, whose masks are learned on these photos"
+            )
         if resume:
             return cls.resume(options, source, folder or name)
         shape, weights = InitialWeights.load(initial) if initial else (None, None)
@@ -269,7 +275,7 @@ class Run:
 
         if len(set(distributed.all_gather(material.data.fingerprint))) > 1:
             raise LesionsegError(
-                "the processes see different photos or masks; give all the same data"
+                "the processes see different photos or masks; give all of them the same data"
             )
         if self.last is None:
             weights, parent = self.initial or (None, None)
@@ -279,8 +285,8 @@ class Run:
             )
         if material.data.fingerprint != self.last.data.fingerprint:
             raise LesionsegError(
-                f"{self.folder.name} was begun on other photos or masks; "
-                "train anew, without --resume"
+                f"{self.folder.name} was started on other photos or masks; start a new run, "
+                "without --resume"
             )
         return dataclasses.replace(self.last, data=material.data)  # it may have been moved
 
@@ -309,8 +315,9 @@ def notes_before(start: "Checkpoint") -> list[str]:
         origins = {"the weights to start from": start.parent, "the teachers": start.teachers}
         origin = " or ".join(name for name, known in origins.items() if known)
         notes.append(
-            f"{origin} were trained on {seen} of the {len(start.data.val_ids)} validation photos: "
-            "the scores on these will be too high"
+            f"{origin} were trained on {seen} of "
+            f"{counted(len(start.data.val_ids), 'validation photo')}: the scores on these will be "
+            "too high"
         )
     if start.data.synthetic:
         notes.append("these images are synthetic: the network will be useless on real photos")
@@ -322,8 +329,8 @@ def notes_after(result: "TrainingResult") -> list[str]:
     last, best, notes = result.last, best_epoch(result.history), []
     if last.epoch < last.recipe.epochs:
         notes.append(
-            f"ended after epoch {last.epoch}: "
-            f"the Dice has not risen for {last.recipe.patience} epochs"
+            f"ended after epoch {last.epoch}: the Dice has not risen for "
+            f"{counted(last.recipe.patience or 0, 'epoch')}"
         )
     if last.parent and result.initial_dice is not None and best.dice < result.initial_dice:
         notes.append(
@@ -350,11 +357,12 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
     last = checkpoints.load(folder / store.LAST)
     if last.training is None and last.epoch:
         raise CheckpointError(
-            f"{folder}: a checkpoint for inference alone cannot be resumed; train anew"
+            f"{folder}: a checkpoint for inference only cannot be resumed; start a new run"
         )
     if (last.training or {}).get("weights"):
         raise CheckpointError(
-            f"{folder} was begun by an earlier lesionseg, whose recipe averaged weights; train anew"
+            f"{folder} was started by an earlier lesionseg, whose recipe averaged weights; start "
+            "a new run"
         )
     begun = {**dataclasses.asdict(last.model), **dataclasses.asdict(last.recipe)}
     laid_out = last.recipe.schedule != "constant" or last.recipe.low_res_fraction > 0
@@ -363,22 +371,22 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
         if name in fixed and value != begun[name]:
             what = "recipe" if name == "name" else name.replace("_", " ")
             raise LesionsegError(
-                f"{folder.name} was begun with {what} {begun[name]}, "
-                f"got {value}; leave it out, or train anew without --resume"
+                f"{folder.name} was started with {what} {begun[name]}, got {value}; leave it out, "
+                "or start a new run without --resume"
             )
     changes = {name: value for name, value in options.items() if name not in fixed}
     recipe = dataclasses.replace(last.recipe, **changes)
     if recipe.epochs <= last.epoch:
-        more = "train anew" if laid_out else "to go on, ask for more"
+        more = "start a new run" if laid_out else "to continue, ask for more"
         raise LesionsegError(
-            f"{folder.name} has all of its {last.epoch} epochs; "
-            f"{more}, such as --epochs {last.epoch + 5}"
+            f"{folder.name} has finished its {counted(last.epoch, 'epoch')}; {more}, such "
+            f"as --epochs {last.epoch + 5}"
         )
     history = [EpochScores.of(row) for row in (last.training or {}).get("history", ())]
     if is_exhausted(history, recipe.patience):
         raise LesionsegError(
             f"{folder.name} ended after epoch {last.epoch}: its Dice had not risen for "
-            f"{recipe.patience} epochs; to go on, ask for more, such as --patience "
-            f"{recipe.patience + 5}"
+            f"{counted(recipe.patience or 0, 'epoch')}; to continue, ask for more, such as "
+            f"--patience {recipe.patience + 5}"
         )
     return dataclasses.replace(last, recipe=recipe)

@@ -77,15 +77,15 @@ class TrainingState:
     initial_dice: float | None = None
 
     def result(self) -> UNet:
-        """Give the network to be validated and saved: the average where there is one."""
+        """Return the network to validate and save: the average if there is one."""
         return self.average.network if self.average else self.network
 
     def weights(self) -> dict[str, Tensor]:
-        """Give the state dict of `result`, on the CPU."""
+        """Return the state dict of `result`, on the CPU."""
         return {name: value.cpu() for name, value in self.result().state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs besides weights, epoch and scores; for `torch.save`.
+        """Return what a resumed run needs besides weights, epoch and scores, for `torch.save`.
 
         The state of torch's random numbers is a part of it.
         """

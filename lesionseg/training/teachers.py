@@ -43,9 +43,9 @@ class Teacher:
         teacher = cls.load(known.file)
         if teacher.record.checksum != known.checksum:
             raise CheckpointError(
-                f"{known.file}: the run was begun with another teacher of that name "
-                f"(SHA-256 {known.checksum[:12]}, got {teacher.record.checksum[:12]}); "
-                "put that one back, or train anew without --resume"
+                f"{known.file}: the run was started with another teacher of this name (expected "
+                f"SHA-256 {known.checksum[:12]}, got {teacher.record.checksum[:12]}); restore "
+                "that file, or start a new run without --resume"
             )
         return teacher
 

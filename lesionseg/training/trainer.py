@@ -26,7 +26,7 @@ from lesionseg import distributed, files, store
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.cache import CachedPairs
 from lesionseg.data.loader import Loader, training_side
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import LesionsegError, counted
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import keep_freed_memory, memory_format, out_of_memory_says
@@ -86,7 +86,7 @@ class TrainingResult:
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:
-    """Give the learning rate when a share `done` of the training, 0 to 1, is behind.
+    """Return the learning rate when a share `done` of the training, 0 to 1, is done.
 
     "cosine": down along half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983, without
     restarts).
@@ -210,9 +210,9 @@ class _Trainer:
             if not distributed.lost(error):
                 raise
             self._save_last()
-            kept = f"the run is kept in {self.folder}; go on with it by --resume"
+            kept = f"the run is kept in {self.folder}; resume it with --resume"
             if not (self.folder / store.LAST).exists():
-                kept = "nothing was saved yet; start anew"
+                kept = "nothing was saved yet; start again"
             raise LesionsegError(
                 f"another of the {distributed.world_size()} processes has ended; {kept}"
             ) from error
@@ -337,7 +337,7 @@ class _Trainer:
         return probabilities
 
     def _side(self) -> int:
-        """Give the side of the photos that the current epoch trains on, in pixels."""
+        """Return the side of the photos that the current epoch trains on, in pixels."""
         return training_side(self.recipe, self.full_size, self.state.epoch)
 
     def _end_epoch(self, scores: Mapping[int, ValidationScores]) -> None:
@@ -379,8 +379,8 @@ class _Trainer:
         saved = f"the last good checkpoint is {kept}" if kept.exists() else "nothing was saved yet"
         return LesionsegError(
             f"{what} is no longer finite in epoch {self.state.epoch + 1} after "
-            f"{self.state.photos} photos; {saved}; "
-            f"lower --learning-rate (now {self.recipe.learning_rate:g})"
+            f"{counted(self.state.photos, 'photo')}; {saved}; lower --learning-rate (now "
+            f"{self.recipe.learning_rate:g})"
             + ("" if self.recipe.precision == "float32" else " or use --precision float32")
         )
 

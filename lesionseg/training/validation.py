@@ -98,7 +98,7 @@ def _means(shares: Sequence[_Sums], count: int) -> ValidationScores:
 
 
 def _shrink(images: Tensor, side: int) -> Tensor:
-    """(B, C, size, size) -> (B, C, side, side); the same tensor where it has that size."""
+    """Downscale (B, C, size, size) to (B, C, side, side); the same tensor if it has that size."""
     if images.shape[-1] == side:
         return images
     return interpolate(images.float(), size=(side, side), mode="area")

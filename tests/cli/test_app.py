@@ -84,13 +84,13 @@ def test_train_then_eval_then_segment(lesionseg: Command, data: Path, tmp_path: 
 def test_train_goes_on_by_name(lesionseg: Command, data: Path) -> None:
     lesionseg("train", "--data", data, "--epochs", 1, "--run", "mine", *SMALL)
     done = lesionseg("train", "--resume", "--run", "mine")
-    assert (done.status, "has all of its 1 epochs" in done.err) == (1, True)
+    assert (done.status, "has finished its 1 epoch;" in done.err) == (1, True)
     more = lesionseg("train", "--resume", "--run", "mine", "--epochs", 2)
     assert (more.status, "epoch 2" in more.err, "epoch 1:" in more.err) == (0, True, False)
     history = (store.runs_dir() / "mine" / store.HISTORY).read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in history] == [1, 2]
     other = lesionseg("train", "--resume", "--run", "mine", "--epochs", 3, "--lr", "0.5")
-    assert (other.status, "was begun with learning rate 0.0001" in other.err) == (1, True)
+    assert (other.status, "was started with learning rate 0.0001" in other.err) == (1, True)
     taken = lesionseg("train", "--data", data, "--run", "mine", *SMALL)
     assert (taken.status, "holds a run already" in taken.err) == (1, True)
 
@@ -137,8 +137,8 @@ def test_an_own_run_goes_before_the_bundled_weights(
 ) -> None:
     words = ("segment", photo, "-o", tmp_path / "mask.png")
     assert lesionseg(*words).err.startswith(f"checkpoint {trained} (your latest run) on ")
-    named = lesionseg(*words, "-c", "bundled")
-    assert named.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+    chosen = lesionseg(*words, "-c", "bundled")
+    assert chosen.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
 
 
 def test_a_run_on_synthetic_images_is_no_default(
@@ -153,9 +153,9 @@ def test_a_run_on_synthetic_images_is_no_default(
     assert second.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
     assert json.loads(ended.out)["checkpoint"] == str(store.BUNDLED_FILE)
     assert lesionseg(*words, "--quiet").err == f"{first}\n"
-    named = lesionseg(*words, "-c", "my demo")
-    assert named.err.startswith(f"checkpoint {demo} (trained on synthetic images only) on ")
-    assert json.loads(named.out)["checkpoint"] == str(demo)
+    chosen = lesionseg(*words, "-c", "my demo")
+    assert chosen.err.startswith(f"checkpoint {demo} (trained on synthetic images only) on ")
+    assert json.loads(chosen.out)["checkpoint"] == str(demo)
     exported = lesionseg("export")
     assert (exported.status, exported.err.splitlines()[0]) == (1, first)
     monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "my demo")
@@ -169,7 +169,7 @@ def test_eval_of_the_bundled_weights(lesionseg: Command) -> None:
     first, second = without.err.splitlines()
     assert (without.status, without.out) == (1, "")
     assert "(bundled)" in first
-    assert second.startswith("error: no data set yet: ")
+    assert second.startswith("error: no data set under ")
     assert "'lesionseg download'" in second
     folder = write_pairs(store.data_dir("isic2018"), 1, 2)
     write_description(folder, Description("isic2018", "A set", "CC0-1.0", splits={"train": 2}))
@@ -183,7 +183,7 @@ def test_eval_of_the_bundled_weights(lesionseg: Command) -> None:
 def test_resuming_where_the_checkpoint_names_no_data(lesionseg: Command) -> None:
     saved(store.runs_dir() / "mine" / store.LAST)
     ended = lesionseg("train", "--resume")
-    assert (ended.status, "error: no data set yet: " in ended.err) == (1, True)
+    assert (ended.status, "error: no data set under " in ended.err) == (1, True)
 
 
 @pytest.fixture
@@ -238,9 +238,9 @@ def test_the_accurate_recipe(lesionseg: Command, data: Path) -> None:
     best = checkpoints.load(store.runs_dir() / "mine" / store.BEST)
     assert (best.recipe.name, best.model.stem) == ("accurate", "strided")
     more = lesionseg("train", "--resume", "--run", "mine", "--epochs", 3)
-    assert (more.status, "was begun with epochs 2, got 3" in more.err) == (1, True)
+    assert (more.status, "was started with epochs 2, got 3" in more.err) == (1, True)
     other = lesionseg("train", "--resume", "--run", "mine", "--recipe", "classic")
-    assert (other.status, "was begun with recipe accurate" in other.err) == (1, True)
+    assert (other.status, "was started with recipe accurate" in other.err) == (1, True)
 
 
 @pytest.mark.usefixtures("regions")
@@ -382,18 +382,18 @@ def test_segment_writes_nothing_where_outputs_meet(
         (["train", "--image-size", "100"], 2, "a multiple of 16, got 100"),
         (["train", "--recipe", "magic"], 2, "classic"),
         (["train", "--recipe", "accurate", "--image-size", "64"], 2, "expected 128 to 2048"),
-        (["train", "--run", "bundled"], 1, "names the weights of this package"),
-        (["eval", "--predictions", "x", "--all-regions"], 2, "are for a network's masks"),
-        (["eval", "--predictions", "x", "--threshold", "0.4"], 2, "are for a network's masks"),
-        (["eval", "--predictions", "x", "--device", "cpu"], 2, "are for a network's masks"),
+        (["train", "--run", "bundled"], 1, "is the name of the weights in this package"),
+        (["eval", "--predictions", "x", "--all-regions"], 2, "apply to a network"),
+        (["eval", "--predictions", "x", "--threshold", "0.4"], 2, "apply to a network"),
+        (["eval", "--predictions", "x", "--device", "cpu"], 2, "apply to a network"),
         (
             ["eval", "--predictions", "x", "--truth", "y", "-c", "bundled"],
             2,
-            "--photos and --truth go together",
+            "--photos and --truth must be given together",
         ),
         (["eval", "--report", __file__], 2, "is not a folder"),
         (["train", "--colour"], 2, "--colour"),
-        (["train", "--photos", "x"], 2, "--photos and --truth go together"),
+        (["train", "--photos", "x"], 2, "--photos and --truth must be given together"),
         (["train", "--data", "x", "--photos", "x", "--truth", "x"], 2, "give either"),
         (["train"], 1, "lesionseg download"),
         (["train", "--data", "isic2018"], 1, "lesionseg download isic2018"),
@@ -508,7 +508,7 @@ def test_demo_is_listed_and_said_to_be_drawn(
     trained = lesionseg("train", "--epochs", 1, *SMALL)
     assert (trained.status, "these images are synthetic" in trained.err) == (0, True)
     scored = lesionseg("eval", "--split", "test")
-    assert (scored.status, "synthetic, made by lesionseg" in scored.out) == (0, True)
+    assert (scored.status, "synthetic, generated by lesionseg" in scored.out) == (0, True)
     assert "photos: 1," in scored.out
 
 

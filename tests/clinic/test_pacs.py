@@ -119,8 +119,8 @@ def test_orthanc_keeps_photo_outline_and_report_as_one_study(
     assert not answer.get("00081198", {}).get("Value")  # none refused
 
     study = f"{orthanc}/dicom-web/studies/{uids['study']}"
-    found = json.loads(fetch(f"{study}/series", Accept="application/dicom+json"))
-    modalities = {series["00080060"]["Value"][0] for series in found}
+    records = json.loads(fetch(f"{study}/series", Accept="application/dicom+json"))
+    modalities = {series["00080060"]["Value"][0] for series in records}
     assert modalities == {"DMS", "SEG", "SR"}
     patients = json.loads(fetch(f"{orthanc}/patients?expand"))
     assert [patient["MainDicomTags"]["PatientID"] for patient in patients] == ["4711"]
@@ -131,11 +131,11 @@ def test_orthanc_keeps_photo_outline_and_report_as_one_study(
             (instance,) = json.loads(found_instance.read())
         back = tmp_path / f"back-{path.name}"
         back.write_bytes(fetch(f"{orthanc}/instances/{instance['ID']}/file"))
-        sent, kept = pydicom.dcmread(path), pydicom.dcmread(back)
+        sent, returned = pydicom.dcmread(path), pydicom.dcmread(back)
         if "PixelData" in sent:
-            assert kept.PixelData == sent.PixelData
-            np.testing.assert_array_equal(kept.pixel_array, sent.pixel_array)
-        assert kept == sent
+            assert returned.PixelData == sent.PixelData
+            np.testing.assert_array_equal(returned.pixel_array, sent.pixel_array)
+        assert returned == sent
     again = lesionseg("segment", photo, "-o", outline, "-c", "bundled", "--json")
     assert json.loads(again.out)["dicom"]["segmentation"] == uids["segmentation"]
     stow(orthanc, outline)

@@ -44,10 +44,10 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_segmentations_are_matched_by_the_photo_that_they_refer_to(archive: Path) -> None:
-    found = discovery.find(None, archive / "photos", archive / "truth")
-    pairs = found.split("all")
+    dataset = discovery.find(None, archive / "photos", archive / "truth")
+    pairs = dataset.split("all")
     assert [pair.id for pair in pairs] == ["1.2.840.0", "1.2.840.1", "1.2.840.2"]
-    assert not found.problems
+    assert not dataset.problems
     for index, pair in enumerate(pairs):
         mask, zero_one = read_truth(pair, drawing(index)[1].shape)
         assert not zero_one
@@ -61,9 +61,9 @@ def test_what_has_no_partner_is_named(archive: Path) -> None:
     (truth / "damaged.dcm").write_bytes((truth / "again.dcm").read_bytes()[:900])
     other = write_dicom_photo(archive / "other.dcm", 9)
     write_segmentation(truth / "other.dcm", other, 9)
-    found = discovery.find(None, archive / "photos", truth)
-    assert [pair.id for pair in found.split("all")] == ["1.2.840.1"]
-    problems = "\n".join(found.problems)
+    dataset = discovery.find(None, archive / "photos", truth)
+    assert [pair.id for pair in dataset.split("all")] == ["1.2.840.1"]
+    problems = "\n".join(dataset.problems)
     assert "a second segmentation of" in problems
     assert f"{archive / 'photos' / '1.2.840.2'}: no segmentation" in problems
     assert f"{truth / 'damaged.dcm'}: " in problems
@@ -73,9 +73,9 @@ def test_what_has_no_partner_is_named(archive: Path) -> None:
 def test_segmentations_and_masks_together(archive: Path) -> None:
     (archive / "photos" / "bare.jpg").write_bytes(jpeg(4))
     write_mask(archive / "truth" / "bare_segmentation.png", drawing(4)[1])
-    found = discovery.find(None, archive / "photos", archive / "truth")
-    assert len(found.split("all")) == 4
-    assert not found.problems
+    dataset = discovery.find(None, archive / "photos", archive / "truth")
+    assert len(dataset.split("all")) == 4
+    assert not dataset.problems
 
 
 def test_a_corrected_segmentation_comes_back(lesionseg: Command, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_wrong_names_are_refused_before_anything_is_written(
         ((photo, "-o", mask, "--report", tmp_path / "report.pdf"), "name it report.dcm"),
         ((photo, "-o", mask, "--dicom-seg", tmp_path / "seg.png"), "name it seg.dcm"),
         ((photo, "-o", tmp_path / "photo.dcm"), "is an input"),
-        ((photo, photo.with_suffix(".jpg"), "-o", tmp_path / "seg.dcm"), "need a folder"),
+        ((photo, photo.with_suffix(".jpg"), "-o", tmp_path / "seg.dcm"), "expected a folder"),
     ):
         ended = lesionseg("segment", *words, "-c", "bundled")
         assert ended.status == 1

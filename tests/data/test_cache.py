@@ -52,7 +52,7 @@ def assert_holds(got: CachedPairs, pairs: Sequence[Pair]) -> None:
         assert (got.masks[row] == mask).all()
 
 
-def kept() -> list[str]:
+def entries() -> list[str]:
     """What stands in the folder of prepared arrays; unfinished ones begin with a dot."""
     folder = store.pair_cache_dir()
     return [path.name for path in folder.iterdir()] if folder.exists() else []
@@ -76,7 +76,7 @@ def test_photos_are_read_once(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
     again = cache_pairs(pairs, SIZE)
     assert_holds(again, pairs)
     assert again.fingerprint == first.fingerprint
-    assert len(kept()) == 1
+    assert len(entries()) == 1
 
 
 @pytest.mark.parametrize("which", ["photo", "mask"])
@@ -88,7 +88,7 @@ def test_a_changed_file_is_read_again(pairs: list[Pair], which: str) -> None:
     second = cache_pairs(pairs, SIZE)
     assert_holds(second, pairs)
     assert second.fingerprint != first.fingerprint
-    assert len(kept()) == 1
+    assert len(entries()) == 1
     assert (first.photos == held).all()  # a run that began before goes on with what it had
 
 
@@ -104,7 +104,7 @@ def test_a_file_touched_is_read_again_and_found_the_same(pairs: list[Pair]) -> N
 def test_other_pairs_and_sizes_are_kept_beside(pairs: list[Pair]) -> None:
     prints = {cache_pairs(part, SIZE).fingerprint for part in (pairs, pairs[1:], pairs[::-1])}
     prints.add(cache_pairs(pairs, 2 * SIZE).fingerprint)
-    assert len(prints) == len(kept()) == 4
+    assert len(prints) == len(entries()) == 4
 
 
 def test_equal_content_has_an_equal_fingerprint(tmp_path: Path, pairs: list[Pair]) -> None:
@@ -130,9 +130,11 @@ def test_what_cannot_be_used_is_left_out_and_named(pairs: list[Pair]) -> None:
 def test_nothing_that_can_be_used(pairs: list[Pair]) -> None:
     for pair in pairs:
         pair.photo.write_text("no photo")
-    with pytest.raises(LesionsegError, match=r"^none of the 5 pairs can be used; first: .*a\.png"):
+    with pytest.raises(
+        LesionsegError, match=r"^none of 5 pairs can be used; the first error: .*a\.png"
+    ):
         cache_pairs(pairs, SIZE)
-    assert kept() == []
+    assert entries() == []
 
 
 def test_several_at_once_all_get_the_arrays(pairs: list[Pair]) -> None:
@@ -145,7 +147,7 @@ def test_several_at_once_all_get_the_arrays(pairs: list[Pair]) -> None:
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(one) for _ in range(4)]:
             assert_holds(future.result(), pairs)
-    assert len(kept()) == 1
+    assert len(entries()) == 1
 
 
 def test_another_process_may_be_first(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +159,7 @@ def test_another_process_may_be_first(pairs: list[Pair], monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Path, "rename", beaten)
     assert_holds(cache_pairs(pairs, SIZE), pairs)
-    assert len(kept()) == 1
+    assert len(entries()) == 1
 
 
 @pytest.mark.parametrize("before", [False, True])
@@ -172,7 +174,7 @@ def test_an_interruption_leaves_nothing_unfinished(pairs: list[Pair], before: bo
 
     with pytest.raises(KeyboardInterrupt):
         cache_pairs(pairs, SIZE, on_photo=interrupt)
-    assert len(kept()) == before
+    assert len(entries()) == before
     assert_holds(cache_pairs(pairs, SIZE), pairs)
 
 
@@ -195,7 +197,7 @@ def test_a_full_disk(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(LesionsegError, match=r": No space left on device; free some space there"):
         cache_pairs(pairs, SIZE)
-    assert kept() == []
+    assert entries() == []
 
 
 def test_a_file_replaced_with_its_size_and_time_is_read_again(pairs: list[Pair]) -> None:

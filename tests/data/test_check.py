@@ -48,7 +48,10 @@ def test_every_fault_is_found(data: Path) -> None:
     assert len(result.left_out) == sum(result.left_out_by_kind.values()) == 4
     assert result.left_out_by_kind["no mask"] == 1
     assert result.left_out_by_kind["files with the ending .heic are not read"] == 1
-    assert result.left_out_by_kind["expected a mask of WxH pixels as its photo, got WxH"] == 1
+    assert (
+        result.left_out_by_kind["expected a mask of WxH pixels, the size of its photo, got WxH"]
+        == 1
+    )
     (group,) = result.duplicates
     assert sorted(names(group)) == ["ISIC_0000000.png", "ISIC_0000001.png"]
     assert result.duplicates_across_splits == 1
@@ -87,7 +90,7 @@ def test_the_command(lesionseg: Command, data: Path, tmp_path: Path) -> None:
         "left out: 4",
         "  1 no mask",
         "same content under several names: 1, 1 of them in more than one split",
-        "masks, maybe inverted: 1",
+        "masks, possibly inverted: 1",
     ):
         assert line in text.out.splitlines()
     assert sorted(tmp_path.rglob("*")) == before

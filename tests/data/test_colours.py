@@ -87,26 +87,26 @@ def test_coloured_masks_are_refused_in_one_line(
     assert (ended.status, ended.out) == (1, "")
     (line,) = (line for line in ended.err.splitlines() if "coloured" in line)
     assert line.endswith(
-        f"{folder / 'SegmentationClass'}: coloured masks, of #000000 (background), #fa3253 "
-        "(lesion), #008000 (Ruler); choose the lesion's colour by --lesion-colour '#RRGGBB' or "
+        f"{folder / 'SegmentationClass'}: coloured masks, with #000000 (background), #fa3253 "
+        "(lesion), #008000 (Ruler); choose the lesion's colour with --lesion-colour '#RRGGBB' or "
         "--lesion-label NAME"
     )
     assert ended.err.count("error") <= 1
     (folder / "labelmap.txt").unlink()
     ended = lesionseg("check", folder)
     assert ended.status == 1
-    assert (
-        "of #000000, #fa3253, #008000; choose the lesion's colour by --lesion-colour '#RRGGBB'\n"
-        in (ended.err)
+    assert ended.err.endswith(
+        "with #000000, #fa3253, #008000; choose the lesion's colour with --lesion-colour "
+        "'#RRGGBB'\n"
     )
 
 
 def test_lists_of_voc(tmp_path: Path) -> None:
     folder = export(tmp_path / "voc", 3)
     (folder / "ImageSets/Segmentation/val.txt").write_text("1\n")
-    found = find(folder, colours=ColourChoice(labels=("lesion",)))
-    assert [pair.id for pair in found.split("val")] == ["1"]
-    assert found.split_source == "lists"
+    dataset = find(folder, colours=ColourChoice(labels=("lesion",)))
+    assert [pair.id for pair in dataset.split("val")] == ["1"]
+    assert dataset.split_source == "lists"
 
 
 @pytest.mark.parametrize("line", ["lesion:0,128,0::", "ruler:250,50,83::", "LESION:1,2,3::"])
@@ -114,11 +114,11 @@ def test_label_maps_that_disagree(tmp_path: Path, line: str) -> None:
     for split in ("train", "val"):
         export(tmp_path / split, 2)
     (tmp_path / "val/labelmap.txt").write_text(line)
-    with pytest.raises(LesionsegError, match=r"goes against lesion \(#\w+\) in the same file or"):
+    with pytest.raises(LesionsegError, match=r"contradicts lesion \(#\w+\) in this file or"):
         find(tmp_path, colours=ColourChoice(labels=("lesion",)))
     (tmp_path / "val/labelmap.txt").write_text("lesion:250,50,83::")
-    found = find(tmp_path, colours=ColourChoice(labels=("lesion",)))
-    assert {pair.colours for pair in found.split("all")} == {frozenset({"#fa3253"})}
+    dataset = find(tmp_path, colours=ColourChoice(labels=("lesion",)))
+    assert {pair.colours for pair in dataset.split("all")} == {frozenset({"#fa3253"})}
 
 
 def test_grey_masks_of_lossy_formats_are_not_coloured(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_one_coloured_mask_among_plain_ones_is_left_out(lesionseg: Command, tmp_
     assert (ended.status, result["photos"]) == (1, 2)
     (line,) = result["left_out"]
     assert line.endswith(
-        "got RGB; its colours are #000000, #fa3253, #008000; choose the lesion's by "
+        "got RGB; its colours are #000000, #fa3253, #008000; choose the lesion's with "
         "--lesion-colour '#RRGGBB'"
     )
 
@@ -169,7 +169,7 @@ def test_values_of_labels_are_colours(tmp_path: Path) -> None:
         (
             ["--lesion-colour", "#123456"],
             1,
-            "#123456: this colour stands in none of the 2 masks; the first ones hold #000000 "
+            "#123456: this colour is in none of 2 masks; the first ones have #000000 "
             "(background), #fa3253 (lesion), #008000 (Ruler)",
         ),
         (
@@ -178,7 +178,7 @@ def test_values_of_labels_are_colours(tmp_path: Path) -> None:
             "labelmap.txt: no label 'mole' with a colour; it has: background (#000000), lesion "
             "(#fa3253), Ruler (#008000), unused (#010203)",
         ),
-        (["--lesion-label", "unused"], 1, "unused (#010203): this colour stands in none of the 2"),
+        (["--lesion-label", "unused"], 1, "unused (#010203): this colour is in none of 2"),
     ],
 )
 def test_a_choice_that_fits_nothing(
@@ -192,19 +192,21 @@ def test_a_choice_that_fits_nothing(
 def test_choices_that_go_with_nothing(lesionseg: Command, tmp_path: Path) -> None:
     ended = lesionseg("train", "--lesion-label", "lesion")
     assert ended.status == 2
-    assert "--lesion-colour and --lesion-label are for coloured masks; name them by" in ended.err
+    assert (
+        "--lesion-colour and --lesion-label apply to coloured masks; give these with" in ended.err
+    )
     folder = write_pairs(tmp_path / "set", 0, 1)
     with pytest.raises(LesionsegError, match=r"no labelmap.txt with colours beside the masks or"):
         find(folder, colours=ColourChoice(labels=("lesion",)))
     (note,) = find(folder, categories=frozenset({"nevus"})).notes
-    assert "--category is for labels, and there are masks alone" in note
+    assert "--category has no effect: it applies to labels" in note
     (note,) = find(folder, colours=ColourChoice(("#ffffff", "#123456"))).notes
-    assert note == "#123456: this colour stands in no mask"
+    assert note == "#123456: this colour is in none of the masks"
     shape = {"points": [[1, 1], [9, 1], [9, 9]], "shape_type": "polygon", "label": "lesion"}
     for n in (0, 1):
         text = json.dumps({"imagePath": f"ISIC_000000{n}.png", "shapes": [shape]})
         (folder / f"images/ISIC_000000{n}.json").write_text(text)
-    with pytest.raises(LesionsegError, match=r"for coloured masks; choose among the categories"):
+    with pytest.raises(LesionsegError, match=r"to coloured masks; choose a category of labels"):
         find(folder, colours=ColourChoice(("#ffffff",)))
 
 
@@ -228,13 +230,13 @@ def test_a_run_keeps_what_was_chosen(lesionseg: Command, tmp_path: Path) -> None
     assert ended.status == 0, ended.err
     data = checkpoints.load(run / "best.pt").data
     assert (data.lesion_labels, data.lesion_colours, data.categories) == (("Lesion",), (), ())
-    for where in ((), two):
-        ended = lesionseg("eval", *where, "-c", run / "best.pt", "--split", "all", "--json")
+    for options in ((), two):
+        ended = lesionseg("eval", *options, "-c", run / "best.pt", "--split", "all", "--json")
         assert ended.status == 0, ended.err
         assert json.loads(ended.out)["photos"] == 4
         assert "lesion: --lesion-label Lesion, as in training" in ended.err
-    for epochs, where in ((2, ()), (3, two)):
-        ended = lesionseg("train", *where, "--resume", "--output", run, "--epochs", epochs)
+    for epochs, options in ((2, ()), (3, two)):
+        ended = lesionseg("train", *options, "--resume", "--output", run, "--epochs", epochs)
         assert ended.status == 0, ended.err
         assert "lesion: --lesion-label Lesion, as in training" in ended.err
     assert checkpoints.load(run / "last.pt").data.lesion_labels == ("Lesion",)
@@ -242,7 +244,7 @@ def test_a_run_keeps_what_was_chosen(lesionseg: Command, tmp_path: Path) -> None
         "train", *two, "--lesion-label", "ruler", "--resume", "--output", run, "--epochs", 4
     )
     assert ended.status == 1
-    assert "was begun on other photos or masks" in ended.err
+    assert "was started on other photos or masks" in ended.err
 
 
 def test_reading_colours_and_label_maps(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ def pairs_in(folder: Path, count: int) -> Path:
     return folder
 
 
-def ids(found: Dataset) -> dict[str, list[str]]:
-    return {split: [pair.id for pair in pairs] for split, pairs in found.pairs.items()}
+def ids(dataset: Dataset) -> dict[str, list[str]]:
+    return {split: [pair.id for pair in pairs] for split, pairs in dataset.pairs.items()}
 
 
-def names(found: Dataset) -> set[tuple[str, str]]:
+def names(dataset: Dataset) -> set[tuple[str, str]]:
     """The names of photo and mask of every pair."""
-    return {(pair.photo.name, pair.mask.name) for pair in found.split("all")}
+    return {(pair.photo.name, pair.mask.name) for pair in dataset.split("all")}
 
 
 # Layouts
@@ -85,20 +85,20 @@ def test_official_folders(
                 touch(tmp_path, f"{photos}/ISIC_{number}_superpixels.png")
                 touch(tmp_path, f"{masks}/ISIC_{number}_Segmentation.png")
             touch(tmp_path, f"{photos}/._ISIC_0.jpg", f"{photos}/licence.txt")
-    found = find(tmp_path)
-    assert found.problems == ()
+    dataset = find(tmp_path)
+    assert dataset.problems == ()
     if val is None:  # the training photos are split
-        assert {split: len(of) for split, of in ids(found).items()} == {
+        assert {split: len(of) for split, of in ids(dataset).items()} == {
             "train": 1,
             "val": 1,
             "test": 2,
         }
-        assert found.split_source == "seeded"
+        assert dataset.split_source == "seeded"
     else:
-        assert ids(found)["train"] == ["ISIC_0", "ISIC_1"]
-        assert ids(found)["val"] == ["ISIC_2", "ISIC_3"]
-        assert found.split_source == "official folders"
-    assert ids(found).get("test") == (["ISIC_4", "ISIC_5"] if test else None)
+        assert ids(dataset)["train"] == ["ISIC_0", "ISIC_1"]
+        assert ids(dataset)["val"] == ["ISIC_2", "ISIC_3"]
+        assert dataset.split_source == "official folders"
+    assert ids(dataset).get("test") == (["ISIC_4", "ISIC_5"] if test else None)
 
 
 NAMES = [("a.jpg", "a.png"), ("B.JPEG", "b_segmentation.PNG"), ("c.webp", "C_Segmentation.bmp")]
@@ -108,51 +108,51 @@ NAMES = [("a.jpg", "a.png"), ("B.JPEG", "b_segmentation.PNG"), ("c.webp", "C_Seg
 def test_a_folder_for_each(tmp_path: Path, photos: str, masks: str) -> None:
     for photo, mask in NAMES:
         touch(tmp_path, f"{photos}/{photo}", f"{masks}/{mask}")
-    found = find(tmp_path)
-    assert names(found) == set(NAMES)
-    assert (found.folder, found.split_source, found.problems) == (tmp_path, "seeded", ())
-    named = find(None, tmp_path / photos, tmp_path / masks)
-    assert named.pairs == found.pairs
+    dataset = find(tmp_path)
+    assert names(dataset) == set(NAMES)
+    assert (dataset.folder, dataset.split_source, dataset.problems) == (tmp_path, "seeded", ())
+    by_name = find(None, tmp_path / photos, tmp_path / masks)
+    assert by_name.pairs == dataset.pairs
 
 
 def test_one_folder(tmp_path: Path) -> None:
     pairs = [*NAMES, ("d.png", "d_segmentation.png"), ("e.jpg", "e.tiff")]
     for photo, mask in pairs:
         touch(tmp_path, photo, mask)
-    found = find(tmp_path)
-    assert names(found) == set(pairs)
-    assert found.problems == ()
+    dataset = find(tmp_path)
+    assert names(dataset) == set(pairs)
+    assert dataset.problems == ()
 
 
 def test_two_folders_and_the_lists_beside_them(tmp_path: Path) -> None:
     pairs_in(tmp_path / "x", 4)
     (tmp_path / "val.txt").write_text("p001")
-    found = find(tmp_path, tmp_path / "x" / "images", tmp_path / "x" / "masks")
-    assert found.folder == tmp_path
-    assert ids(found) == {"train": ["p000", "p002", "p003"], "val": ["p001"]}
+    dataset = find(tmp_path, tmp_path / "x" / "images", tmp_path / "x" / "masks")
+    assert dataset.folder == tmp_path
+    assert ids(dataset) == {"train": ["p000", "p002", "p003"], "val": ["p001"]}
 
 
 def test_truth_alone_pairs_each_mask_with_itself(tmp_path: Path) -> None:
     touch(tmp_path, "A_segmentation.png", "b.png")
-    found = find(None, None, tmp_path)
-    assert found.problems == ()
-    assert sorted(pair.id for pair in found.split("all")) == ["A", "b"]
-    assert all(pair.photo == pair.mask for pair in found.split("all"))
+    dataset = find(None, None, tmp_path)
+    assert dataset.problems == ()
+    assert sorted(pair.id for pair in dataset.split("all")) == ["A", "b"]
+    assert all(pair.photo == pair.mask for pair in dataset.split("all"))
 
 
 def test_what_has_no_partner_or_two_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "images/alone.jpg", "images/twice.jpg", "images/twice.png", "images/a.jpg")
     touch(tmp_path, "masks/lost.png", "masks/twice.png", "masks/a.png", "masks/A_segmentation.png")
     touch(tmp_path, "images/fine.jpg", "masks/fine.png")
-    found = find(tmp_path)
-    assert names(found) == {("fine.jpg", "fine.png")}
+    dataset = find(tmp_path)
+    assert names(dataset) == {("fine.jpg", "fine.png")}
     for name, problem in [
         ("images/alone.jpg", "no mask"),
         ("masks/lost.png", "no photo"),
-        ("images/twice.png", "a second photo of the name 'twice'; both left out"),
-        ("masks/a.png", "a second mask of the name 'a'; both left out"),
+        ("images/twice.png", "a second photo named 'twice'; both left out"),
+        ("masks/a.png", "a second mask named 'a'; both left out"),
     ]:
-        assert f"{tmp_path / name}: {problem}" in found.problems
+        assert f"{tmp_path / name}: {problem}" in dataset.problems
 
 
 @pytest.mark.parametrize(
@@ -193,10 +193,10 @@ def test_lists_decide(tmp_path: Path) -> None:
         val="P002.jpg\np003.png",
         test="p004_segmentation.png p004\n",
     )
-    found = find(tmp_path)
-    assert ids(found) == {"train": ["p000", "p001"], "val": ["p002", "p003"], "test": ["p004"]}
-    assert found.split_source == "lists"
-    assert found.problems == (f"{tmp_path}: 2 photos stand in no list",)
+    dataset = find(tmp_path)
+    assert ids(dataset) == {"train": ["p000", "p001"], "val": ["p002", "p003"], "test": ["p004"]}
+    assert dataset.split_source == "lists"
+    assert dataset.problems == (f"{tmp_path}: 2 photos in none of the lists",)
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,13 @@ def test_lists_decide(tmp_path: Path) -> None:
 )
 def test_some_of_the_lists(tmp_path: Path, lists: dict[str, str], counts: dict[str, int]) -> None:
     write(pairs_in(tmp_path, 20), **lists)
-    found = find(tmp_path)
-    assert {split: len(pairs) for split, pairs in found.pairs.items()} == counts
-    assert len(found.split("all")) == 20
-    assert found.problems == ()
-    assert found.split_source == ("lists" if {"train", "val"} & lists.keys() else "seeded")
+    dataset = find(tmp_path)
+    assert {split: len(pairs) for split, pairs in dataset.pairs.items()} == counts
+    assert len(dataset.split("all")) == 20
+    assert dataset.problems == ()
+    assert dataset.split_source == ("lists" if {"train", "val"} & lists.keys() else "seeded")
     for split, text in lists.items():
-        assert " ".join(ids(found)[split]) == text
+        assert " ".join(ids(dataset)[split]) == text
 
 
 def test_a_list_names_photos_with_spaces(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_list_names_photos_with_spaces(tmp_path: Path) -> None:
 def test_lists_of_train_and_test_leave_a_tenth_for_validation(tmp_path: Path) -> None:
     every = [f"p{n:03}" for n in range(20)]
     write(pairs_in(tmp_path, 20), train=" ".join(every[:10]), test=" ".join(every[10:]))
-    assert {split: len(found) for split, found in find(tmp_path).pairs.items()} == {
+    assert {split: len(pairs) for split, pairs in find(tmp_path).pairs.items()} == {
         "train": 9,
         "val": 1,
         "test": 10,
@@ -238,19 +238,19 @@ def test_lists_of_train_and_test_leave_a_tenth_for_validation(tmp_path: Path) ->
 def test_a_folder_that_sounds_official_hides_nothing(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "masks/a.png", "test_data/b.jpg", "images/a_segmentation.png")
     touch(tmp_path, "images/a_overlay.png")
-    found = find(tmp_path)
-    assert names(found) == {("a.jpg", "a.png")}
-    assert found.problems == ()
+    dataset = find(tmp_path)
+    assert names(dataset) == {("a.jpg", "a.png")}
+    assert dataset.problems == ()
 
 
 def test_a_name_in_two_splits_is_told(tmp_path: Path) -> None:
     for split in ("Training", "Test"):
         for name in ("a", split):
             touch(tmp_path, f"{split}_Input/{name}.jpg", f"{split}_GroundTruth/{name}.png")
-    found = find(tmp_path)
-    assert sorted(pair.id for pair in found.split("all")) == ["Test", "Training", "a"]
-    (problem,) = found.problems
-    assert "Test_Input/a.jpg: stands in another split already" in problem
+    dataset = find(tmp_path)
+    assert sorted(pair.id for pair in dataset.split("all")) == ["Test", "Training", "a"]
+    (problem,) = dataset.problems
+    assert "Test_Input/a.jpg: already in another split" in problem
 
 
 def test_a_description_of_another_tool_is_nobodys_business(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_ids_that_are_not_there_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
-        ({"train": "p000", "val": "p001 P000.JPG"}, "p000 stands in train.txt and in val.txt; "),
+        ({"train": "p000", "val": "p001 P000.JPG"}, "p000 is in both train.txt and val.txt; "),
         ({"test": "x y"}, "test.txt: none of its ids has a photo and a mask"),
     ],
 )
@@ -291,10 +291,10 @@ def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("count", "held_out"), [(1, 0), (2, 1), (14, 1), (16, 2), (100, 10)])
 def test_a_tenth_is_held_out(tmp_path: Path, count: int, held_out: int) -> None:
-    found = find(pairs_in(tmp_path, count))
-    assert len(found.pairs.get("val", ())) == held_out
-    assert len(found.split("train")) == count - held_out
-    assert found.split_source == "seeded"
+    dataset = find(pairs_in(tmp_path, count))
+    assert len(dataset.pairs.get("val", ())) == held_out
+    assert len(dataset.split("train")) == count - held_out
+    assert dataset.split_source == "seeded"
 
 
 def test_the_split_does_not_depend_on_folders_or_their_order(
@@ -313,12 +313,12 @@ def test_the_split_does_not_depend_on_folders_or_their_order(
     monkeypatch.setattr(Path, "iterdir", shuffled)
     assert find(tmp_path / "first") == first
     second = find(tmp_path / "second")
-    for split, found in ids(second).items():
-        assert [name.lower() for name in found] == ids(first)[split]
+    for split, members in ids(second).items():
+        assert [name.lower() for name in members] == ids(first)[split]
     assert ids(first)["val"] != [f"p{index:03}" for index in range(4)]
 
 
 def test_a_split_that_is_not_there(tmp_path: Path) -> None:
-    found = find(pairs_in(tmp_path, 3))
-    with pytest.raises(LesionsegError, match=r"in split 'test'; there are: train 2, val 1$"):
-        found.split("test")
+    dataset = find(pairs_in(tmp_path, 3))
+    with pytest.raises(LesionsegError, match=r"in split 'test'; the splits are: train 2, val 1$"):
+        dataset.split("test")

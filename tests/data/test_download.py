@@ -160,9 +160,9 @@ def official(*splits: str) -> dict[str, bytes]:
 
 def check_whole(folder: Path, *splits: str) -> None:
     """The folder holds the files of these splits, their description, and nothing else."""
-    found = tree(folder)
-    described = json.loads(found.pop("dataset.json"))
-    assert found == official(*splits)
+    files = tree(folder)
+    described = json.loads(files.pop("dataset.json"))
+    assert files == official(*splits)
     assert described["splits"] == {split: TOY.photos[split] for split in splits}
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {
         stem for (split, _), (stem, _) in ZIPS.items() if split in splits
@@ -188,12 +188,12 @@ def test_the_whole_set(server: Server, tmp_path: Path) -> None:
     assert described == read_description(tmp_path / "set")
     check_whole(tmp_path / "set", "train", "val")
     for step in ("fetch", "verify", "unpack"):
-        for each in TOY.archives:
-            mine = [one for one in seen if (one.step, one.file) == (step, each.file)]
+        for archive in TOY.archives:
+            mine = [one for one in seen if (one.step, one.file) == (step, archive.file)]
             assert [one.done for one in mine] == sorted(one.done for one in mine)
             assert mine[-1].done == mine[-1].total
             if step != "unpack":
-                assert mine[-1].total == each.bytes
+                assert mine[-1].total == archive.bytes
 
 
 def test_what_is_whole_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
     check_whole(tmp_path, "train", "val")
     assert server.ranges(URL) == [None, f"bytes={half()}-", f"bytes={half() + 1000}-"]
     assert len(notes) == 2
-    assert "broke off after" in notes[0]
+    assert "the connection ended after" in notes[0]
 
 
 def test_many_breaks_are_borne_while_it_moves(server: Server, tmp_path: Path) -> None:
@@ -305,29 +305,29 @@ def test_a_server_that_knows_no_range(server: Server, tmp_path: Path) -> None:
 
 def test_a_server_that_knows_no_range_and_always_breaks(server: Server, tmp_path: Path) -> None:
     server.always = Act(cut=half(), ignore_range=True)
-    fails("cannot fetch .*broke off after", server, tmp_path)
+    fails("cannot fetch .*the connection ended after", server, tmp_path)
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize(("sent", "kept"), [(1000, 0), (half() + 1000, 1000)])
+@pytest.mark.parametrize(("sent", "remaining"), [(1000, 0), (half() + 1000, 1000)])
 def test_a_file_sent_whole_costs_nothing_that_is_here(
-    server: Server, tmp_path: Path, sent: int, kept: int
+    server: Server, tmp_path: Path, sent: int, remaining: int
 ) -> None:
     server.acts[URL] = [Act(cut=half()), Act(cut=sent, ignore_range=True), Act(status=404)]
     fails("404", server, tmp_path)
     part = tmp_path / f"{PHOTOS}.zip.part"
-    assert part.read_bytes() == FILES[URL][: half() + kept]
+    assert part.read_bytes() == FILES[URL][: half() + remaining]
     fetch(server, tmp_path)
-    assert server.ranges(URL)[-1] == f"bytes={half() + kept}-"
+    assert server.ranges(URL)[-1] == f"bytes={half() + remaining}-"
     check_whole(tmp_path, "train", "val")
 
 
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        (Act(status=200), "sent a web page, not the file"),
-        (Act(body=b"log in", ignore_range=True), "it offers 6"),
-        (Act(body=b"log in", ignore_range=True, claim=0), "broke off after 6 of"),
+        (Act(status=200), "the server sent a web page, not the file"),
+        (Act(body=b"log in", ignore_range=True), "the server offers 6"),
+        (Act(body=b"log in", ignore_range=True, claim=0), "the connection ended after 6 of"),
     ],
 )
 @pytest.mark.parametrize("dataset", [TOY, VAGUE], ids=["exact", "about"])
@@ -344,7 +344,7 @@ def test_another_answer_costs_nothing_that_is_here(
 
 def test_a_web_page_is_not_kept(server: Server, tmp_path: Path) -> None:
     server.always = Act(status=200)
-    fails("sent a web page, not the file", server, tmp_path, VAGUE)
+    fails("the server sent a web page, not the file", server, tmp_path, VAGUE)
     assert len(server.requests) == 1
     assert not list(tmp_path.glob("*.part"))
 
@@ -389,7 +389,7 @@ def test_a_body_without_end_is_not_kept(server: Server, tmp_path: Path) -> None:
 
 def test_an_error_page_in_the_file_s_place(server: Server, tmp_path: Path) -> None:
     server.always = Act(body=b"<html>log in</html>")
-    fails("it offers 19", server, tmp_path)
+    fails("the server offers 19", server, tmp_path)
 
 
 def test_waits_longer_each_time(
@@ -716,12 +716,12 @@ def test_any_name_stays_inside(tmp_path_factory: pytest.TempPathFactory, name: s
     path.write_bytes(zipped({name.replace("\0", "."): b"x"}))
     with zipfile.ZipFile(path) as opened:
         try:
-            kept = unpacking._entries(opened, path)
+            entries = unpacking._entries(opened, path)
         except LesionsegError:
             return
-    for each in kept:
-        assert each not in ("", ".", "..")
-        assert not set("/\\:\0") & set(each)
+    for entry in entries:
+        assert entry not in ("", ".", "..")
+        assert not set("/\\:\0") & set(entry)
 
 
 @pytest.mark.parametrize("mode", [0o120777, 0o010644, 0o020644])
@@ -742,7 +742,7 @@ def test_a_name_twice(tmp_path: Path, other: str) -> None:
     with zipfile.ZipFile(buffer, "w") as made:
         made.writestr("a/ISIC_0000000.jpg", JPEG)
         made.writestr(other, JPEG)
-    unsafe(tmp_path, buffer.getvalue(), "is in it twice", photos=2)
+    unsafe(tmp_path, buffer.getvalue(), "twice", photos=2)
 
 
 def test_a_bomb(tmp_path: Path) -> None:
@@ -808,9 +808,9 @@ def test_shrunk(server: Server, tmp_path: Path) -> None:
     assert described.shrunk == 50
     assert described == read_description(tmp_path)
     for folder, names in ((PHOTOS, "*.jpg"), (MASKS, "*.png")):
-        found = list((tmp_path / folder).glob(names))
-        assert len(found) == 6
-        assert {size_of(path) for path in found} == {(67, 50)}
+        paths = list((tmp_path / folder).glob(names))
+        assert len(paths) == 6
+        assert {size_of(path) for path in paths} == {(67, 50)}
     mask, zero_one = images.read_mask(tmp_path / MASKS / "ISIC_0000000_segmentation.png")
     assert not zero_one
     assert mask.mean() == pytest.approx(np.pi * 0.3**2 * 120 / 160, rel=0.02)
@@ -861,8 +861,8 @@ def test_a_small_photo_is_left_as_it_is() -> None:
     photo, mask = photo_and_mask(0)
     assert images.shrink_photo_file(photo, 120) == photo
     assert images.shrink_photo_file(photo, 119) != photo
-    kept, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask, 120)))
-    assert (kept == images.read_mask(io.BytesIO(mask))[0]).all()
+    same_mask, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask, 120)))
+    assert (same_mask == images.read_mask(io.BytesIO(mask))[0]).all()
 
 
 def test_a_shrunk_photo_looks_the_same() -> None:
@@ -971,15 +971,15 @@ def test_the_demo_killed_anywhere_is_drawn_again(
 
     folder, left = tmp_path / "demo", list[Path]()
 
-    def kept(change: Callable[..., object]) -> Callable[..., object]:
+    def recording(change: Callable[..., object]) -> Callable[..., object]:
         """The same change, and copies of the folder as a kill before or after it leaves it."""
 
         def keep() -> None:
             left.append(shutil.copytree(folder, tmp_path / f"left-{len(left)}"))
 
-        def changed(*given: object, **more: object) -> None:
+        def changed(*arguments: object, **more: object) -> None:
             keep()
-            change(*given, **more)
+            change(*arguments, **more)
             keep()
 
         return changed
@@ -989,19 +989,19 @@ def test_the_demo_killed_anywhere_is_drawn_again(
         (folder / stale).mkdir(parents=True)
         (folder / stale / "stale.jpg").write_bytes(b"stale")
     with monkeypatch.context() as patched:
-        patched.setattr(shutil, "rmtree", kept(shutil.rmtree))
-        patched.setattr(Path, "replace", kept(Path.replace))
+        patched.setattr(shutil, "rmtree", recording(shutil.rmtree))
+        patched.setattr(Path, "replace", recording(Path.replace))
         download(DATASETS["demo"], folder)
     assert len(left) == 2 * (1 + 1 + 3 + 1 + 1)  # hidden, stale, three moved, hidden, described
-    for each in [folder, *left]:
-        assert download(DATASETS["demo"], each).synthetic
-        for leftover in each.glob(".dataset.json.*.part"):
+    for place in [folder, *left]:
+        assert download(DATASETS["demo"], place).synthetic
+        for leftover in place.glob(".dataset.json.*.part"):
             leftover.unlink()
-        found = tree(each)
-        assert read_description(each)
-        del found["dataset.json"]
-        assert found == DEMO_FILES
-        assert not (each / ".demo.part").exists()
+        files = tree(place)
+        assert read_description(place)
+        del files["dataset.json"]
+        assert files == DEMO_FILES
+        assert not (place / ".demo.part").exists()
 
 
 @pytest.mark.parametrize(
@@ -1022,10 +1022,10 @@ def test_the_list(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (store.data_dir("isic2016")).mkdir()
     (store.data_dir("isic2016") / "dataset.json").write_text("damaged")
     here = {row.dataset.name: row.here for row in listing()}
-    found = here["isic2018"]
-    assert found is not None
-    assert found.splits == {"train": 6, "val": 2}
-    assert found.shrunk == 50
+    entry = here["isic2018"]
+    assert entry is not None
+    assert entry.splits == {"train": 6, "val": 2}
+    assert entry.shrunk == 50
     assert here["isic2016"] is None
 
 
@@ -1094,7 +1094,7 @@ download(DataSet(**fields), Path(given["folder"]), bases=[given["base"]], shrink
 def child(
     server: Server, folder: Path, step: str = "", at: int = 0, shrink: int | None = None
 ) -> subprocess.Popen[bytes]:
-    given = {
+    arguments = {
         "dataset": asdict(TOY),
         "folder": str(folder),
         "base": server.base,
@@ -1102,7 +1102,7 @@ def child(
         "at": at,
         "shrink": shrink,
     }
-    return subprocess.Popen([sys.executable, "-W", "error", "-c", CHILD, json.dumps(given)])
+    return subprocess.Popen([sys.executable, "-W", "error", "-c", CHILD, json.dumps(arguments)])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX systems")
@@ -1147,9 +1147,9 @@ def test_killed_from_outside_while_the_server_is_slow(server: Server, tmp_path: 
         time.sleep(0.01)
     os.kill(running.pid, signal.SIGKILL)
     running.wait(5)
-    kept = part.stat().st_size
+    size = part.stat().st_size
     fetch(server, tmp_path)
-    assert server.ranges(URL) == [None, f"bytes={kept}-"]
+    assert server.ranges(URL) == [None, f"bytes={size}-"]
     check_whole(tmp_path, "train", "val")
 
 
@@ -1193,10 +1193,10 @@ def test_real_photos_shrunk(tmp_path: Path) -> None:
         assert min(small) == min(300, *whole)
         assert small[1] / small[0] == pytest.approx(whole[1] / whole[0], rel=0.005)
         full, _ = images.read_mask(mask)
-        kept, zero_one = images.read_mask(folder / MASKS / mask.name)
-        assert kept.shape == small
+        shrunk_mask, zero_one = images.read_mask(folder / MASKS / mask.name)
+        assert shrunk_mask.shape == small
         assert not zero_one
-        assert kept.mean() == pytest.approx(full.mean(), abs=0.003)
+        assert shrunk_mask.mean() == pytest.approx(full.mean(), abs=0.003)
         seen, _ = images.read_photo_shrunk(photo, 64)
         again, _ = images.read_photo_shrunk(folder / PHOTOS / photo.name, 64)
         assert np.abs(seen.astype(int) - again.astype(int)).mean() < 3

@@ -84,7 +84,7 @@ def test_the_default_split_keeps_groups_together(numbers: list[int]) -> None:
     photos = pairs(len(numbers))
     groups = {pair.id: str(number) for pair, number in zip(photos, numbers, strict=True)}
     if len(set(numbers)) == 1:
-        with pytest.raises(LesionsegError, match="belong to one group"):
+        with pytest.raises(LesionsegError, match="all of one group"):
             decide({"train": photos}, SEEDED, NO_LISTS, groups)
         return
     splits = decide({"train": photos}, SEEDED, NO_LISTS, groups)
@@ -97,7 +97,7 @@ def test_groups_on_both_sides_of_lists_are_said() -> None:
     lists = Lists(Path("set"), {"val": ["p0", "p1"]})
     splits = decide({"train": pairs(4)}, SEEDED, lists, {"p0": "g", "p3": "g", "p1": "h"})
     assert splits.notes == (
-        "1 photos of split val belong to groups that are also trained on: "
+        "1 photo of split val in groups that are also trained on: "
         "the scores on these will be too high",
     )
 
@@ -114,7 +114,7 @@ def test_eval_and_check_say_what_groups_do(lesionseg: Command, tmp_path: Path) -
     (folder / "val.txt").write_text("ISIC_0000001")
     file = write(tmp_path / "mine.csv", "id,group\nISIC_0000000,a\nISIC_0000001,a\n")
     words = ("--data", folder, "--predictions", folder / "masks")
-    note = "1 photos of split val belong to groups that are also trained on"
+    note = "1 photo of split val in groups that are also trained on"
     assert note not in lesionseg("eval", *words).err
     assert note in lesionseg("eval", *words, "--groups", file).err
     write(folder / "groups.csv", file.read_text())
@@ -127,14 +127,14 @@ def test_groups_are_found_in_the_set_or_named(tmp_path: Path) -> None:
     alone = discovery.find(folder).split("val")
     lines = [f"{photo},{photo in (alone[0].id, ids[0], ids[-1])}" for photo in ids]
     file = write(tmp_path / "mine.csv", "\n".join(["id,group", *lines]))
-    named = discovery.find(folder, groups_file=file)
-    assert len(named.split("val")) == 3
+    dataset = discovery.find(folder, groups_file=file)
+    assert len(dataset.split("val")) == 3
     write(folder / "groups.csv", file.read_text())
-    assert discovery.find(folder).pairs == named.pairs
+    assert discovery.find(folder).pairs == dataset.pairs
     write(folder / "groups.csv", "something,else\n")
     useless = discovery.find(folder)
     assert (useless.split("val"), len(useless.notes)) == (alone, 1)
-    assert useless.notes[0].startswith(f"no groups are kept together: {folder / 'groups.csv'}")
+    assert useless.notes[0].startswith(f"groups are not kept together: {folder / 'groups.csv'}")
     write(file, "id,group\nother,1\n")
     with pytest.raises(LesionsegError, match=r"mine\.csv: none of its ids has a photo and a mask"):
         discovery.find(folder, groups_file=file)

@@ -19,12 +19,12 @@ def pair(photo: Path, mask: Path, index: int) -> None:
     write_mask(mask, drawing(index)[1])
 
 
-def ids(found: Dataset) -> dict[str, list[str]]:
-    return {split: [pair.id for pair in pairs] for split, pairs in found.pairs.items()}
+def ids(dataset: Dataset) -> dict[str, list[str]]:
+    return {split: [pair.id for pair in pairs] for split, pairs in dataset.pairs.items()}
 
 
-def names(found: Dataset) -> set[tuple[str, str]]:
-    return {(pair.photo.name, pair.mask.name) for pair in found.split("all")}
+def names(dataset: Dataset) -> set[tuple[str, str]]:
+    return {(pair.photo.name, pair.mask.name) for pair in dataset.split("all")}
 
 
 def checked(lesionseg: Command, *words: object) -> dict[str, object]:
@@ -66,13 +66,13 @@ def test_a_tenth_is_held_out_where_there_is_no_folder_for_it(tmp_path: Path) -> 
     for n in range(20):
         touch(tmp_path, f"train/images/{n}.jpg", f"train/masks/{n}.png")
     touch(tmp_path, "test/images/t.jpg", "test/masks/t.png")
-    found = find(tmp_path)
-    assert {split: len(pairs) for split, pairs in found.pairs.items()} == {
+    dataset = find(tmp_path)
+    assert {split: len(pairs) for split, pairs in dataset.pairs.items()} == {
         "train": 18,
         "val": 2,
         "test": 1,
     }
-    assert found.split_source == "seeded"
+    assert dataset.split_source == "seeded"
 
 
 def test_labels_in_the_folder_of_a_split(tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def test_labels_in_the_folder_of_a_split(tmp_path: Path) -> None:
 
 def test_a_split_without_masks_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "train/images/a.jpg", "train/masks/a.png", "test/images/b.jpg", "val/x.txt")
-    found = find(tmp_path)
-    assert names(found) == {("a.jpg", "a.png")}
-    assert found.problems == (
+    dataset = find(tmp_path)
+    assert names(dataset) == {("a.jpg", "a.png")}
+    assert dataset.problems == (
         f"{tmp_path / 'test/images/b.jpg'}: no mask",
         f"{tmp_path / 'val'}: no photos with masks",
     )
@@ -132,10 +132,10 @@ def test_masks_by_split_are_not_written_over(tmp_path: Path) -> None:
 def test_endings_of_masks(tmp_path: Path, photo: str, mask: str, ending: str) -> None:
     for name in ("a", "B", "c_lesion"):
         touch(tmp_path, photo.format(name), mask.format(name, ending))
-    found = find(tmp_path)
-    assert found.problems == ()
-    assert sorted(pair.id for pair in found.split("all")) == ["B", "a", "c_lesion"]
-    assert all(pair.mask.stem == pair.id + ending for pair in found.split("all"))
+    dataset = find(tmp_path)
+    assert dataset.problems == ()
+    assert sorted(pair.id for pair in dataset.split("all")) == ["B", "a", "c_lesion"]
+    assert all(pair.mask.stem == pair.id + ending for pair in dataset.split("all"))
 
 
 def test_endings_through_the_command_line(lesionseg: Command, tmp_path: Path) -> None:
@@ -166,10 +166,10 @@ def test_a_photo_may_end_like_a_mask(tmp_path: Path) -> None:
 
 def test_two_masks_of_one_photo_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "a_mask.png", "a_seg.png", "b.jpg", "b_mask.png")
-    found = find(tmp_path)
-    assert names(found) == {("b.jpg", "b_mask.png")}
-    line = f"{tmp_path / 'a_seg.png'}: a second mask of the name 'a_seg'; both left out"
-    assert line in found.problems
+    dataset = find(tmp_path)
+    assert names(dataset) == {("b.jpg", "b_mask.png")}
+    line = f"{tmp_path / 'a_seg.png'}: a second mask named 'a_seg'; both left out"
+    assert line in dataset.problems
 
 
 def ph2(folder: Path, *indices: int) -> Path:
@@ -193,9 +193,9 @@ def test_ph2(lesionseg: Command, tmp_path: Path) -> None:
         result = checked(lesionseg, "--data", place)
         assert (result["photos"], result["left_out"]) == (3, [])
     shutil.rmtree(folder / "PH2 Dataset images/IMD003/IMD003_lesion")
-    found = find(folder)
-    assert names(found) == {(f"IMD00{n}.bmp", f"IMD00{n}_lesion.bmp") for n in (2, 4)}
-    (problem,) = found.problems
+    dataset = find(folder)
+    assert names(dataset) == {(f"IMD00{n}.bmp", f"IMD00{n}_lesion.bmp") for n in (2, 4)}
+    (problem,) = dataset.problems
     assert problem.endswith("IMD003.bmp: no mask")
 
 
@@ -222,9 +222,9 @@ def test_a_set_in_a_folder_in_a_folder(tmp_path: Path, inner: str) -> None:
     touch(folder / inner, "images/a.jpg", "masks/a.png", "images/b.jpg", "masks/b.png")
     touch(folder, "__MACOSX/._d", ".DS_Store")
     (folder / inner / "val.txt").write_text("a")
-    found = find(folder)
-    assert ids(found) == {"train": ["b"], "val": ["a"]}
-    assert found.folder == folder
+    dataset = find(folder)
+    assert ids(dataset) == {"train": ["b"], "val": ["a"]}
+    assert dataset.folder == folder
     (folder / "val.txt").write_text("b")
     assert ids(find(folder))["val"] == ["b"]
 
@@ -249,16 +249,16 @@ def test_photos_in_two_parts(lesionseg: Command, tmp_path: Path) -> None:
     words = ("--photos", parts[0], "--photos", parts[1], "--truth", tmp_path / "masks")
     assert checked(lesionseg, *words)["photos"] == 4
     shutil.copy(parts[0] / "ISIC_0000001.jpg", parts[1])
-    found = find(None, parts, tmp_path / "masks")
-    assert [pair.id for pair in found.split("all")] == [f"ISIC_{n:07}" for n in (0, 2, 3)]
+    dataset = find(None, parts, tmp_path / "masks")
+    assert [pair.id for pair in dataset.split("all")] == [f"ISIC_{n:07}" for n in (0, 2, 3)]
     line = (
-        f"{parts[1] / 'ISIC_0000001.jpg'}: a second photo of the name 'ISIC_0000001', beside "
+        f"{parts[1] / 'ISIC_0000001.jpg'}: a second photo named 'ISIC_0000001', beside "
         f"{parts[0] / 'ISIC_0000001.jpg'}; both left out"
     )
-    assert line in found.problems
+    assert line in dataset.problems
     same = lesionseg("check", "--photos", parts[0], "--photos", parts[0], "--truth", tmp_path)
     assert (same.status, same.err.count("\n")) == (2, 1)
-    assert "is named twice" in same.err
+    assert "was given twice" in same.err
 
 
 def test_a_run_on_two_parts_finds_them_again(lesionseg: Command, tmp_path: Path) -> None:
@@ -288,13 +288,16 @@ def test_a_run_on_two_parts_finds_them_again(lesionseg: Command, tmp_path: Path)
             "masks/ was found, but its names match no photo: ISIC_1.png against IMG_1.jpg; "
             "here: 2 folders (images, masks)",
         ),
-        (["images/a.jpg"], "images/ was found, but neither masks/ nor labels: name the folders by"),
+        (
+            ["images/a.jpg"],
+            "images/ was found, but neither masks/ nor labels: name the folders with",
+        ),
         (
             ["masks/a.png"],
-            "no images/ beside it: name the folders by --photos and --truth; here: 1 ",
+            "no images/ beside it: name the folders with --photos and --truth; here: 1 ",
         ),
-        (["x/a.jpg", "y/b"], "labels; name the folders by --photos and --truth; here: 2 folders"),
-        (["masks/a.png", "images/b.txt"], "masks/ was found, but no photo; here: 2 folders"),
+        (["x/a.jpg", "y/b"], "labels; name the folders with --photos and --truth; here: 2 folders"),
+        (["masks/a.png", "images/b.txt"], "masks/ was found, but no photos; here: 2 folders"),
         (["a.jpg", "b.JPG", "c.png", "d"], "here: 2 .jpg, 1 .png, 1 without suffix"),
         (
             ["x/images/a.jpg", "x/masks/a.png", "y/z"],
@@ -327,7 +330,7 @@ def test_the_names_of_two_folders_are_held_against_each_other(
         "m/ was found, but its names match no photo: ISIC_1.png against IMG_1.jpg; "
         f"in {tmp_path / 'p'}: 1 .jpg; in {tmp_path / 'm'}: 1 .png" in ended.err
     )
-    with pytest.raises(LesionsegError, match=r"empty/ was found, but no mask in it; in .*1 .txt"):
+    with pytest.raises(LesionsegError, match=r"empty/ was found, but no masks in it; in .*1 .txt"):
         find(None, tmp_path / "p", tmp_path / "empty")
 
 

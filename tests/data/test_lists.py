@@ -40,8 +40,8 @@ def test_names_ended_by_nul_hold_line_breaks_and_any_byte() -> None:
 
 @given(st.lists(st.text("ab.é ", min_size=3), max_size=5))
 def test_every_name_comes_back(names: list[str]) -> None:
-    kept = [name for name in names if name.strip()]
-    assert read_names(io.BytesIO("\n".join(names).encode())) == kept
+    expected = [name for name in names if name.strip()]
+    assert read_names(io.BytesIO("\n".join(names).encode())) == expected
 
 
 class Pipe:

@@ -42,7 +42,8 @@ def test_a_pair_is_read_at_the_size_of_the_network(pair_folder: Path) -> None:
 def test_a_mask_of_another_size_is_refused(pair_folder: Path) -> None:
     Image.new("L", (40, 60)).save(pair_folder / "a.png")
     message = (
-        f"^{pair_folder}/a.png: expected a mask of 60x40 pixels as its photo, got 40x60 .sides"
+        f"^{pair_folder}/a.png: expected a mask of 60x40 pixels, the size of its photo, "
+        "got 40x60 .sides"
     )
     with pytest.raises(LesionsegError, match=message):
         read_pair(find(pair_folder).split("all")[0], 16)
@@ -51,7 +52,7 @@ def test_a_mask_of_another_size_is_refused(pair_folder: Path) -> None:
 def test_swapped_sides_are_called_so(tmp_path: Path) -> None:
     path = write_mask(tmp_path / "a.png", np.ones((30, 40), np.bool_))
     pair = Pair("a", tmp_path / "a.jpg", path)
-    with pytest.raises(PhotoError, match=r"of 30x40 pixels .* got 40x30 \(sides swapped: .*EXIF"):
+    with pytest.raises(PhotoError, match=r"of 30x40 pixels, .* got 40x30 \(sides swapped: .*EXIF"):
         read_truth(pair, (40, 30))
     with pytest.raises(PhotoError, match=r"got 40x30$"):
         read_truth(pair, (40, 31))

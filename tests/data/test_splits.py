@@ -45,7 +45,7 @@ def test_lists_decide_over_the_layout() -> None:
     assert splits.source == LISTS
     lost, rest = splits.problems
     assert lost == f"{HERE / 'val.txt'}: lost has no photo with a mask"
-    assert rest == f"{HERE}: 1 photos stand in no list"
+    assert rest == f"{HERE}: 1 photo in none of the lists"
 
 
 def test_a_list_of_all_for_testing_leaves_nothing_to_split() -> None:
@@ -59,10 +59,10 @@ def test_a_photo_stays_in_the_first_of_its_splits() -> None:
     splits = decide(layout, OFFICIAL, lists())
     assert splits.pairs == {"train": (pair("a", "one"),), "val": pairs("b")}
     assert splits.problems == (
-        f"{Path('two/A.jpg')}: stands in another split already, as {Path('one/a.jpg')}",
+        f"{Path('two/A.jpg')}: already in another split, as {Path('one/a.jpg')}",
     )
 
 
 def test_an_id_in_two_lists_is_refused() -> None:
-    with pytest.raises(LesionsegError, match=r"a stands in train.txt and in val.txt"):
+    with pytest.raises(LesionsegError, match=r"a is in both train.txt and val.txt"):
         decide({"train": pairs("a")}, SEEDED, lists(train="a", val="a"))

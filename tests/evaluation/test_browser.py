@@ -96,8 +96,8 @@ def asked(browser: webdriver.Chrome, script: str, *values: object) -> Any:
 def listed(browser: webdriver.Chrome, value: str = "name") -> list[str]:
     """What the photos of the list hold, in the order in which they are shown."""
     items = "[...document.querySelectorAll('#photos > li')].filter(item => item.offsetParent)"
-    found: list[str] = asked(browser, f"{items}.map(item => item.dataset[arguments[0]])", value)
-    return found
+    values: list[str] = asked(browser, f"{items}.map(item => item.dataset[arguments[0]])", value)
+    return values
 
 
 def choose(browser: webdriver.Chrome, control: str, value: str) -> None:
@@ -112,7 +112,7 @@ def test_pictures_load_nothing_overflows_and_the_console_is_empty(
     browser = shown(name, width)
     pictures = "[...document.querySelectorAll('img')].map(img => img.complete && img.naturalWidth)"
     assert len(asked(browser, pictures)) > len(NAMES)
-    assert all(each > 0 for each in asked(browser, pictures))
+    assert all(natural > 0 for natural in asked(browser, pictures))
     widths = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     assert asked(browser, widths) == [width, width]
     browser.find_element(By.CSS_SELECTOR, "#photos .open").click()

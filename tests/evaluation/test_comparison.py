@@ -26,15 +26,15 @@ NEW = [photo("c", 15, 5), photo("a", 60, 0), photo("b", 40, 40), photo("e", 1, 9
 
 
 def test_differences_of_known_values() -> None:
-    found = paired(OLD, NEW)
-    assert found.photos == 3  # d and e were scored by one alone
-    assert found.jaccard.mean == pytest.approx((0.5 + 0 - 0.25) / 3)
-    assert found.dice.mean == pytest.approx((1 - 2 / 3 + 0 + 30 / 35 - 1) / 3)
-    assert (found.jaccard.better, found.jaccard.worse) == (1, 1)
-    assert (found.dice.better, found.dice.worse) == (1, 1)
-    assert found.jaccard.low == -0.25  # all three draws the worst: 1 in 27, above 2.5 %
-    assert found.jaccard.high == 0.5
-    assert found == paired(OLD[::-1], NEW[::-1])
+    differences = paired(OLD, NEW)
+    assert differences.photos == 3  # d and e were scored by one alone
+    assert differences.jaccard.mean == pytest.approx((0.5 + 0 - 0.25) / 3)
+    assert differences.dice.mean == pytest.approx((1 - 2 / 3 + 0 + 30 / 35 - 1) / 3)
+    assert (differences.jaccard.better, differences.jaccard.worse) == (1, 1)
+    assert (differences.dice.better, differences.dice.worse) == (1, 1)
+    assert differences.jaccard.low == -0.25  # all three draws the worst: 1 in 27, above 2.5 %
+    assert differences.jaccard.high == 0.5
+    assert differences == paired(OLD[::-1], NEW[::-1])
 
 
 def test_a_difference_that_is_the_same_everywhere_has_an_interval_of_no_width() -> None:
@@ -54,11 +54,11 @@ def test_what_is_hard_for_both_cancels_out() -> None:
     gain = random.integers(0, 9, 400)
     old = [photo(str(n), int(b), int(100 - b)) for n, b in enumerate(base)]
     new = [photo(str(n), int(b), int(100 - b)) for n, b in enumerate(base + gain)]
-    found = paired(old, new).jaccard
+    difference = paired(old, new).jaccard
     error = 1.96 * gain.std() / 100 / 20
-    assert found.mean == pytest.approx(gain.mean() / 100)
-    assert found.low == pytest.approx(found.mean - error, rel=0.05)
-    assert found.high == pytest.approx(found.mean + error, rel=0.05)
+    assert difference.mean == pytest.approx(gain.mean() / 100)
+    assert difference.low == pytest.approx(difference.mean - error, rel=0.05)
+    assert difference.high == pytest.approx(difference.mean + error, rel=0.05)
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=12))
@@ -94,7 +94,7 @@ def test_short_names(paths: list[str], names: list[str]) -> None:
 
 @given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=3), min_size=1, max_size=5))
 def test_short_names_differ(parts: list[list[str]]) -> None:
-    names = short_names([PurePosixPath(*each) for each in parts])
+    names = short_names([PurePosixPath(*path) for path in parts])
     assert len(set(names)) == len(names)
 
 
@@ -141,12 +141,12 @@ def test_eval_of_two_folders_of_masks(
     words = ("eval", "--data", data, "--predictions", near, "--predictions", far)
     assert run(monkeypatch, *words, "--report", out, "--json") == 1  # a mask is missing
     captured = capsys.readouterr()
-    found: dict[str, Any] = json.loads(captured.out)
-    assert found == json.loads((out / report.SUMMARY).read_text())
-    assert set(found) == {"evaluations", "differences", "definitions"}
-    assert [each["name"] for each in found["evaluations"]] == ["near", "far"]
-    assert [each["photos"] for each in found["evaluations"]] == [5, 4]
-    (difference,) = found["differences"]
+    result: dict[str, Any] = json.loads(captured.out)
+    assert result == json.loads((out / report.SUMMARY).read_text())
+    assert set(result) == {"evaluations", "differences", "definitions"}
+    assert [evaluation["name"] for evaluation in result["evaluations"]] == ["near", "far"]
+    assert [evaluation["photos"] for evaluation in result["evaluations"]] == [5, 4]
+    (difference,) = result["differences"]
     assert (difference["name"], difference["against"], difference["photos"]) == ("far", "near", 4)
     assert difference["dice"]["mean"] < 0
     assert (difference["dice"]["better"], difference["dice"]["worse"]) == (0, 4)
@@ -167,10 +167,10 @@ def test_eval_of_a_checkpoint_beside_masks(
     data, near, _ = folders
     words = ("eval", "--data", data, "-c", "bundled", "--predictions", near, "--split", "all")
     assert run(monkeypatch, *words, "--json", "--all-regions") == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert [each["name"] for each in found["evaluations"]] == ["bundled", "near"]
-    assert found["evaluations"][0]["all_regions"] is True
-    assert found["evaluations"][1]["checkpoint"] is None
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert [evaluation["name"] for evaluation in result["evaluations"]] == ["bundled", "near"]
+    assert result["evaluations"][0]["all_regions"] is True
+    assert result["evaluations"][1]["checkpoint"] is None
     assert run(monkeypatch, *words, "--masks", "masks") == 2
     assert "one checkpoint" in capsys.readouterr().err
 
@@ -186,6 +186,6 @@ def test_one_checkpoint_has_the_layout_of_old(
     assert run(monkeypatch, "eval", "--data", data, "--predictions", near, "--report", out) == 0
     assert "photos: 5, skipped: 0" in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == [page.PAGE, report.SCORES, report.SUMMARY]
-    found = json.loads((out / report.SUMMARY).read_text())
-    assert set(found) == set(report.as_json(replace(scored("x", *OLD))))
+    result = json.loads((out / report.SUMMARY).read_text())
+    assert set(result) == set(report.as_json(replace(scored("x", *OLD))))
     assert (out / report.SCORES).read_text().startswith("id,height,width,")

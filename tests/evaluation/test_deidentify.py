@@ -38,7 +38,7 @@ def test_numbers_stand_for_names_from_the_worst_up() -> None:
     assert (one.name, two.name) == ("A", "B")
     many, numbers = hide_names([scored("x", *(photo(str(n), n, 1) for n in range(1, 12)))] * 28)
     assert numbers["1"] == "01"
-    assert [each.name for each in many[24:]] == ["Y", "Z", "AA", "AB"]
+    assert [item.name for item in many[24:]] == ["Y", "Z", "AA", "AB"]
 
 
 def test_what_is_public_stays() -> None:

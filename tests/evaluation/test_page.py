@@ -69,15 +69,15 @@ class Parsed(HTMLParser):
 
     def all(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
         return [
-            found
-            for name, found in self.elements
-            if name == tag and attributes.items() <= found.items()
+            values
+            for name, values in self.elements
+            if name == tag and attributes.items() <= values.items()
         ]
 
 
 def listed(parsed: Parsed) -> list[str | None]:
     """The names in the list of all photos, in its order."""
-    return [found["data-name"] for found in parsed.all("li") if "data-name" in found]
+    return [attributes["data-name"] for attributes in parsed.all("li") if "data-name" in attributes]
 
 
 def written(
@@ -85,7 +85,7 @@ def written(
 ) -> str:
     path = folder / "report" / page.PAGE
     page.write(evaluations, pairs, path, workers=workers)
-    assert [found.name for found in path.parent.iterdir()] == [page.PAGE]
+    assert [file.name for file in path.parent.iterdir()] == [page.PAGE]
     return path.read_text(encoding="utf-8")
 
 
@@ -114,8 +114,12 @@ def test_names_are_shown_and_never_obeyed(tmp_path: Path) -> None:
         text = written(tmp_path, [one, replace(one, name=f"{odd}2")], pairs)
         parsed = Parsed(text)
         assert len(parsed.all("script")) == 1
-        assert not [name for _, found in parsed.elements for name in found if name[:2] == "on"]
-        assert all((found["src"] or "").startswith("data:") for found in parsed.all("img"))
+        assert not [
+            name for _, attributes in parsed.elements for name in attributes if name[:2] == "on"
+        ]
+        assert all(
+            (attributes["src"] or "").startswith("data:") for attributes in parsed.all("img")
+        )
         assert sorted(str(name) for name in listed(parsed)) == sorted(SHOWN)
         assert " ".join(shown.split()) in parsed.text
         assert "\x1b" not in text
@@ -123,16 +127,16 @@ def test_names_are_shown_and_never_obeyed(tmp_path: Path) -> None:
 
 def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
     text, parsed = drawn(tmp_path, ["a", "b", "c"])
-    for _, found in parsed.elements:
+    for _, attributes in parsed.elements:
         for name in ("src", "href", "action", "data", "poster", "srcset"):
-            assert (found.get(name) or "#").startswith(("#", "data:image/webp;base64,"))
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/webp;base64,"))
     assert not {tag for tag, _ in parsed.elements} & {"link", "iframe", "object", "embed", "base"}
     bare = re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]+", "", text)
     assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttpRequest|import\(", bare)
     (policy,) = (
-        found["content"] or ""
-        for found in parsed.all("meta")
-        if found.get("http-equiv") == "Content-Security-Policy"
+        attributes["content"] or ""
+        for attributes in parsed.all("meta")
+        if attributes.get("http-equiv") == "Content-Security-Policy"
     )
     script = text[text.index("<script>") + 8 : text.index("</script>")]
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -153,13 +157,13 @@ def test_a_photo_is_small_keeps_its_aspect_and_nothing_but_pixels(tmp_path: Path
     (tmp_path / "masks" / "0000.png").write_bytes(pairs["a"].mask.read_bytes())
     parsed = Parsed(written(tmp_path, [evaluation(pairs, tmp_path / "masks")], pairs))
     sizes = []
-    for found in parsed.all("img"):
-        data = base64.b64decode((found["src"] or "").partition(",")[2])
+    for attributes in parsed.all("img"):
+        data = base64.b64decode((attributes["src"] or "").partition(",")[2])
         assert b"patient" not in data
         with Image.open(io.BytesIO(data)) as thumbnail:
             assert not thumbnail.getexif()
             sizes.append(thumbnail.size)
-        assert int(found["width"] or 0) * HEIGHT == int(found["height"] or 0) * WIDTH
+        assert int(attributes["width"] or 0) * HEIGHT == int(attributes["height"] or 0) * WIDTH
     assert sizes == [(3 * WIDTH, 3 * HEIGHT), (page.SMALL, page.SMALL * HEIGHT // WIDTH)]
 
 
@@ -167,9 +171,9 @@ def test_the_worst_stand_first_and_no_photo_is_shown_large_twice(tmp_path: Path)
     names = [f"photo {index}" for index in range(20)]
     text, parsed = drawn(tmp_path, names, shift=1)
     assert listed(parsed) == names[::-1]  # each was moved further than the one before
-    failed = [found for found in parsed.all("li") if "data-failed" in found]
+    failed = [attributes for attributes in parsed.all("li") if "data-failed" in attributes]
     assert 0 < len(failed) < 13
-    assert listed(parsed)[: len(failed)] == [found["data-name"] for found in failed]
+    assert listed(parsed)[: len(failed)] == [attributes["data-name"] for attributes in failed]
     large = text[text.index("<h3>") : text.index('id="h-all"')]
     shown = re.findall(r'<span class="name">(.*?)</span>', large)
     assert len(shown) == len(set(shown)) == len(failed) + 8
@@ -283,7 +287,10 @@ def test_several_are_told_apart_and_their_differences_shown(tmp_path: Path) -> N
     shown = re.findall(r'<span class="name">(.*?)</span>', large)
     assert shown[0] == "photo 5"
     assert "photo 0" not in shown  # scored by one alone
-    gains = {found["data-name"]: found.get("data-gain1") for found in parsed.all("li")[-6:]}
+    gains = {
+        attributes["data-name"]: attributes.get("data-gain1")
+        for attributes in parsed.all("li")[-6:]
+    }
     assert parsed.text.count("Side by side") == 1
     assert sum(gain is None for gain in gains.values()) <= 1
 
@@ -308,8 +315,8 @@ def test_a_thousand_photos_are_a_few_megabytes(tmp_path: Path) -> None:
         path = tmp_path / f"{count}.html"
         page.write([one], pairs, path, workers=2)
         sizes[count] = path.stat().st_size
-    each = (sizes[40] - sizes[24]) / 16
-    assert sizes[24] + each * 976 < 8e6
+    size = (sizes[40] - sizes[24]) / 16
+    assert sizes[24] + size * 976 < 8e6
 
 
 def test_no_photo_is_an_error_and_leaves_the_old_page(tmp_path: Path) -> None:

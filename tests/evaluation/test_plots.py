@@ -12,27 +12,27 @@ from lesionseg.metrics import Confusion, PhotoScore
 PIXELS = 10_000
 
 
-def score(name: str, lesion: int, found: int, wrong: int = 0) -> PhotoScore:
+def score(name: str, lesion: int, hit: int, wrong: int = 0) -> PhotoScore:
     """A photo of 100 x 100 with so many pixels of lesion, of which some are found."""
-    counts = Confusion(found, wrong, lesion - found, PIXELS - lesion - wrong)
+    counts = Confusion(hit, wrong, lesion - hit, PIXELS - lesion - wrong)
     return PhotoScore(name, counts, 100, 100)
 
 
 @st.composite
 def photo_scores(draw: st.DrawFn) -> list[PhotoScore]:
-    found = []
+    scores = []
     for name in range(draw(st.integers(1, 30))):
         lesion = draw(st.integers(0, PIXELS))
         wrong = draw(st.integers(0, PIXELS - lesion))
-        found.append(score(str(name), lesion, draw(st.integers(0, lesion)), wrong))
-    return found
+        scores.append(score(str(name), lesion, draw(st.integers(0, lesion)), wrong))
+    return scores
 
 
 @pytest.mark.parametrize(
     ("dice", "bar"), [(0.0, 0), (0.05, 1), (0.15, 3), (0.35, 7), (0.949, 18), (0.95, 19), (1.0, 19)]
 )
 def test_the_bar_that_a_value_is_in(dice: float, bar: int) -> None:
-    counts = [each.count for each in plots.histogram([dice]).bars]
+    counts = [column.count for column in plots.histogram([dice]).bars]
     assert counts == [index == bar for index in range(20)]
 
 
@@ -53,11 +53,11 @@ def test_every_photo_is_in_one_bar_and_bars_are_as_high_as_counts(values: list[f
 @given(photo_scores())
 def test_every_dot_stands_between_the_axes(scores: list[PhotoScore]) -> None:
     for drawn in (plots.dice_by_size(scores), plots.dice_by_dice(scores, scores)):
-        assert [dot.id for dot in drawn.dots] == [each.id for each in scores]
-        for dot, each in zip(drawn.dots, scores, strict=True):
+        assert [dot.id for dot in drawn.dots] == [item.id for item in scores]
+        for dot, item in zip(drawn.dots, scores, strict=True):
             assert plots.LEFT <= dot.x <= plots.RIGHT
             assert plots.TOP <= dot.y <= plots.BOTTOM
-            assert dot.failed == (each.confusion.jaccard < 0.65)
+            assert dot.failed == (item.confusion.jaccard < 0.65)
             # A failure by Jaccard is one by Dice: it lies below the line.
             assert (dot.y > drawn.failure_y) == dot.failed or dot.y == drawn.failure_y
         xs = [tick.at for tick in drawn.x_ticks]
@@ -103,6 +103,6 @@ def test_thirds_by_size() -> None:
 def test_the_thirds_hold_every_photo(scores: list[PhotoScore]) -> None:
     groups = plots.size_groups(scores)
     assert sum(group.photos for group in groups) == len(scores)
-    mean = math.fsum(each.confusion.dice for each in scores) / len(scores)
+    mean = math.fsum(item.confusion.dice for item in scores) / len(scores)
     assert sum(group.dice * group.photos for group in groups) / len(scores) == pytest.approx(mean)
     assert all(group.low <= group.high for group in groups)

@@ -71,8 +71,8 @@ def strict_json(text: str) -> dict[str, Any]:
     def refuse(name: str) -> NoReturn:
         raise AssertionError(f"{name} is no JSON")
 
-    found: dict[str, Any] = json.loads(text, parse_constant=refuse)
-    return found
+    content: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    return content
 
 
 def written(scored_set: Evaluation) -> tuple[str, str]:
@@ -92,8 +92,8 @@ def shown(scored_set: Evaluation, width: int = 100) -> str:
 
 
 def test_the_object_that_scripts_read() -> None:
-    found: dict[str, Any] = report.as_json(evaluation(THREE))
-    assert set(found) == {
+    content: dict[str, Any] = report.as_json(evaluation(THREE))
+    assert set(content) == {
         *(
             "photos",
             "failures",
@@ -109,17 +109,17 @@ def test_the_object_that_scripts_read() -> None:
         ),
         *("threshold", "all_regions", "version", "command", "definitions"),
     }
-    assert found["photos"] == 3
-    assert found["failures"] == 1 / 3
-    assert found["dice"]["mean"] == pytest.approx((1 + 0.75 + 1) / 3)
-    assert found["jaccard"]["mean"] == pytest.approx((1 + 0.6 + 1) / 3)
-    assert found["threshold_jaccard"]["mean"] == pytest.approx(2 / 3)
-    assert set(found["dice"]) == {"mean", "median", "low", "high"}
-    assert found["worst"][0] == {"id": "a", "dice": 0.75, "jaccard": 0.6}
-    assert [worst["id"] for worst in found["worst"]] == ["a", "b", "c"]
-    assert found["checkpoint"]["training_photos"] == 3
-    assert found["checkpoint"]["model"]["image_size"] == 256
-    assert found["data"] == {
+    assert content["photos"] == 3
+    assert content["failures"] == 1 / 3
+    assert content["dice"]["mean"] == pytest.approx((1 + 0.75 + 1) / 3)
+    assert content["jaccard"]["mean"] == pytest.approx((1 + 0.6 + 1) / 3)
+    assert content["threshold_jaccard"]["mean"] == pytest.approx(2 / 3)
+    assert set(content["dice"]) == {"mean", "median", "low", "high"}
+    assert content["worst"][0] == {"id": "a", "dice": 0.75, "jaccard": 0.6}
+    assert [worst["id"] for worst in content["worst"]] == ["a", "b", "c"]
+    assert content["checkpoint"]["training_photos"] == 3
+    assert content["checkpoint"]["model"]["image_size"] == 256
+    assert content["data"] == {
         "name": "demo",
         "folder": "/data/demo",
         "split": "val",
@@ -127,10 +127,14 @@ def test_the_object_that_scripts_read() -> None:
         "drawn": False,
         "shrunk": None,
     }
-    assert found["skipped"] == ["ISIC_0000009: no mask"]
-    assert found["notes"] == ["drawn by this program, not photos"]
-    assert (found["threshold"], found["version"], found["reliability"]) == (0.5, "1.2.3", None)
-    assert found["all_regions"] is False
+    assert content["skipped"] == ["ISIC_0000009: no mask"]
+    assert content["notes"] == ["drawn by this program, not photos"]
+    assert (content["threshold"], content["version"], content["reliability"]) == (
+        0.5,
+        "1.2.3",
+        None,
+    )
+    assert content["all_regions"] is False
 
 
 def test_how_well_quality_told_the_scores() -> None:
@@ -138,8 +142,8 @@ def test_how_well_quality_told_the_scores() -> None:
         replace(score, quality=quality)
         for score, quality in zip(THREE, (0.9, 0.2, 0.8), strict=True)
     ]
-    found: dict[str, Any] = report.as_json(evaluation(three))
-    assert found["reliability"] == {
+    content: dict[str, Any] = report.as_json(evaluation(three))
+    assert content["reliability"] == {
         "rank_correlation": pytest.approx(math.sqrt(0.75)),
         "in_lowest_tenth": 1,
         "in_lowest_fifth": 1,
@@ -152,8 +156,8 @@ def test_how_well_quality_told_the_scores() -> None:
     without = evaluation([*three, scored("d", 1, 2, 3, 94)])
     assert report.as_json(without)["reliability"] is None
     alike = [replace(score, quality=0.5) for score in THREE]
-    for each in (without, evaluation(alike)):
-        assert "quality" not in shown(each)
+    for item in (without, evaluation(alike)):
+        assert "quality" not in shown(item)
 
 
 def test_the_rows_of_the_table_of_scores() -> None:
@@ -167,18 +171,18 @@ def test_the_rows_of_the_table_of_scores() -> None:
 @settings(deadline=None, max_examples=25)
 @given(many)
 def test_json_round_trip(scores: list[PhotoScore]) -> None:
-    found = strict_json(written(evaluation(scores))[0])
-    assert found == report.as_json(evaluation(scores))
+    content = strict_json(written(evaluation(scores))[0])
+    assert content == report.as_json(evaluation(scores))
     summary = summarise([score.confusion for score in scores])
-    assert found["photos"] == len(scores)
-    assert found["failures"] == summary.failures
-    assert [found[name]["mean"] for name in METRICS] == [
+    assert content["photos"] == len(scores)
+    assert content["failures"] == summary.failures
+    assert [content[name]["mean"] for name in METRICS] == [
         getattr(summary, name).mean for name in METRICS
     ]
     by_id = {score.id: score.confusion.jaccard for score in scores}
-    listed = [worst["jaccard"] for worst in found["worst"]]
+    listed = [worst["jaccard"] for worst in content["worst"]]
     assert listed == sorted(by_id.values())[:10]
-    assert all(by_id[worst["id"]] == worst["jaccard"] for worst in found["worst"])
+    assert all(by_id[worst["id"]] == worst["jaccard"] for worst in content["worst"])
 
 
 @settings(deadline=None, max_examples=25)
@@ -198,9 +202,9 @@ def test_csv_round_trip(scores: list[PhotoScore]) -> None:
         assert (float(row["quality"]) if row["quality"] else None) == score.quality
         pixels = score.height * score.width
         lesion = counts.true_positive + counts.false_negative
-        found = counts.true_positive + counts.false_positive
+        predicted = counts.true_positive + counts.false_positive
         assert float(row["lesion_share_truth"]) * pixels == pytest.approx(lesion)
-        assert float(row["lesion_share_prediction"]) * pixels == pytest.approx(found)
+        assert float(row["lesion_share_prediction"]) * pixels == pytest.approx(predicted)
 
 
 # The keys of version 0.1.0, which scripts read; the configuration may have more.
@@ -213,10 +217,10 @@ RECIPE = (
 
 
 def test_the_keys_below_are_those_of_version_0_1_0() -> None:
-    found = strict_json(written(evaluation(THREE))[0])
-    assert list(found["checkpoint"]) == CHECKPOINT.split()
-    assert set(MODEL.split()) <= set(found["checkpoint"]["model"])
-    assert set(RECIPE.split()) <= set(found["checkpoint"]["recipe"])
+    content = strict_json(written(evaluation(THREE))[0])
+    assert list(content["checkpoint"]) == CHECKPOINT.split()
+    assert set(MODEL.split()) <= set(content["checkpoint"]["model"])
+    assert set(RECIPE.split()) <= set(content["checkpoint"]["recipe"])
     without = replace(evaluation(THREE), checkpoint=None)
     assert strict_json(written(without)[0])["checkpoint"] is None
 

@@ -81,8 +81,8 @@ def test_photos_that_cannot_be_scored_are_named(tmp_path: Path) -> None:
     height, width = drawing(2)[1].shape
     said = (
         "ISIC_0000001.png: not a photo",
-        f"ISIC_0000002_segmentation.png: expected a mask of {width}x{height} pixels as its photo, "
-        f"got {width - 2}x{height - 1}",
+        f"ISIC_0000002_segmentation.png: expected a mask of {width}x{height} pixels, the size of "
+        f"its photo, got {width - 2}x{height - 1}",
         "gone.png: no such file",
     )
     assert all(words in line for words, line in zip(said, scored.skipped, strict=True))
@@ -131,8 +131,8 @@ def test_truth_masks_need_no_photos(tmp_path: Path) -> None:
         write_mask(tmp_path / "truth" / name, drawing(0)[1])
     write_mask(tmp_path / "found" / "X.png", drawing(0)[1])
     write_mask(tmp_path / "found" / "ISIC_0000001.png", drawing(0)[1])
-    found = discovery.find(None, None, tmp_path / "truth")
-    scored = compare(tmp_path / "found", found.split("all"))
+    dataset = discovery.find(None, None, tmp_path / "truth")
+    scored = compare(tmp_path / "found", dataset.split("all"))
     assert scored.skipped == []
     assert [score.confusion.dice for score in scored.scores] == [1, 1]
 
@@ -176,7 +176,7 @@ def test_how_a_mask_is_found(
 def test_a_folder_in_which_no_mask_fits_is_one_error(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "data", 0, 1)
     write_mask(tmp_path / "found" / "other.png", drawing(0)[1])
-    with pytest.raises(LesionsegError, match="belongs to any of 2 truth masks; expected names"):
+    with pytest.raises(LesionsegError, match="matches any of 2 truth masks; expected names"):
         compare(tmp_path / "found", pairs_in(folder))
 
 
@@ -185,7 +185,7 @@ def test_a_mask_of_another_size(tmp_path: Path) -> None:
     write_mask(tmp_path / "found" / "ISIC_0000000.png", drawing(0)[1][2:, 1:])
     height, width = drawing(0)[1].shape
     assert compare(tmp_path / "found", pairs_in(folder)).skipped == [
-        f"ISIC_0000000: expected a mask of {width}x{height} pixels as the truth, "
+        f"ISIC_0000000: expected a mask of {width}x{height} pixels, the size of its truth mask, "
         f"got {width - 1}x{height - 2}"
     ]
 

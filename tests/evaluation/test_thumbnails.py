@@ -23,11 +23,11 @@ Ring = list[tuple[int, int]]
 def rings(path: str) -> list[Ring]:
     """The corners of each closed line of a path, in units of the grid."""
     assert re.fullmatch(r"(M\d+ \d+(l-?\d+ -?\d+)*z)*", path)
-    found = []
+    parts = []
     for line in path.split("z")[:-1]:
         steps = np.array([tuple(map(int, step.split())) for step in re.split("[Ml]", line)[1:]])
-        found.append([(int(x), int(y)) for x, y in steps.cumsum(axis=0)])
-    return found
+        parts.append([(int(x), int(y)) for x, y in steps.cumsum(axis=0)])
+    return parts
 
 
 def filled(path: str, height: int, width: int) -> Mask:
@@ -92,11 +92,11 @@ def test_a_line_encloses_what_the_mask_does(
     mask = canvas.astype(bool)
     columns, rows = thumbnails.grid_size(height, width)
     wanted = cv2.resize(canvas, (columns, rows), interpolation=cv2.INTER_NEAREST).astype(bool)
-    found = filled(thumbnails.outline(mask), height, width)
+    area = filled(thumbnails.outline(mask), height, width)
     lines, _ = cv2.findContours(wanted.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     length = sum(cv2.arcLength(line, closed=True) for line in lines)
     pixel = max(1.0, thumbnails.GRID / max(size))  # in units; the simplified line is 1.5 off
-    assert (found ^ wanted).sum() <= (1.5 + pixel) * length + 20
+    assert (area ^ wanted).sum() <= (1.5 + pixel) * length + 20
 
 
 def test_noise_is_cut_to_the_longest_lines() -> None:

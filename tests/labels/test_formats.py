@@ -72,8 +72,8 @@ def dice(one: Mask, other: Mask) -> float:
 
 def filled(polygons: list[Ring], shape: tuple[int, ...]) -> Mask:
     mask = np.zeros(shape, np.bool_)
-    for each in polygons:
-        fill(mask, [each])
+    for ring in polygons:
+        fill(mask, [ring])
     return mask
 
 
@@ -82,7 +82,7 @@ def by_coco(polygons: list[Ring], shape: tuple[int, ...]) -> Mask:
     coco = importlib.import_module("pycocotools.mask")
     if not polygons:
         return np.zeros(shape, np.bool_)
-    flat = [each.ravel().tolist() for each in polygons]
+    flat = [ring.ravel().tolist() for ring in polygons]
     decoded: NDArray[np.uint8] = coco.decode(coco.merge(coco.frPyObjects(flat, *shape)))
     return decoded.astype(bool)
 
@@ -90,8 +90,8 @@ def by_coco(polygons: list[Ring], shape: tuple[int, ...]) -> Mask:
 def by_labelme(polygons: list[Ring], shape: tuple[int, ...]) -> Mask:
     """The union of polygons as LabelMe fills them (`labelme.utils.shape_to_mask`)."""
     picture = Image.new("L", (shape[1], shape[0]))
-    for each in polygons:
-        ImageDraw.Draw(picture).polygon([tuple(c) for c in each.tolist()], outline=1, fill=1)
+    for ring in polygons:
+        ImageDraw.Draw(picture).polygon([tuple(c) for c in ring.tolist()], outline=1, fill=1)
     return np.asarray(picture).astype(bool)
 
 
@@ -109,7 +109,7 @@ def test_every_pixel_comes_back(tool: Callable[..., Mask], tolerance: float, mas
 def test_fewer_corners_cost_little(mask: Mask) -> None:
     few, all_of_them = regions(mask), regions(mask, 0)
     assert len(few) == len(all_of_them)  # not even a single pixel is lost
-    assert sum(len(each.outer) for each in few) <= sum(len(each.outer) for each in all_of_them)
+    assert sum(len(part.outer) for part in few) <= sum(len(part.outer) for part in all_of_them)
     assert dice(filled([polygon(region) for region in few], mask.shape), mask) >= 0.9985
 
 
@@ -135,12 +135,12 @@ def test_other_tools_differ_at_the_border_alone(tool: Callable[..., Mask], mask:
 
 @given(masks)
 def test_regions_and_holes_are_those_of_connected_components(mask: Mask) -> None:
-    found = regions(mask, 0)
-    assert len(found) == cv2.connectedComponents(mask.view(np.uint8), connectivity=4)[0] - 1
+    outlines = regions(mask, 0)
+    assert len(outlines) == cv2.connectedComponents(mask.view(np.uint8), connectivity=4)[0] - 1
     around = np.pad(~mask, 1, constant_values=True).view(np.uint8)
     outside_and_holes = cv2.connectedComponents(around, connectivity=8)[0] - 1
-    assert sum(len(region.holes) for region in found) == outside_and_holes - 1
-    for region in found:
+    assert sum(len(region.holes) for region in outlines) == outside_and_holes - 1
+    for region in outlines:
         assert area(region.outer) > 0
         assert all(area(hole) < 0 for hole in region.holes)
 
@@ -160,7 +160,7 @@ def test_no_corner_is_farther_off_than_the_tolerance(mask: Mask, tolerance: floa
         for i in range(len(region.outer))
     ]
     if every:
-        begins, ends = (np.array(each) for each in zip(*lines, strict=True))
+        begins, ends = (np.array(side) for side in zip(*lines, strict=True))
         farthest = distances(np.array(every), begins, ends).min(axis=1).max()
         assert farthest <= tolerance + 0.02  # of rounding
 
@@ -279,9 +279,9 @@ def write(path: Path, of: dict[Path, Mask], **choices: Any) -> Path:
 
 @pytest.mark.parametrize(("name", "run_lengths"), FORMATS)
 def test_round_trip(tmp_path: Path, photos: dict[Path, Mask], name: str, run_lengths: bool) -> None:
-    found = formats.read(write(tmp_path / name, photos, run_lengths=run_lengths))
-    assert found.unusable == ()
-    back = {formats.stem(each.name): each for each in found.photos}
+    labels = formats.read(write(tmp_path / name, photos, run_lengths=run_lengths))
+    assert labels.unusable == ()
+    back = {formats.stem(entry.name): entry for entry in labels.photos}
     assert back.keys() == MASKS.keys()
     for photo, mask in MASKS.items():
         assert dice(back[photo].mask(), mask) >= (1 if run_lengths else 0.998)
@@ -297,7 +297,7 @@ def test_coco_by_its_own_library(
     path = write(tmp_path / "labels.json", empty, run_lengths=run_lengths)
     with contextlib.redirect_stdout(io.StringIO()):
         coco = importlib.import_module("pycocotools.coco").COCO(str(path))
-    assert [each["name"] for each in coco.cats.values()] == ["lesion"]
+    assert [category["name"] for category in coco.cats.values()] == ["lesion"]
     assert len(coco.imgs) == 5
     for image in coco.imgs.values():
         mask = empty[tmp_path / image["file_name"]]
@@ -350,7 +350,7 @@ def test_cvat_file(tmp_path: Path, photos: dict[Path, Mask], run_lengths: bool) 
     path = write(tmp_path / "photos" / "labels.xml", photos, run_lengths=run_lengths)
     root = ET.parse(path).getroot()
     assert (root.tag, root.findtext("version")) == ("annotations", "1.1")
-    assert [each.text for each in root.iterfind("meta/task/labels/label/name")] == ["lesion"]
+    assert [element.text for element in root.iterfind("meta/task/labels/label/name")] == ["lesion"]
     for number, image in enumerate(root.iterfind("image")):
         mask = photos[path.parent / image.attrib["name"]]
         assert image.get("id") == str(number)
@@ -370,7 +370,7 @@ def test_cvat_file(tmp_path: Path, photos: dict[Path, Mask], run_lengths: bool) 
 
 def test_cvat_tells_no_way_out_of_its_folder(tmp_path: Path, photos: dict[Path, Mask]) -> None:
     out = write(tmp_path / "out" / "a.xml", photos)
-    assert {each.name for each in formats.read(out).photos} == {f"{name}.png" for name in MASKS}
+    assert {entry.name for entry in formats.read(out).photos} == {f"{name}.png" for name in MASKS}
     above = write(tmp_path / "a.xml", photos)
     assert formats.read(above).photos[0].name == "photos/disc.png"
 
@@ -392,7 +392,7 @@ def test_what_is_there_is_not_replaced(tmp_path: Path, photos: dict[Path, Mask],
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
     if name == "a":
         write(tmp_path / name, photos, keep=True)  # the rest is written
-        back = {each.name: each.mask() for each in formats.read(tmp_path / "a").photos}
+        back = {entry.name: entry.mask() for entry in formats.read(tmp_path / "a").photos}
         assert len(back) == 4
         assert dice(back["../photos/two.png"], disc()) > 0.99
 
@@ -460,7 +460,9 @@ IMAGE = {"id": 7, "file_name": "x/a.jpg", "width": 40, "height": 30}
 def coco_file(path: Path, *annotations: Any, image: Any = IMAGE, category: str = "Lesion") -> Path:
     content = {
         "images": [image],
-        "annotations": [{"id": i, "image_id": 7, **each} for i, each in enumerate(annotations)],
+        "annotations": [
+            {"id": i, "image_id": 7, **annotation} for i, annotation in enumerate(annotations)
+        ],
         "categories": [{"id": 3, "name": category}, {"id": 4, "name": "hair"}],
     }
     path.write_text(json.dumps(content))
@@ -479,12 +481,12 @@ def test_annotations_of_a_photo_are_united(tmp_path: Path) -> None:
         outlined(counts),
         outlined([[15.2, 15.2, 30.0, 15.2, 30.0, 24.9, 15.2, 24.9]]),
     )
-    (found,) = formats.read(path).photos
+    (entry,) = formats.read(path).photos
     expected = np.zeros((30, 40), np.bool_)
     expected[10:20, 10:20] = expected[15:25, 15:30] = True
     fill(expected, [np.array([[0.0, 0], [40, 0], [0, 4]])])
     expected[:2, 0] = True
-    assert (found.mask() == expected).all()
+    assert (entry.mask() == expected).all()
 
 
 def labelme_file(path: Path, *shapes: Any, **more: Any) -> Path:
@@ -508,12 +510,12 @@ def test_labelme_polygons_and_masks(tmp_path: Path) -> None:
         lesion([[25, 5], [34, 9]], shape_type="mask", mask=png(np.eye(5, 10, dtype=bool))),
         imageData="no picture",  # it is not looked at
     )
-    (found,) = formats.read(path).photos
+    (entry,) = formats.read(path).photos
     expected = np.zeros((30, 40), np.bool_)
     expected[10:20, 10:20] = True
     expected[5:10, 25:35] = np.eye(5, 10)
-    assert (found.mask() == expected).all()
-    assert formats.stem(found.name) == "a"
+    assert (entry.mask() == expected).all()
+    assert formats.stem(entry.name) == "a"
 
 
 XML = '<annotations><version>1.1</version><image id="0" name="a.jpg" width="40" height="30">'
@@ -531,11 +533,11 @@ def test_cvat_polygons_and_masks(tmp_path: Path) -> None:
         '<attribute name="sure">yes</attribute></polygon>'
         '<mask label="lesion" rle="1, 2, 1" left="38" top="28" width="2" height="2"/>',
     )
-    (found,) = formats.read(path).photos
+    (entry,) = formats.read(path).photos
     expected = np.zeros((30, 40), np.bool_)
     expected[10:20, 10:20] = True
     expected[28, 39] = expected[29, 38] = True
-    assert (found.mask() == expected).all()
+    assert (entry.mask() == expected).all()
 
 
 @pytest.mark.parametrize(
@@ -611,19 +613,22 @@ def test_photos_with_labels_that_cannot_be_used(
     tmp_path: Path, make: Callable[[Path], Path], said: str
 ) -> None:
     path = make(tmp_path / "a.json")
-    found = formats.read(path)
-    (problem,) = found.unusable
+    labels = formats.read(path)
+    (problem,) = labels.unusable
     assert problem.reason.startswith(f"{path}: ")
     assert said in problem.reason
     assert "\n" not in problem.reason
-    assert found.photos == ()
+    assert labels.photos == ()
 
 
 @pytest.mark.parametrize(
     ("inside", "said"),
     [
         ("", "a.jpg: no outline"),
-        ('<box label="lesion" xtl="1" ytl="1" xbr="9" ybr="9"/>', "got a box; draw it as polygon"),
+        (
+            '<box label="lesion" xtl="1" ytl="1" xbr="9" ybr="9"/>',
+            "got a box; draw it as a polygon",
+        ),
         ('<polygon label="nevus" points="1,1;2,2;3,1"/>', "expected the category 'lesion'"),
         ('<polygon label="lesion" points="1,1;2,2"/>', "three or more points"),
         ('<polygon label="lesion" points="1,1;2,2;3"/>', "inhomogeneous"),
@@ -682,18 +687,18 @@ def test_a_file_of_entities_does_not_fill_the_memory(tmp_path: Path) -> None:
 # In place of masks
 
 
-def places(found: Any) -> set[tuple[str, str]]:
-    return {(pair.id, pair.mask.name) for pair in found.split("all")}
+def places(dataset: Any) -> set[tuple[str, str]]:
+    return {(pair.id, pair.mask.name) for pair in dataset.split("all")}
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.xml", "a"])
 def test_labels_named_as_truth(tmp_path: Path, photos: dict[Path, Mask], name: str) -> None:
     truth = write(tmp_path / name, photos)
-    found = find(None, tmp_path / "photos", truth)
-    assert found.problems == ()
-    files = {(each, name if name != "a" else f"{each}.json") for each in MASKS}
-    assert places(found) == files
-    for pair in found.split("all"):
+    dataset = find(None, tmp_path / "photos", truth)
+    assert dataset.problems == ()
+    files = {(stem, name if name != "a" else f"{stem}.json") for stem in MASKS}
+    assert places(dataset) == files
+    for pair in dataset.split("all"):
         mask, zero_one = read_truth(pair, (60, 80))
         assert dice(mask, MASKS[pair.id]) > 0.998
         assert dice(read_truth(pair)[0], MASKS[pair.id]) > 0.998
@@ -723,27 +728,27 @@ def test_labels_in_a_data_folder(
     moved = {tmp_path / photo_folder / path.name: mask for path, mask in photos.items()}
     write(tmp_path / place, moved)
     (tmp_path / "set" / "scores.json").write_text('{"dice": 1}')  # nobody's business
-    found = find(tmp_path / "set")
-    assert {pair.id for pair in found.split("all")} == MASKS.keys()
-    assert found.problems == ()
+    dataset = find(tmp_path / "set")
+    assert {pair.id for pair in dataset.split("all")} == MASKS.keys()
+    assert dataset.problems == ()
     # Masks that they correct do not come in their way.
     for path, mask in moved.items():
         for folder in (path.parent, tmp_path / "set" / "masks"):
             folder.mkdir(exist_ok=True)
             (folder / f"{path.stem}_segmentation.png").write_bytes(images.mask_png(~mask))
     again = find(tmp_path / "set")
-    assert again.pairs == found.pairs
+    assert again.pairs == dataset.pairs
     assert all(pair.labels for pair in again.split("all"))
     (problem,) = again.problems
-    assert problem.startswith("4 masks, in place of which")
+    assert problem.startswith("4 masks not used, as ")
 
 
 def test_a_folder_of_masks_and_labels_as_truth(tmp_path: Path, photos: dict[Path, Mask]) -> None:
     write(tmp_path / "out", photos)
     (tmp_path / "out" / "two_segmentation.png").write_bytes(images.mask_png(disc()))
-    found = find(None, tmp_path / "photos", tmp_path / "out")
-    assert all(pair.labels for pair in found.split("all"))
-    assert found.problems == (f"1 masks, in place of which {tmp_path / 'out'} is taken",)
+    dataset = find(None, tmp_path / "photos", tmp_path / "out")
+    assert all(pair.labels for pair in dataset.split("all"))
+    assert dataset.problems == (f"1 mask not used, as {tmp_path / 'out'} takes precedence",)
 
 
 def test_foreign_files_change_nothing(tmp_path: Path, photos: dict[Path, Mask]) -> None:
@@ -752,17 +757,17 @@ def test_foreign_files_change_nothing(tmp_path: Path, photos: dict[Path, Mask]) 
         (path.parent / f"{path.stem}.json").write_text('{"age": 50}')
     (tmp_path / "photos" / "annotations.json").write_text("[1]")
     (tmp_path / "photos" / "broken.json").write_text("{")
-    found = find(tmp_path / "photos")
-    assert len(found.split("all")) == 4
-    assert not any(pair.labels for pair in found.split("all"))
-    assert found.problems == ()
+    dataset = find(tmp_path / "photos")
+    assert len(dataset.split("all")) == 4
+    assert not any(pair.labels for pair in dataset.split("all"))
+    assert dataset.problems == ()
 
 
 def test_a_folder_of_broken_labels_says_why(tmp_path: Path, photos: dict[Path, Mask]) -> None:
     write(tmp_path / "a", dict.fromkeys(photos, np.zeros((60, 80), np.bool_)))
-    for where in ((None, tmp_path / "photos", tmp_path / "a"), (tmp_path / "a",)):
+    for places in ((None, tmp_path / "photos", tmp_path / "a"), (tmp_path / "a",)):
         with pytest.raises(LesionsegError, match=r"cut.json: ../photos/cut.png: no outline"):
-            find(*where)
+            find(*places)
     for path in (tmp_path / "a").iterdir():
         path.write_text("{")
     with pytest.raises(LesionsegError, match=r"cut.json: cannot read these labels: Expecting"):
@@ -772,7 +777,7 @@ def test_a_folder_of_broken_labels_says_why(tmp_path: Path, photos: dict[Path, M
 def test_two_files_for_all_are_one_too_many(tmp_path: Path, photos: dict[Path, Mask]) -> None:
     for name in ("labels.json", "annotations.xml"):
         write(tmp_path / "photos" / name, photos)
-    with pytest.raises(LesionsegError, match=r"labels.json and .*annotations.xml: name one"):
+    with pytest.raises(LesionsegError, match=r"labels.json and .*annotations.xml: choose one"):
         find(tmp_path / "photos")
     assert len(find(None, tmp_path / "photos", tmp_path / "photos/labels.json").split("all")) == 4
 
@@ -782,11 +787,11 @@ def test_what_has_no_partner_is_named(tmp_path: Path, photos: dict[Path, Mask]) 
     (folder / "hole.png").rename(folder / "new.png")
     given_ones = photos | {folder / "cut.png": np.zeros((60, 80), np.bool_)}
     path = write(folder / "labels.json", given_ones)
-    found = find(folder)
-    assert {pair.id for pair in found.split("all")} == {"disc", "two"}
-    assert found.problems == (
+    dataset = find(folder)
+    assert {pair.id for pair in dataset.split("all")} == {"disc", "two"}
+    assert dataset.problems == (
         f"{path}: cut.png: no outline",
-        f"{path}: hole.png: no photo of that name",
+        f"{path}: hole.png: no photo of this name",
         f"{folder / 'new.png'}: not in {path}",
     )
 
@@ -803,15 +808,17 @@ def test_labels_of_another_size(tmp_path: Path) -> None:
     path = write(tmp_path / "labels.json", {tmp_path / "a.png": disc()})
     Image.new("RGB", (60, 80)).save(tmp_path / "a.png")
     (pair,) = find(tmp_path).split("all")
-    message = f"^{path}: a.png: expected labels of 60x80 pixels as its photo, got 80x60 .sides"
+    message = (
+        f"^{path}: a.png: expected labels of 60x80 pixels, the size of its photo, got 80x60 .sides"
+    )
     with pytest.raises(LesionsegError, match=message):
         read_pair(pair, 16)
 
 
 def test_labels_alone(tmp_path: Path, photos: dict[Path, Mask]) -> None:
-    found = find(None, None, write(tmp_path / "a.json", photos))
-    assert {pair.id for pair in found.split("all")} == MASKS.keys()
-    assert all(pair.photo.is_file() for pair in found.split("all"))
+    dataset = find(None, None, write(tmp_path / "a.json", photos))
+    assert {pair.id for pair in dataset.split("all")} == MASKS.keys()
+    assert all(pair.photo.is_file() for pair in dataset.split("all"))
 
 
 @pytest.mark.parametrize("name", ["a.json", "a"])

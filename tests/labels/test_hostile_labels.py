@@ -173,7 +173,7 @@ def test_an_annotation_of_no_image_leaves_the_others(tmp_path: Path, stray: Any)
     labels = formats.read(path)
     assert len(labels.photos) == 2
     (entry,) = labels.unusable
-    assert entry.reason == f"{path}: 1 annotations without the id of an image"
+    assert entry.reason == f"{path}: 1 annotation without an image id"
 
 
 @pytest.mark.parametrize("encoding", ["x-mac-nothing", "utf-7", "cp037", "undefined", "rot13"])

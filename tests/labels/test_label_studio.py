@@ -124,7 +124,7 @@ def test_predictions_become_an_export(tmp_path: Path, run_lengths: bool) -> None
         assert 0 <= np.min(drawn["value"]["points"]) <= np.max(drawn["value"]["points"]) <= 100
     # Nobody has looked at it yet.
     labels = formats.read(path)
-    assert "a prediction that nobody has submitted is no truth" in labels.unusable[0].reason
+    assert "a prediction that nobody has submitted is not ground truth" in labels.unusable[0].reason
     # As Label Studio exports it after it was submitted.
     submitted = written | {"annotations": [{"result": prediction["result"]}]}
     data = find(None, tmp_path, export(tmp_path / "export.json", submitted))
@@ -210,8 +210,8 @@ def test_a_small_export_is_read(tmp_path: Path) -> None:
         "c.png": "no outline",
         "d.png": "expected a polygon or a brush with a label, got 'rectanglelabels'",
         "e.png": "expected the category 'lesion', got 'ruler'; rename or delete it, or choose "
-        "categories by --category",
-        "f.png": "no annotation; a prediction that nobody has submitted is no truth",
+        "categories with --category",
+        "f.png": "no annotation; a prediction that nobody has submitted is not ground truth",
     }
     chosen = formats.read(path, frozenset({"lesion"})).photos
     assert [entry.name for entry in chosen][1:] == ["b.png", "e.png", "g.png", "g.png"]
@@ -242,8 +242,8 @@ def test_an_export_is_read(tmp_path: Path) -> None:
         ({"data": {"image": "a.png"}}, "no annotation; a prediction"),
         (task("a.png") | {"annotations": [{}, {}]}, "2 annotations; mark one as ground truth"),
         (task("a.png", result(type="rectanglelabels")), "got 'rectanglelabels'"),
-        (task("a.png", result(image_rotation=90)), "turned in Label Studio"),
-        (task("a.png", result(), result(original_width=9)), "of two sizes"),
+        (task("a.png", result(image_rotation=90)), "rotated in Label Studio"),
+        (task("a.png", result(), result(original_width=9)), "at two sizes of the photo"),
         (task("a.png", result(value={"points": [], "polygonlabels": ["hair"]})), "got 'hair'"),
         (task("a.png", result(value={"points": []})), "got None"),
         (task("a.png", {"type": "brushlabels", "value": 5}), "in pixels, got None"),
@@ -323,9 +323,9 @@ def test_two_kinds_of_labels_are_never_chosen_between(tmp_path: Path) -> None:
     shape = {"label": "lesion", "points": [[1, 1], [9, 1], [9, 9], [1, 9]]}
     corrected = photo.with_suffix(".json")
     corrected.write_text(labelme.text("a.png", 20, 40, [shape]))
-    with pytest.raises(LesionsegError, match=r"labels.json and 1 LabelMe files lie in one folder"):
+    with pytest.raises(LesionsegError, match=r"labels.json and 1 LabelMe files are in one folder"):
         find(photo.parent)
-    with pytest.raises(LesionsegError, match=r"choose the first by --truth, or move it away"):
+    with pytest.raises(LesionsegError, match=r"choose the first with --truth, or move it away"):
         find(tmp_path)
     assert find(None, photo.parent, draft).split("all")[0].mask == draft
     draft.rename(tmp_path / "labels.json")
@@ -415,4 +415,4 @@ def test_categories_on_the_command_line(lesionseg: Command, tmp_path: Path) -> N
     assert ended.status == 0, ended.err
     assert json.loads(ended.out)["photos"] == 1
     ended = lesionseg("eval", "--category", "naevus")
-    assert (ended.status, "--category is for labels" in ended.err) == (2, True)
+    assert (ended.status, "--category applies to labels" in ended.err) == (2, True)

@@ -76,9 +76,9 @@ def test_the_wheel_is_small() -> None:
 def test_the_graph_refers_to_the_kernels_of_the_checkpoint() -> None:
     model = onnx.load(GRAPH, load_external_data=False)
     outside = {
-        each.name: {entry.key: entry.value for entry in each.external_data}
-        for each in model.graph.initializer
-        if each.external_data
+        tensor.name: {entry.key: entry.value for entry in tensor.external_data}
+        for tensor in model.graph.initializer
+        if tensor.external_data
     }
     assert {entry["location"] for entry in outside.values()} == {store.BUNDLED_FILE.name}
     content = store.BUNDLED_FILE.read_bytes()
@@ -134,7 +134,7 @@ def test_it_tells_nothing_of_another_machine() -> None:
     assert [text for text in texts(content) if ABSOLUTE.search(text)] == []
     assert OnnxNetwork(GRAPH).provenance.plain() == made.plain()
     model = onnx.load(GRAPH, load_external_data=False)
-    assert {each.key for each in model.metadata_props} == {METADATA, SOURCE}
+    assert {entry.key for entry in model.metadata_props} == {METADATA, SOURCE}
     assert not model.doc_string
     assert not model.graph.doc_string
 
@@ -181,7 +181,7 @@ def test_how_it_is_made(
     words = (tmp_path / "run", "--data", data, "--commit", "abc1234", "--output", target)
     monkeypatch.setattr(sys, "argv", ["bundle.py", *map(str, words)])
     runpy.run_path(str(SCRIPT), run_name="__main__")
-    told = json.loads(capsys.readouterr().out)
+    output = json.loads(capsys.readouterr().out)
     made = checkpoints.load(target)
     assert made.data == about
     assert (made.command, made.commit, made.epoch) == ("lesionseg train", "abc1234", 5)
@@ -192,10 +192,10 @@ def test_how_it_is_made(
             assert torch.equal(made.weights[name], value.to(made.weights[name].dtype)), name
     network = trained.network()
     name, first = next(
-        each for each in network.named_modules() if isinstance(each[1], torch.nn.BatchNorm2d)
+        entry for entry in network.named_modules() if isinstance(entry[1], torch.nn.BatchNorm2d)
     )
     seen: list[torch.Tensor] = []
-    first.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    first.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     shrunk = read_pair(discovery.find(data).split("train")[0], SIZE)[0]
     with torch.inference_mode():
         network(torch.from_numpy(shrunk.copy()).permute(2, 0, 1)[None])
@@ -203,11 +203,11 @@ def test_how_it_is_made(
     pairs = discovery.find(data).split("val")
     scored = scoring.evaluate(load(target, "cpu"), pairs, batch_size=1, workers=1)
     dice = [score.confusion.dice for score in scored.scores]
-    assert made.scores["dice"] == told["dice"] == pytest.approx(sum(dice) / 2)
-    assert made.scores["val_photos"] == told["val_photos"] == 2
+    assert made.scores["dice"] == output["dice"] == pytest.approx(sum(dice) / 2)
+    assert made.scores["val_photos"] == output["val_photos"] == 2
     graph, small = target.with_suffix(EXPORTED), target.with_suffix(INT8)
     for path in (target, graph, small):
-        assert told[path.name] == [path.stat().st_size, checksum(path)]
+        assert output[path.name] == [path.stat().st_size, checksum(path)]
     names = ["new.int8.onnx", "new.onnx", "new.pt"]
     assert sorted(path.name for path in tmp_path.glob("new*")) == names
     assert OnnxNetwork(small).source == checksum(target)

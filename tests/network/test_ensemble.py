@@ -93,7 +93,7 @@ def test_torch_and_onnx_together(networks: dict[str, Path], tmp_path: Path) -> N
     alone = load([other.with_suffix(EXPORTED), networks["fused"]])
     assert not alone.network.batched
     assert alone.network.device == "cpu (ONNX Runtime)"
-    with pytest.raises(LesionsegError, match="runs on the processor, not on 'mps'"):
+    with pytest.raises(LesionsegError, match="runs on the CPU, not on 'mps'"):
         load([networks["fused"], other.with_suffix(EXPORTED)], "mps")
 
 
@@ -109,9 +109,9 @@ def test_a_network_counts_once(networks: dict[str, Path], tmp_path: Path) -> Non
     link = tmp_path / "link.pt"
     link.symlink_to(networks["small"])
     for other in (link, networks["small"], str(networks["small"])):
-        with pytest.raises(CheckpointError, match=r"small\.pt: .* named more than once"):
+        with pytest.raises(CheckpointError, match=r"small\.pt: .* given more than once"):
             load([networks["small"], other], "cpu")
-    with pytest.raises(CheckpointError, match="named more than once"):
+    with pytest.raises(CheckpointError, match="given more than once"):
         export([networks["small"], networks["small"]], tmp_path / "a.onnx")
 
 
@@ -229,12 +229,12 @@ def test_eval_of_several_as_one(
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (("eval", "-c", "SMALL", "--ensemble"), 2, "--ensemble takes two --checkpoint or more"),
-        (("eval", "--ensemble"), 2, "--ensemble takes two --checkpoint or more"),
+        (("eval", "-c", "SMALL", "--ensemble"), 2, "--ensemble needs at least two --checkpoint"),
+        (("eval", "--ensemble"), 2, "--ensemble needs at least two --checkpoint"),
         (("eval", "-c", "SMALL", "-c", "LARGE", "--ensemble", "--out-of-fold"), 2, "no --out-of"),
         (("export", "-c", "SMALL", "-c", "LARGE"), 2, "name it, such as -o both.onnx"),
         (("export", "-c", "SMALL", "-c", "FUSED", "-o", "a.onnx"), 1, "not a lesionseg checkpoint"),
-        (("export", "-c", "SMALL", "-c", "SMALL", "-o", "a.onnx"), 1, "named more than once"),
+        (("export", "-c", "SMALL", "-c", "SMALL", "-o", "a.onnx"), 1, "given more than once"),
         (("segment", "a.png", "-o", "b.png", "-c", "SMALL", "-c", "nosuch"), 1, "no checkpoint 'n"),
     ],
 )

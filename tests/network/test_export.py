@@ -85,9 +85,9 @@ def assert_agree(
     The tool shrinks large photos in two steps, and rounds after each. The maps of networks that
     were never trained are so flat that this shows.
     """
-    for found, photo in zip(masks, photos, strict=True):
+    for mask, photo in zip(masks, photos, strict=True):
         drawn = Segmenter(network, threshold, all_regions=True)(photo)
-        differ = (found == 255) != drawn.mask
+        differ = (mask == 255) != drawn.mask
         assert differ.mean() <= 0.01
         differ &= ~beside_border(drawn.mask)
         assert not (differ & (np.abs(drawn.probabilities - threshold) > near)).any()
@@ -100,8 +100,8 @@ def small() -> TorchNetwork:
 
 def test_the_file_says_what_it_takes_and_gives(pair: Path) -> None:
     session = opened(pair.with_suffix(EXPORTED))
-    taken, given = session.get_inputs(), session.get_outputs()
-    assert [(each.name, each.type, each.shape) for each in (*taken, *given)] == [
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    assert [(value.name, value.type, value.shape) for value in (*inputs, *outputs)] == [
         ("photo", "tensor(uint8)", ["photos", "height", "width", 3]),
         ("mask", "tensor(uint8)", ["photos", "height", "width"]),
         ("probabilities", "tensor(float)", ["photos", SIZE, SIZE]),
@@ -111,8 +111,8 @@ def test_the_file_says_what_it_takes_and_gives(pair: Path) -> None:
 def test_older_runtimes_have_what_it_asks_for(pair: Path) -> None:
     for path in (pair.with_suffix(EXPORTED), store.BUNDLED_FILE.with_suffix(EXPORTED)):
         model = onnx.shape_inference.infer_shapes(onnx.load(path, load_external_data=False))
-        types = {each.name: each.type.tensor_type.elem_type for each in model.graph.value_info}
-        types |= {each.name: onnx.TensorProto.UINT8 for each in model.graph.output[:1]}
+        types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+        types |= {value.name: onnx.TensorProto.UINT8 for value in model.graph.output[:1]}
         made = {
             node.op_type
             for node in model.graph.node
@@ -125,9 +125,9 @@ def test_older_runtimes_have_what_it_asks_for(pair: Path) -> None:
 def test_the_file_is_plain_onnx(pair: Path) -> None:
     model = onnx.load(pair.with_suffix(EXPORTED))
     onnx.checker.check_model(model, full_check=True)
-    assert [(each.domain, each.version) for each in model.opset_import] == [("", export.OPSET)]
+    assert [(item.domain, item.version) for item in model.opset_import] == [("", export.OPSET)]
     assert not model.functions
-    assert not any(each.external_data for each in model.graph.initializer)  # all in one file
+    assert not any(item.external_data for item in model.graph.initializer)  # all in one file
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -190,17 +190,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("before", [None, b"an older one"])
-@pytest.mark.parametrize("found", [(0.5, 1.0), (0.0, 0.99), (float("nan"), 1.0)])
+@pytest.mark.parametrize("differences", [(0.5, 1.0), (0.0, 0.99), (float("nan"), 1.0)])
 def test_a_network_that_differs_is_not_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     before: bytes | None,
-    found: tuple[float, float],
+    differences: tuple[float, float],
 ) -> None:
     source, target = saved(tmp_path / "a.pt"), tmp_path / "a.onnx"
     if before is not None:
         target.write_bytes(before)
-    monkeypatch.setattr(export, "compared", lambda *_: found)
+    monkeypatch.setattr(export, "compared", lambda *_: differences)
     with pytest.raises(LesionsegError, match=r"differs from torch by .*; nothing was written"):
         export.export(source, target)
     assert (target.read_bytes() if target.exists() else None) == before
@@ -234,7 +234,7 @@ def test_without_the_packages_for_it(tmp_path: Path) -> None:
 def test_the_extra_brings_them() -> None:
     project = tomllib.loads((PAGE.parent.parent / "pyproject.toml").read_text())["project"]
     extra = project["optional-dependencies"]["export"]
-    assert {re.split(r"\W", each)[0] for each in extra} == {"onnx", "onnxscript"}
+    assert {re.split(r"\W", requirement)[0] for requirement in extra} == {"onnx", "onnxscript"}
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,11 @@ def test_the_command_with_a_file(
     [
         (["-o", "net.pt"], 1, "error: net.pt: networks are .onnx files; name it net.onnx\n"),
         (["-o", "net"], 1, "error: net: networks are .onnx files; name it net.onnx\n"),
-        ([], 1, "error: the bundled weights run so already; name a file by -o to get a copy\n"),
+        (
+            [],
+            1,
+            "error: the bundled weights are exported already; to get a copy, name a file with -o\n",
+        ),
         (["-c", "nothing"], 1, "error: no checkpoint 'nothing'"),
         (["-o", "a.onnx", "-c", "text.pt"], 1, "error: text.pt: not a lesionseg checkpoint"),
         (["--threshold", "2"], 2, "--threshold"),
@@ -399,12 +403,12 @@ def test_the_page_for_developers_draws_what_segment_draws(
     random = np.random.default_rng(0)
     for share in (0, 0.3, 0.5, 0.6, 0.7, 1):
         mask = random.random((20, 30)) < share
-        found = names["largest_region"](mask.astype(np.uint8) * 255)
-        assert found.dtype == np.uint8
+        region = names["largest_region"](mask.astype(np.uint8) * 255)
+        assert region.dtype == np.uint8
         expected = postprocess.keep_largest_region(mask.copy())
-        assert found.sum() // 255 == expected.sum()  # of equal ones it may be another
+        assert region.sum() // 255 == expected.sum()  # of equal ones it may be another
         if share > 0.5:
-            assert (found == expected * 255).all()
+            assert (region == expected * 255).all()
         assert names["quality"](mask.astype(np.float32) * 0.5 + 0.2) == pytest.approx(
             quality.agreement(mask.astype(np.float32) * 0.5 + 0.2, 0.5), abs=1e-6
         )
@@ -429,8 +433,8 @@ def test_the_page_for_developers_takes_the_time(pair: Path) -> None:
 def test_the_page_for_developers_says_what_the_file_is(pair: Path) -> None:
     page = PAGE.read_text("utf-8")
     session = opened(pair.with_suffix(EXPORTED))
-    for each in (*session.get_inputs(), *session.get_outputs()):
-        assert f"| `{each.name}` |" in page
+    for value in (*session.get_inputs(), *session.get_outputs()):
+        assert f"| `{value.name}` |" in page
     assert f"ONNX opset {export.OPSET}," in page
     assert runtime.SOURCE in page
     assert "not a medical device" in page

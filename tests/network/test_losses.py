@@ -53,7 +53,7 @@ def test_values_worked_out_by_hand() -> None:
 
 @given(pairs())
 def test_values_of_the_formulas(pair: tuple[Array, Array]) -> None:
-    logits, truth = (torch.from_numpy(each) for each in pair)
+    logits, truth = (torch.from_numpy(values) for values in pair)
     bce, dice = cross_entropy(*pair), dice_loss(*pair)
     assert loss_of(logits, truth, "bce").item() == pytest.approx(bce, rel=1e-4, abs=1e-5)
     assert loss_of(logits, truth, "bce+dice").item() == pytest.approx(
@@ -64,7 +64,7 @@ def test_values_of_the_formulas(pair: tuple[Array, Array]) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 @given(pair=pairs())
 def test_each_photo_counts_alone(name: Loss, pair: tuple[Array, Array]) -> None:
-    logits, truth = (torch.from_numpy(each) for each in pair)
+    logits, truth = (torch.from_numpy(values) for values in pair)
     alone = [loss_of(z[None], t[None], name).item() for z, t in zip(logits, truth, strict=True)]
     assert loss_of(logits, truth, name).item() == pytest.approx(np.mean(alone), rel=1e-4, abs=1e-5)
 

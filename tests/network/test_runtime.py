@@ -133,8 +133,8 @@ def test_an_export_runs_on_the_processor_alone(pair: Path, device: str) -> None:
     with pytest.raises(LesionsegError) as caught:
         open_network(pair.with_suffix(EXPORTED), device)
     assert str(caught.value) == (
-        f"{pair.with_suffix(EXPORTED)}: an exported network runs on the processor, not on "
-        f"{device!r}; name the checkpoint that it was made from"
+        f"{pair.with_suffix(EXPORTED)}: an exported network runs on the CPU, not on "
+        f"{device!r}; name the checkpoint that it was exported from"
     )
 
 

@@ -57,14 +57,14 @@ def processes(
     monkeypatch: pytest.MonkeyPatch, count: int, work: Callable[[int], tuple[Tensor, ...]]
 ) -> list[tuple[Tensor, ...]]:
     """What `work` gives in so many threads, whose sums are those of all of them."""
-    given: dict[int, Tensor] = {}
+    sums: dict[int, Tensor] = {}
     ranks = threading.local()
     met = threading.Barrier(count, timeout=30)
 
     def all_reduce(values: Tensor) -> Tensor:
-        given[ranks.own] = values.clone()
+        sums[ranks.own] = values.clone()
         met.wait()
-        torch.sum(torch.stack([given[rank] for rank in range(count)]), 0, out=values)
+        torch.sum(torch.stack([sums[rank] for rank in range(count)]), 0, out=values)
         met.wait()  # none may give the next before all have taken this
         return values
 
@@ -114,7 +114,7 @@ def test_in_bfloat16_it_is_the_native_one() -> None:
     plain, shared = native(3), SyncBatchNorm.of(native(3))
     x, slope = photos(4, 3).bfloat16(), photos(5, 3).bfloat16()
     one, other = ran(shared, x, slope), ran(plain, x, slope)
-    assert [each.dtype for each in one] == [torch.bfloat16] * 2 + [torch.float32] * 2
+    assert [tensor.dtype for tensor in one] == [torch.bfloat16] * 2 + [torch.float32] * 2
     close(one, other, tolerance=2e-2)
     close(list(shared.buffers()), list(plain.buffers()))
 
@@ -127,17 +127,17 @@ def test_several_processes_are_one_with_the_whole_batch(
     x, slope = photos(6, sum(counts)).to(dtype), photos(7, sum(counts)).to(dtype)
     plain = native(8)
     layers = [SyncBatchNorm.of(native(8)) for _ in counts]
-    parts, slopes = (torch.split(each, list(counts)) for each in (x, slope))
+    parts, slopes = (torch.split(tensors, list(counts)) for tensors in (x, slope))
     results = processes(
         monkeypatch, len(counts), lambda rank: ran(layers[rank], parts[rank], slopes[rank])
     )
     tolerance = 1e-4 if dtype == torch.float32 else 2e-2
     whole, for_x, for_weight, for_bias = ran(plain, x, slope)
-    close([torch.cat([each[0] for each in results])], [whole], tolerance)
-    close([torch.cat([each[1] for each in results])], [for_x], tolerance)
+    close([torch.cat([tensors[0] for tensors in results])], [whole], tolerance)
+    close([torch.cat([tensors[1] for tensors in results])], [for_x], tolerance)
     # Each process has its photos' share; DistributedDataParallel adds them up.
-    close([torch.stack([each[2] for each in results]).sum(0)], [for_weight], tolerance)
-    close([torch.stack([each[3] for each in results]).sum(0)], [for_bias], tolerance)
+    close([torch.stack([tensors[2] for tensors in results]).sum(0)], [for_weight], tolerance)
+    close([torch.stack([tensors[3] for tensors in results]).sum(0)], [for_bias], tolerance)
     for layer in layers:
         close(list(layer.buffers()), list(plain.buffers()), tolerance)
         assert all(map(torch.equal, layer.buffers(), layers[0].buffers()))  # bit for bit
@@ -149,8 +149,8 @@ def test_processes_of_one_value_each(monkeypatch: pytest.MonkeyPatch) -> None:
     x, slope = photos(6, 2, side=1), photos(7, 2, side=1)
     results = processes(monkeypatch, 2, lambda rank: ran(layers[rank], x[[rank]], slope[[rank]]))
     whole, for_x, *_ = ran(plain, x, slope)
-    close([torch.cat([each[0] for each in results])], [whole])
-    close([torch.cat([each[1] for each in results])], [for_x], 1e-3)
+    close([torch.cat([result[0] for result in results])], [whole])
+    close([torch.cat([result[1] for result in results])], [for_x], 1e-3)
     for layer in layers:
         close(list(layer.buffers()), list(plain.buffers()))
 
@@ -159,7 +159,7 @@ def test_a_channel_without_contrast_stays_finite(monkeypatch: pytest.MonkeyPatch
     layers = [SyncBatchNorm.of(native(9)) for _ in range(2)]
     flat = torch.full((2, CHANNELS, 4, 4), 100.0)
     results = processes(monkeypatch, 2, lambda rank: ran(layers[rank], flat, photos(1, 2, side=4)))
-    assert all(torch.isfinite(each).all() for result in results for each in result)
+    assert all(torch.isfinite(tensors).all() for result in results for tensors in result)
     assert all(
         bool((layer.running_var >= 0).all()) for layer in layers if layer.running_var is not None
     )

@@ -195,7 +195,10 @@ def test_names_in_a_classic_network_stay(
             names += [f"{block}.{place}.weight", f"{block}.{place}.bias"]
         else:
             norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-            names += [f"{block}.{place}.weight", *(f"{block}.{place + 1}.{each}" for each in norm)]
+            names += [
+                f"{block}.{place}.weight",
+                *(f"{block}.{place + 1}.{field}" for field in norm),
+            ]
     assert sorted(network(2, normalisation).state_dict()) == sorted(names)
 
 
@@ -213,10 +216,10 @@ def test_the_skip_connections_carry_something() -> None:
     net = network(2)
     seen: list[torch.Tensor] = []
     net.decoder[-1].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    kept: list[torch.Tensor] = []
-    net.encoder[0].register_forward_hook(lambda _, __, output: kept.append(output))
+    outputs: list[torch.Tensor] = []
+    net.encoder[0].register_forward_hook(lambda _, __, output: outputs.append(output))
     net(photos())
-    assert torch.equal(seen[0][:, :2], kept[0])
+    assert torch.equal(seen[0][:, :2], outputs[0])
 
 
 def test_bytes_and_floats_give_the_same_logits() -> None:

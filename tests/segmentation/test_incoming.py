@@ -81,7 +81,7 @@ def test_a_second_photo_of_the_same_result_is_refused() -> None:
     first, second, third = errors("a.png other/a.png b.jpg")
     assert (first, third) == (None, None)
     assert second is not None
-    assert "a photo before it gave out/a_segmentation.png, which is not replaced" in second
+    assert "an earlier photo gave out/a_segmentation.png, which is not replaced" in second
     assert errors("a.png", "other/a.png", skip_existing=True) == [None, second]
 
 
@@ -91,7 +91,7 @@ def test_a_photo_that_comes_again_is_refused_once_it_has_a_mask(here: Path) -> N
     planned = plan_incoming(inputs, OutputPaths(Path("out")))
     assert next(planned)[0].error is None
     write_mask(here / "out" / "a_segmentation.png", drawing(0)[1])
-    assert "came before and gave out/a_segmentation.png" in str(next(planned)[0].error)
+    assert "was segmented before as out/a_segmentation.png" in str(next(planned)[0].error)
     assert errors("a.png", "a.png", skip_existing=True) == [None, None]
 
 
@@ -101,13 +101,13 @@ def test_results_and_inputs_are_kept_apart(here: Path) -> None:
     )
     write_photo(here / "out" / "b_segmentation.png")
     refusal = errors("out/b_segmentation.png", "b.jpg")[1]
-    assert refusal == "out/b_segmentation.png is an input and is not replaced; choose another -o"
+    assert refusal == "out/b_segmentation.png is an input, which is not replaced; choose another -o"
 
 
 def test_what_may_be_truth_is_not_replaced(here: Path) -> None:
     write_mask(here / "out" / "c_segmentation.png", drawing(0)[1])
     write_photo(here / "out" / "c.png")
-    assert "may be the truth" in str(errors("out/c.png")[0])
+    assert "may be ground truth" in str(errors("out/c.png")[0])
     assert errors("out/c.png", skip_existing=True) == [None]
 
 
@@ -128,7 +128,7 @@ def test_labels_are_checked_for_each_photo() -> None:
 
 
 def test_results_of_a_stream_need_a_folder() -> None:
-    with pytest.raises(LesionsegError, match="need a folder"):
+    with pytest.raises(LesionsegError, match="expected a folder"):
         plan_incoming(iter([]), OutputPaths(Path("out.png")))
 
 
@@ -207,7 +207,7 @@ def test_each_mask_appears_before_the_next_name(
             assert Path(line["mask"]).is_file()
             assert not Path("labels.json").exists()
         before = Path("out/a_segmentation.png").read_bytes()
-        assert "a photo before it gave" in running.send(f"other/a.png{end}")["error"]
+        assert "an earlier photo gave" in running.send(f"other/a.png{end}")["error"]
         assert Path("out/a_segmentation.png").read_bytes() == before
         assert "no such file" in running.send(f"none.png{end}")["error"]
         assert running.send(f"photos/x.png{end}")["file"] == "photos/x.png"

@@ -97,7 +97,7 @@ def test_drafts_beside_photos_are_refused_by_every_command(lesionseg: Command) -
         assert (ended.status, ended.out) == (1, "")
         (line,) = (line for line in ended.err.splitlines() if not line.startswith("checkpoint "))
         assert line.startswith("error: masks: 'lesionseg segment' made these masks")
-        assert line.endswith("name them by --photos photos --truth masks")
+        assert line.endswith("name them with --photos photos --truth masks")
 
 
 def test_drafts_are_truth_once_they_are_named(lesionseg: Command) -> None:

@@ -218,7 +218,7 @@ def test_an_empty_mask_is_a_photo_without_outline(lesionseg: Command) -> None:
     assert ended.err.startswith("error: l.json: no photo with a mask found (l.json: photos/a.png: ")
     assert "no outline; " in ended.err
     assert ended.err.endswith(
-        "masks called like the photos, or labels that name them; in photos: 2 .png, 1 .jpg\n"
+        "masks named like the photos, or labels that name the photos; in photos: 2 .png, 1 .jpg\n"
     )
     ended = lesionseg("train", "--photos", "photos", "--truth", "lost.json")
     assert ended.err == "error: lost.json: cannot read these labels: No such file or directory\n"
@@ -243,22 +243,22 @@ def test_a_photo_from_standard_input_can_be_measured(lesionseg: Command) -> None
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        ("--tolerance 2", 2, "--tolerance and --run-lengths are for --labels"),
-        ("--run-lengths", 2, "--tolerance and --run-lengths are for --labels"),
-        ("--labels l.json --run-lengths --tolerance 1", 2, "it goes without --run-lengths"),
+        ("--tolerance 2", 2, "--tolerance and --run-lengths need --labels"),
+        ("--run-lengths", 2, "--tolerance and --run-lengths need --labels"),
+        ("--labels l.json --run-lengths --tolerance 1", 2, "leave it out with --run-lengths"),
         ("--labels l.json --tolerance -1", 2, "--tolerance"),
         ("--labels l.json --tolerance inf", 1, "expected 0 or more pixels, got inf"),
         (
             "--mm-per-pixel 1",
             2,
-            "--mm-per-pixel is for --measurements, --json, --report and DICOM masks",
+            "--mm-per-pixel needs --measurements, --json, --report or a DICOM mask",
         ),
         ("--json --mm-per-pixel 0", 2, "expected more than 0, got 0"),
         ("--measurements m.csv --mm-per-pixel nan", 2, "expected more than 0, got nan"),
         ("--measurements photos/b.png", 1, "measurements are a CSV file; name it b.csv"),
         ("--labels photos/b.png", 1, "expected a .json, a .xml or a folder"),
         ("--labels folder --run-lengths", 1, "LabelMe has no run lengths"),
-        ("- --labels l.json", 2, "one from standard input has none"),
+        ("- --labels l.json", 2, "a photo from standard input has none"),
     ],
 )
 def test_what_is_refused_before_anything_is_written(
@@ -341,10 +341,10 @@ def test_the_control_is_a_share_of_all_names() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--control", "0.1"], "--control is for --order doubtful"),
-        (["--order", "doubtful"], "--order is for --labels FILE.json or .xml"),
+        (["--control", "0.1"], "--control needs --order doubtful"),
+        (["--order", "doubtful"], "--order needs --labels FILE.json or FILE.xml"),
         (["--order", "doubtful", "--labels", "a"], "LabelMe sorts its"),
-        (["--order", "doubtful", "--labels", "a.xml", "--control", "0.1"], "cannot mark --control"),
+        (["--order", "doubtful", "--labels", "a.xml", "--control", "0.1"], "cannot mark control"),
     ],
 )
 def test_an_order_that_would_do_nothing(lesionseg: Command, words: list[str], said: str) -> None:

@@ -91,7 +91,7 @@ def test_what_may_be_the_truth_is_not_replaced(here: Path, photos: str, masks: s
     truth = here / masks / "p_segmentation.png"
     truth.parent.mkdir(exist_ok=True)
     truth.touch()
-    with pytest.raises(LesionsegError, match="may be the truth; nothing was written"):
+    with pytest.raises(LesionsegError, match="may be ground truth; nothing was written"):
         plan(photos, masks)
     paths = OutputPaths(Path(masks))
     assert all(job.done for job in plan_jobs([Path(photos)], paths, skip_existing=True))
@@ -125,14 +125,14 @@ def test_overlays_and_probabilities_lie_beside() -> None:
         ("photos/x.png photos/x_segmentation.png", "photos", "", "x_segmentation.png is an input"),
         ("a.png", "mask.jpg", "", "mask.jpg: results are PNG files; name it mask.png"),
         ("a.png", "mask.png", "lines.jpg", "lines.jpg: results are PNG files"),
-        ("- a.png", "out", "", "standard input is one photo"),
-        ("-", "out", "", "standard input is one photo"),
-        ("a.png b.jpg", "mask.png", "", "mask.png: several photos, or a folder of them, need"),
-        ("photos", "out", "b.jpg", "b.jpg: several photos, or a folder of them, need a folder"),
-        ("a.png b.jpg", "-", "", "standard output takes one mask"),
-        ("photos", "-", "", "standard output takes one mask"),
-        ("a.png", "mask.png", "-", "standard output takes the mask"),
-        ("a.png", "-", "-", "standard output takes the mask"),
+        ("- a.png", "out", "", "standard input is a single photo"),
+        ("-", "out", "", "standard input is a single photo"),
+        ("a.png b.jpg", "mask.png", "", "mask.png: expected a folder"),
+        ("photos", "out", "b.jpg", "b.jpg: expected a folder"),
+        ("a.png b.jpg", "-", "", "standard output takes a single mask"),
+        ("photos", "-", "", "standard output takes a single mask"),
+        ("a.png", "mask.png", "-", "standard output is for the mask"),
+        ("a.png", "-", "-", "standard output is for the mask"),
         ("a.png", "b" * 300 + ".png", "", "File name too long"),
     ],
 )

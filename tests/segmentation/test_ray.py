@@ -102,10 +102,10 @@ def test_the_masks_are_those_of_segment(tmp_path: Path) -> None:
         assert np.array_equal(one, other), mask.name
 
     lines = [line for file in folders[2].iterdir() for line in file.read_text().splitlines()]
-    told = {Path(line["photo"]): line for line in map(json.loads, lines)}
-    assert sorted(told) == sorted([*photos, damaged])
+    results = {Path(line["photo"]): line for line in map(json.loads, lines)}
+    assert sorted(results) == sorted([*photos, damaged])
     for outcome in outcomes:
-        line = told[outcome.job.photo]
+        line = results[outcome.job.photo]
         if outcome.error is None:
             assert line["error"] is None
             assert line["quality"] == pytest.approx(outcome.quality, abs=1e-6)

@@ -59,9 +59,9 @@ def square(first: int, last: int) -> Mask:
     return mask
 
 
-def strip(truth: Mask, found: Mask, count: int = 1, name: str = "a") -> Photo:
+def strip(truth: Mask, mask: Mask, count: int = 1, name: str = "a") -> Photo:
     photo = np.full((SIZE, SIZE, 3), 90, np.uint8)
-    masks = [truth] * count, [found] * count
+    masks = [truth] * count, [mask] * count
     return opened(figures.samples_png([photo] * count, *masks, [name] * count, "network"))
 
 
@@ -113,8 +113,8 @@ def test_samples_have_both_outlines_where_they_belong() -> None:
 def test_the_lines_are_told_apart_without_colour() -> None:
     """Along a side of a square the truth is one line, the prediction many dashes."""
 
-    def pieces(truth: Mask, found: Mask, colour: str) -> int:
-        photo = strip(truth, found)[50 : 50 + 256, :256]
+    def pieces(truth: Mask, mask: Mask, colour: str) -> int:
+        photo = strip(truth, mask)[50 : 50 + 256, :256]
         side: NDArray[np.bool_] = np.any(coloured(photo, colour)[60:196, :90], axis=1)
         return int(np.count_nonzero(np.diff(side.astype(int), prepend=0) == 1))
 
@@ -201,7 +201,9 @@ def test_a_picture_that_cannot_be_written_stops_nothing(tmp_path: Path, name: st
     problems: list[str] = []
     assert len(trained(tmp_path, 3, problems).history) == 3
     (said,) = problems  # once
-    assert said.startswith("no pictures after epoch 1, which is not said again: cannot write")
+    assert said.startswith(
+        "no figures after epoch 1 (later failures are not reported): cannot write"
+    )
     assert (tmp_path / store.LAST).exists()
 
 

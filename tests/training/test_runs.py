@@ -25,9 +25,9 @@ from lesionseg.training.trainer import TrainingResult
 
 
 def gather(source: Source) -> tuple[Material, list[tuple[int, int]]]:
-    told: list[tuple[int, int]] = []
-    material = runs.gather(source, SIZE, 2, lambda done, total: told.append((done, total)))
-    return material, told
+    calls: list[tuple[int, int]] = []
+    material = runs.gather(source, SIZE, 2, lambda done, total: calls.append((done, total)))
+    return material, calls
 
 
 def test_masks_that_look_wrong_are_noted(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_masks_that_look_wrong_are_noted(tmp_path: Path) -> None:
 
 def test_what_a_checkpoint_will_say_of_its_data(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "mine", *range(10))
-    material, told = gather(Source(folder))
+    material, calls = gather(Source(folder))
     data = material.data
     assert (data.name, data.folder) == ("mine", str(folder))
     assert (data.photos_folder, data.truth_folder, data.synthetic, data.licence) == (
@@ -61,7 +61,7 @@ def test_what_a_checkpoint_will_say_of_its_data(tmp_path: Path) -> None:
     assert data.val_ids == material.validation.ids
     assert material.training.photos.shape == (9, SIZE, SIZE, 3)
     assert material.problems == ()
-    assert told == [(done, 10) for done in range(1, 11)]
+    assert calls == [(done, 10) for done in range(1, 11)]
 
 
 def test_the_source_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,10 +87,10 @@ def test_the_source_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_checkpoint_may_not_say_where_its_data_were() -> None:
     assert DATA.source() is None
     names = ("folder", "photos_folder", "truth_folder")
-    where: list[dict[str, Any]] = [{name: "x"} for name in names]
-    found = [dataclasses.replace(DATA, **each).source() for each in where]
+    fields: list[dict[str, Any]] = [{name: "x"} for name in names]
+    sources = [dataclasses.replace(DATA, **values).source() for values in fields]
     x = Path("x")
-    assert found == [Source(x), Source(None, (x,)), Source(None, (), x)]
+    assert sources == [Source(x), Source(None, (x,)), Source(None, (), x)]
 
 
 def test_the_same_data_are_read_as_the_run_read_them(tmp_path: Path) -> None:
@@ -122,14 +122,14 @@ def test_problems_of_every_kind_are_told(tmp_path: Path) -> None:
     (folder / "images" / "alone.png").touch()
     (folder / "images" / "ISIC_0000001.png").write_text("no photo")
     write_mask(folder / "masks" / "ISIC_0000003_segmentation.png", drawing(3)[1][1:])
-    material, told = gather(Source(folder))
+    material, calls = gather(Source(folder))
     said = ("alone.png: no mask", "0000001.png: not a photo", "0000003_segmentation.png: expected")
     assert all(words in problem for words, problem in zip(said, material.problems, strict=True))
     assert (material.training.ids, material.validation.ids) == (
         ("ISIC_0000000", "ISIC_0000002"),
         ("ISIC_0000004",),
     )
-    assert told[-1] == (5, 5)
+    assert calls[-1] == (5, 5)
 
 
 def test_the_fingerprint_is_of_both_parts(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def scores(epoch: int, dice: float) -> EpochScores:
     return EpochScores(epoch, SIZE, 0.1, 1.0, 1.0, dice, dice / 2, 1, 1.0, 1.0)
 
 
-def kept(folder: Path, **changes: Any) -> Checkpoint:
+def saved_run(folder: Path, **changes: Any) -> Checkpoint:
     """A run's folder after two of three epochs."""
     start = begun(epochs=3, seed=4)
     left: dict[str, Any] = {"epoch": 2, "training": {"best": 0.5}}
@@ -158,36 +158,39 @@ def kept(folder: Path, **changes: Any) -> Checkpoint:
 
 
 def test_nothing_given_changes_nothing(tmp_path: Path) -> None:
-    before = kept(tmp_path)
+    before = saved_run(tmp_path)
     after = runs.resumed(tmp_path, {})
     assert (after.model, after.recipe, after.data) == (before.model, before.recipe, before.data)
     assert (after.epoch, after.training) == (2, {"best": 0.5})
 
 
 def test_the_same_may_be_said_again_and_epochs_may_change(tmp_path: Path) -> None:
-    before = kept(tmp_path)
-    given = {"seed": 4, "width": 1, "image_size": 32, "name": "classic"}
+    before = saved_run(tmp_path)
+    options = {"seed": 4, "width": 1, "image_size": 32, "name": "classic"}
     changed = {"epochs": 7, "validation_batch_size": 1}
-    after = runs.resumed(tmp_path, given | changed)
+    after = runs.resumed(tmp_path, options | changed)
     assert after.recipe == dataclasses.replace(before.recipe, epochs=7, validation_batch_size=1)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "said"),
     [
         ({"seed": 5}, "begun with seed 4, got 5"),
         ({"image_size": 64}, "begun with image size 32, got 64"),
         ({"width": 2}, "begun with width 1, got 2"),
         ({"learning_rate": 0.1, "epochs": 9}, "begun with learning rate 0.0001, got 0.1"),
         ({"precision": "bfloat16"}, "begun with precision float32, got bfloat16"),
-        ({"epochs": 2}, "has all of its 2 epochs; to go on, ask for more, such as --epochs 7"),
-        ({"epochs": 1}, "has all of its 2 epochs"),
+        (
+            {"epochs": 2},
+            r"has finished its 2 epochs; to continue, ask for more, such as --epochs 7",
+        ),
+        ({"epochs": 1}, "has finished its 2 epochs"),
     ],
 )
-def test_what_a_run_may_not_change(tmp_path: Path, given: dict[str, Any], said: str) -> None:
-    kept(tmp_path)
+def test_what_a_run_may_not_change(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    saved_run(tmp_path)
     with pytest.raises(LesionsegError) as caught:
-        runs.resumed(tmp_path, given)
+        runs.resumed(tmp_path, options)
     assert f"{tmp_path.name} " in str(caught.value)
     assert said in str(caught.value)
 
@@ -195,7 +198,7 @@ def test_what_a_run_may_not_change(tmp_path: Path, given: dict[str, Any], said: 
 def test_a_run_out_of_patience_ends_until_given_more(tmp_path: Path) -> None:
     dices = (0.5, 0.4, 0.3)
     rows = [scores(epoch, dice).row() for epoch, dice in enumerate(dices, start=1)]
-    kept(tmp_path, epoch=3, training={"history": rows}, recipe=Recipe(epochs=9, patience=2))
+    saved_run(tmp_path, epoch=3, training={"history": rows}, recipe=Recipe(epochs=9, patience=2))
     said = f"{tmp_path.name} ended after epoch 3: .* for 2 epochs; .* --patience 7"
     with pytest.raises(LesionsegError, match=said):
         runs.resumed(tmp_path, {})
@@ -231,14 +234,16 @@ def test_a_run_that_is_worse_than_what_it_started_from_says_so() -> None:
 
 
 def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:
-    before = kept(tmp_path / "done", epoch=3)
-    with pytest.raises(LesionsegError, match="done has all of its 3 epochs"):
+    before = saved_run(tmp_path / "done", epoch=3)
+    with pytest.raises(LesionsegError, match="done has finished its 3 epochs"):
         runs.resumed(tmp_path / "done", {})
     assert runs.resumed(tmp_path / "done", {"epochs": 4}).recipe.epochs == 4
-    kept(tmp_path / "averaged", training={"best": 0.5, "weights": before.weights})
-    with pytest.raises(CheckpointError, match="averaged was begun by an earlier lesionseg, whose"):
+    saved_run(tmp_path / "averaged", training={"best": 0.5, "weights": before.weights})
+    with pytest.raises(
+        CheckpointError, match="averaged was started by an earlier lesionseg, whose"
+    ):
         runs.resumed(tmp_path / "averaged", {})
-    kept(tmp_path / "used", training=None)
+    saved_run(tmp_path / "used", training=None)
     with pytest.raises(CheckpointError, match="cannot be resumed"):
         runs.resumed(tmp_path / "used", {})
     with pytest.raises(CheckpointError, match="cannot read checkpoint"):
@@ -255,5 +260,5 @@ def test_a_picture_on_both_sides_of_the_split_is_said(tmp_path: Path) -> None:
     (folder / "val.txt").write_text(held_out)
     material, _ = gather(Source(folder))
     (note,) = material.notes
-    assert note.startswith("1 of 1 validation photos are also trained on, under another name: ")
+    assert note.startswith("1 of 1 validation photo also in training, under another name: ")
     assert f"{held_out} is copy" in note

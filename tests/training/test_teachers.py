@@ -81,7 +81,7 @@ def test_a_student_names_its_teachers_and_photos_and_resumes(
     options = ("--teacher", tmp_path / "a.pt", "--teacher", tmp_path / "b.pt")
     ended = lesionseg(*words, *options, "--unlabelled", tmp_path / "more", "--run", "student")
     assert ended.status == 0, ended.err
-    assert "1 photos without masks" in ended.err.replace("\n", " ")
+    assert "1 photo without masks" in ended.err.replace("\n", " ")
     student = checkpoints.load(store.runs_dir() / "student" / "last.pt")
     assert [Path(teacher.file).name for teacher in student.teachers] == ["a.pt", "b.pt"]
     assert "ISIC_0000009" in student.data.train_ids
@@ -95,7 +95,7 @@ def test_a_student_names_its_teachers_and_photos_and_resumes(
     saved(tmp_path / "a.pt", seed=7)
     ended = lesionseg(*more)
     assert ended.status == 1
-    assert "another teacher of that name" in ended.err.replace("\n", " ")
+    assert "another teacher of this name" in ended.err.replace("\n", " ")
     shutil.copy(tmp_path / "kept.pt", tmp_path / "a.pt")
     ended = lesionseg(*more)
     assert ended.status == 0, ended.err

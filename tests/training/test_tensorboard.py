@@ -53,12 +53,12 @@ def records(file: Path) -> list[Any]:
     """The events of a file: length, its checksum, the event, its checksum (TFRecord)."""
     from tensorboardX.proto.event_pb2 import Event  # type: ignore[import-untyped]
 
-    data, found = file.read_bytes(), []
+    data, contents = file.read_bytes(), []
     while data:
         (length,) = struct.unpack("<Q", data[:8])
-        found.append(Event.FromString(data[12 : 12 + length]))
+        contents.append(Event.FromString(data[12 : 12 + length]))
         data = data[12 + length + 4 :]
-    return found
+    return contents
 
 
 def scalars(folder: Path) -> list[tuple[int, str, float]]:

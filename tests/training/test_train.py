@@ -87,7 +87,7 @@ def test_the_last_line_says_where_the_validation_photos_are_from(
     (tmp_path / "data" / "val.txt").write_text(names[3])
     _, listed = train("--epochs", 1, "--run", "listed")
     assert said not in listed
-    assert "mean of 1 validation photos" in listed
+    assert "mean of 1 validation photo at" in listed
 
 
 LOW_RES = ("--recipe", "accurate", "--image-size", 128, "--epochs", 2)
@@ -97,8 +97,8 @@ def test_a_small_epoch_shows_the_dice_at_the_size_that_is_trained(
     train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (row for row in train(*LOW_RES)[1].splitlines() if row.startswith("epoch "))
-    assert re.search(r" photos at 64x64 pixels as trained \(Dice \d\.\d{4} at 128x128\), ", first)
-    assert " photos at 128x128 pixels, " in second
+    assert re.search(r" photo at 64x64 pixels as trained \(Dice \d\.\d{4} at 128x128\), ", first)
+    assert " photo at 128x128 pixels, " in second
     monkeypatch.setattr(console, "draws", lambda: True)
     lines = train(*LOW_RES, "--run", "other")[1].splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("epoch  "))
@@ -118,9 +118,11 @@ def test_tensorboard_files(train: Command) -> None:
 
 
 def test_tensorboard_without_its_package(train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "tensorboardX" else found(name)
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "tensorboardX" else find_spec(name),
     )
     status, said = train("--epochs", 1, "--tensorboard")
     assert (status, said.count("\n")) == (1, 1)
@@ -140,10 +142,13 @@ def test_from_a_run_with_patience_and_what_does_not_go_together(
         f"recipe finetune, width 2, normalisation none, stem none, from {tmp_path / 'a.pt'}"
         in ended.err
     )
-    assert "ended after epoch 2: the Dice has not risen for 1 epochs" in ended.err
+    assert "ended after epoch 2: the Dice has not risen for 1 epoch\n" in ended.err
     assert "ended after epoch 2" in lesionseg("train", "--resume").err
     wrong = lesionseg(*words, "--from", tmp_path / "a.pt", "--width", 1)
-    assert (wrong.status, "have 2, got 1; leave it out" in wrong.err) == (2, True)
+    assert (
+        wrong.status,
+        "expected 2, as in the weights to start from, got 1; leave it out" in wrong.err,
+    ) == (2, True)
     assert lesionseg("train", "--resume", "--from", "bundled").status == 2
     again = lesionseg(*words[:-1], "again", "--from", "mine", "--epochs", 1)
     assert "the weights to start from were" not in again.err  # the same split
@@ -152,4 +157,4 @@ def test_from_a_run_with_patience_and_what_does_not_go_together(
     trained = checkpoints.load(store.runs_dir() / "mine" / "best.pt").data.train_ids
     (data / "train.txt").write_text(trained[0])
     other = lesionseg(*words[:-1], "other", "--from", "mine", "--epochs", 1)
-    assert "were trained on 2 of the 3 validation photos" in other.err
+    assert "were trained on 2 of 3 validation photos" in other.err

@@ -393,8 +393,8 @@ def test_small_photos_are_means_of_four_pixels(
     train(tmp_path, begun(**RECIPE | {"epochs": 1, "batch_size": 5}, low_res_fraction=1.0))
     order = np.random.default_rng([0, 0]).permutation(5)
     photos, masks = (
-        each[order].reshape(5, 16, 2, 16, 2, -1).mean((2, 4)).transpose(0, 3, 1, 2)
-        for each in (TRAINING.photos, TRAINING.masks)
+        images[order].reshape(5, 16, 2, 16, 2, -1).mean((2, 4)).transpose(0, 3, 1, 2)
+        for images in (TRAINING.photos, TRAINING.masks)
     )
     assert np.allclose(seen[0][0].numpy(), photos, atol=1e-3)
     assert np.allclose(seen[0][1].numpy(), masks)
@@ -409,8 +409,8 @@ def test_small_epochs_are_validated_at_both_sizes(tmp_path: Path) -> None:
         for photo, mask in zip(VALIDATION.photos, VALIDATION.masks, strict=True):
             step = 32 // side
             photo, truth = (
-                each.astype(np.float32).reshape(side, step, side, step, -1).mean((1, 3))
-                for each in (photo, mask)
+                images.astype(np.float32).reshape(side, step, side, step, -1).mean((1, 3))
+                for images in (photo, mask)
             )
             with torch.inference_mode():
                 logits = network(torch.from_numpy(photo.transpose(2, 0, 1)[None].copy()))

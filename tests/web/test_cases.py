@@ -104,9 +104,9 @@ def cases() -> list[tuple[str, Case, Case]]:
     return [(kind, *pair) for kind, pairs in content.items() for pair in pairs]
 
 
-@pytest.mark.parametrize(("kind", "given", "expected"), cases())
-def test_python_gives_it(kind: str, given: Case, expected: Case) -> None:
-    result = BY_PYTHON[kind](given)
+@pytest.mark.parametrize(("kind", "inputs", "expected"), cases())
+def test_python_gives_it(kind: str, inputs: Case, expected: Case) -> None:
+    result = BY_PYTHON[kind](inputs)
     assert result.keys() == expected.keys()
     for name, value in result.items():
         wanted = expected[name]

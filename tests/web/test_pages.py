@@ -112,8 +112,8 @@ def test_a_folder(tmp_path: Path) -> None:
     policy = re.findall(r'content="(default-src[^"]*)"', html)[0]
     assert "http" not in policy
     worker = (folder / "service-worker.js").read_text()
-    kept = json.loads(re.findall(r"const FILES = (.*);", worker)[0])
-    assert set(kept) == {"./", *names} - {"service-worker.js"}
+    files = json.loads(re.findall(r"const FILES = (.*);", worker)[0])
+    assert set(files) == {"./", *names} - {"service-worker.js"}
     assert "{{" not in worker
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["icons"][0]["src"] in names

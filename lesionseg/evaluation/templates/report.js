@@ -24,7 +24,7 @@ function arrange() {
     if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);
     return order * compare(a, b);
   }));
-  control("shown").value = `${shown} of ${cards.length} photos`;
+  control("shown").value = `${shown} of ${cards.length} photo${cards.length === 1 ? "" : "s"}`;
 }
 
 control("search").addEventListener("input", arrange);
