@@ -47,5 +47,5 @@ def refuse_drafts(pairs: "Iterable[Pair]") -> None:
                 advice = f"remove {RECORD}"
             raise DraftsError(
                 f"{folder}: 'lesionseg segment' made these masks ({RECORD} says so), so they are "
-                f"not taken as truth; once they are corrected, {advice}"
+                f"not used as ground truth; once they are corrected, {advice}"
             )

@@ -35,9 +35,9 @@ DEFINITIONS = {
     "jaccard": "Intersection over union: TP / (TP + FP + FN); never above the Dice.",
     "threshold_jaccard": f"The Jaccard, but 0 for a photo below {FAILURE_BELOW}; "
     "the 2018 challenge ranked by it.",
-    "accuracy": "Share of all pixels that are right; much healthy skin makes it high.",
+    "accuracy": "Share of all pixels that are right; high if the lesion is small.",
     "sensitivity": "Share of the true lesion that was found: TP / (TP + FN).",
-    "specificity": "Share of the healthy skin that was left alone: TN / (TN + FP).",
+    "specificity": "Share of the surrounding skin that was left out: TN / (TN + FP).",
 }
 
 

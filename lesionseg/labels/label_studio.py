@@ -273,7 +273,7 @@ def decode(rle: Any, height: int, width: int) -> Mask:
         length = int(text[at + 3 : begin] or "0", 2) + 1
         at = begin + (word if same else word * length)
         if at > len(text) or done + length > values:
-            raise ValueError("a brush that breaks off")
+            raise ValueError("a truncated brush")
         if same:
             if int(text[begin:at], 2) > LESION_ABOVE:
                 mask[done // 4 : (done + length) // 4] = True

@@ -109,7 +109,7 @@ def unpack(text: str) -> NDArray[np.int64]:
             lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
             number = shift = 0
     if shift:
-        raise ValueError("packed run lengths that break off")
+        raise ValueError("truncated packed run lengths")
     return np.array(lengths, np.int64)
 
 

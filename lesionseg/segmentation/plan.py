@@ -138,7 +138,8 @@ def check_folders(paths: OutputPaths) -> None:
         is_file = _is_png(folder) or is_dicom_name(folder) or folder.exists()
         if not folder.is_dir() and is_file:
             raise LesionsegError(
-                f"{folder}: expected a folder, for several photos or a folder of them, got a file"
+                f"{folder}: expected a folder for the results of several photos, got the name of "
+                "a file"
             )
 
 

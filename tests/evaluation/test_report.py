@@ -209,6 +209,7 @@ def test_csv_round_trip(scores: list[PhotoScore]) -> None:
 
 # The keys of version 0.1.0, which scripts read; the configuration may have more.
 CHECKPOINT = "file epoch model recipe trained_on training_photos version command commit"
+ADDED = ["parent", "teachers"]
 MODEL = "width normalisation image_size stem max_channels"
 RECIPE = (
     "name epochs learning_rate batch_size validation_batch_size seed precision loss schedule "
@@ -218,7 +219,7 @@ RECIPE = (
 
 def test_the_keys_below_are_those_of_version_0_1_0() -> None:
     content = strict_json(written(evaluation(THREE))[0])
-    assert list(content["checkpoint"]) == CHECKPOINT.split()
+    assert list(content["checkpoint"]) == [*CHECKPOINT.split(), *ADDED]
     assert set(MODEL.split()) <= set(content["checkpoint"]["model"])
     assert set(RECIPE.split()) <= set(content["checkpoint"]["recipe"])
     without = replace(evaluation(THREE), checkpoint=None)

@@ -82,7 +82,7 @@ def test_a_brush_of_single_values() -> None:
         (None, "expected the bytes of a brush"),
         ([300] * 9, "bytes must be in range"),
         (["a"] * 9, "cannot be interpreted"),
-        (label_studio.encode(MASKS[3])[:-2], "breaks off"),
+        (label_studio.encode(MASKS[3])[:-2], "truncated"),
         (label_studio.encode(MASKS[1]), "expected a brush of 9x7 pixels, got 15 in all"),
     ],
 )
