@@ -38,6 +38,8 @@ _SHORT_DEPTHS = (8, 10, 12, 14)  # bits that cameras have, stored in 16
 GREY_WITHIN = 8  # channels of a grey mask may differ so far after lossy compression
 _MOST_COLOURS = 256  # of a mask in which colours distinguish labels
 _STRIP = 32  # rows; of a wide photo they stay in a processor's cache
+_MASK_STRIP = 128  # rows of a mask, of which few columns need arithmetic
+_MARGIN = 1e-4  # of probabilities between others, well above their rounding
 _OVERLAY_PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
@@ -418,37 +420,46 @@ def enlarge(probabilities: Probabilities, height: int, width: int) -> Probabilit
 def enlarged_above(probabilities: Probabilities, height: int, width: int, threshold: float) -> Mask:
     """Compute `enlarge(probabilities, height, width) > threshold`, (height, width) bool.
 
-    It works on a few rows at a time, so that the probabilities of a large photo are never all in
-    memory; a probability within rounding of the threshold may fall on either side of it.
+    Rows are enlarged a few at a time, and only in the columns that the outline crosses there: a
+    large photo takes neither the memory nor the time of all its probabilities. One within rounding
+    of the threshold may fall on either side of it.
     """
-    rows = probabilities.shape[0]
-    if height < rows or width < probabilities.shape[1]:
+    rows, columns = probabilities.shape
+    if height < rows or width < columns:
         return enlarge(probabilities, height, width) > threshold
     wide = enlarge(probabilities, rows, width)
-    place = ((np.arange(height, dtype=np.float32) + 0.5) * (rows / height) - 0.5).clip(0, rows - 1)
-    above = place.astype(np.intp)
-    below = np.minimum(above + 1, rows - 1)
-    share = (place - above)[:, np.newaxis]
+    above, below, share = _neighbours(rows, height)
+    left, right, _ = _neighbours(columns, width)
     mask = np.zeros((height, width), np.bool_)
-    # Nothing lies above the threshold outside of the box of what does before rows are enlarged.
-    columns = np.flatnonzero(np.any(wide > threshold, axis=0))
-    if not columns.size:
-        return mask
-    left, right = int(columns[0]), int(columns[-1]) + 1
-    wide = np.ascontiguousarray(wide[:, left:right])
-    row_has_lesion: Mask = np.any(wide > threshold, axis=1)
-    has_lesion = row_has_lesion[above] | row_has_lesion[below]
-    for first in range(0, height, _STRIP):
-        strip = np.s_[first : first + _STRIP]
-        if not has_lesion[strip].any():
+    for first in range(0, height, _MASK_STRIP):
+        strip = np.s_[first : first + _MASK_STRIP]
+        band = np.s_[above[first] : below[strip][-1] + 1]
+        # What lies between values that are all on one side of the threshold is there, too.
+        may_be_above = probabilities[band].max(axis=0) > threshold - _MARGIN
+        if not may_be_above.any():
             continue
-        values = wide[below[strip]]
-        start = wide[above[strip]]
+        is_above = probabilities[band].min(axis=0) > threshold + _MARGIN
+        inside = is_above[left] & is_above[right]
+        crossed = np.flatnonzero(~inside & (may_be_above[left] | may_be_above[right]))
+        mask[strip] = inside
+        source = wide[band][:, crossed]
+        start = source[above[strip] - above[first]]
+        values = source[below[strip] - above[first]]
         values -= start
-        values *= share[strip]
+        values *= share[strip, np.newaxis]
         values += start
-        np.greater(values, threshold, out=mask[strip, left:right])
+        mask[strip, crossed] = values > threshold
     return mask
+
+
+def _neighbours(
+    size: int, enlarged: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return between which two of `size` pixels each enlarged one lies, and the second's share."""
+    centres = np.arange(enlarged, dtype=np.float32) + 0.5
+    place = (centres * (size / enlarged) - 0.5).clip(0, size - 1)
+    first = place.astype(np.intp)
+    return first, np.minimum(first + 1, size - 1), (place - first).astype(np.float32)
 
 
 def read_mask(
