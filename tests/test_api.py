@@ -68,7 +68,7 @@ def test_functions_take_what_the_commands_take(tmp_path: Path) -> None:
     made = lesionseg.load("mine").checkpoint
     assert (made.data.lesion_colours, made.recipe.teacher_weight) == (("#fa3253",), 0.8)
     assert [teacher.file for teacher in made.teachers] == [str(path) for path in teachers]
-    assert "1 photos without masks learn those of the teachers" in run.notes
+    assert "1 photo without masks: only the teachers' masks are learned on these" in run.notes
     resumed = lesionseg.train(run="mine", resume=True, epochs=2)
     assert (resumed.checkpoint, len(resumed.history)) == (run.checkpoint, 2)
     assert resumed.notes[0] == "lesion: --lesion-colour #fa3253, as in training"
@@ -89,15 +89,19 @@ def test_functions_take_what_the_commands_take(tmp_path: Path) -> None:
 
 def test_wrong_usage_is_an_error_of_one_line(tmp_path: Path) -> None:
     for function, arguments, message in (
-        (lesionseg.train, {"photos": "a"}, "--photos and --truth go together"),
-        (lesionseg.train, {"data": tmp_path, "unlabelled": "u"}, "--unlabelled needs a --teacher"),
+        (lesionseg.train, {"photos": "a"}, "--photos and --truth must be given together"),
+        (lesionseg.train, {"data": tmp_path, "unlabelled": "u"}, "--unlabelled needs --teacher"),
         (lesionseg.train, {"data": tmp_path, "fold": "3/2"}, "fold: expected K/N"),
-        (lesionseg.train, {"data": tmp_path, "fold": "1/2", "resume": True}, "are for a new run"),
-        (lesionseg.train, {"run": "a", "output": "b"}, "--run names a run"),
+        (lesionseg.train, {"data": tmp_path, "fold": "1/2", "resume": True}, "apply to a new run"),
+        (lesionseg.train, {"run": "a", "output": "b"}, "give either --run"),
         (lesionseg.train, {"data": tmp_path, "width": 0}, "width: expected 1 to 256"),
-        (lesionseg.evaluate, {"lesion_labels": "a"}, "are for coloured masks"),
+        (lesionseg.evaluate, {"lesion_labels": "a"}, "apply to coloured masks"),
         (lesionseg.evaluate, {"checkpoint": "a", "predictions": "b"}, "got both"),
-        (lesionseg.evaluate, {"checkpoint": "a", "ensemble": True}, "takes two --checkpoint"),
+        (
+            lesionseg.evaluate,
+            {"checkpoint": "a", "ensemble": True},
+            "needs at least two --checkpoint",
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             function(**arguments)

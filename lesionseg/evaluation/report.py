@@ -189,7 +189,7 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
 
 def _described(checkpoint: CheckpointInfo) -> dict[str, object]:
     """Return the fields of a checkpoint; `mean_of` only where there is something in it."""
-    values = asdict(checkpoint)
+    values = {**asdict(checkpoint), "teachers": [*map(asdict, checkpoint.teachers)]}
     del values["mean_of"]
     members = [_described(member) for member in checkpoint.mean_of]
     return {**values, "mean_of": members} if members else values

@@ -397,7 +397,7 @@ def test_segment_writes_nothing_where_outputs_meet(
         (["train", "--data", "x", "--photos", "x", "--truth", "x"], 2, "give either"),
         (["train"], 1, "lesionseg download"),
         (["train", "--data", "isic2018"], 1, "lesionseg download isic2018"),
-        (["train", "--data", "nowhere"], 1, "no data 'nowhere'"),
+        (["train", "--data", "nowhere"], 1, "no data set 'nowhere'"),
         (["train", "--device", "abacus"], 1, "expected cpu, cuda, cuda:1 or mps"),
         (["train", "--resume"], 1, "no run to resume"),
         (["eval", "--checkpoint", "none"], 1, "no checkpoint 'none'"),

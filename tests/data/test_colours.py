@@ -276,7 +276,7 @@ def test_finished_masks_are_read_by_the_lesions_colour(lesionseg: Command, tmp_p
     refused = lesionseg("eval", "--truth", tmp_path / "truth", "--predictions", finished)
     assert refused.status == 1
     assert refused.err == (
-        f"error: {finished}: coloured masks, of #000000, #fa3253, #008000; finished masks are "
+        f"error: {finished}: coloured masks, with #000000, #fa3253, #008000; finished masks are "
         "0/255, or have the lesion in a colour that --lesion-colour '#RRGGBB' chooses in the truth "
         "masks\n"
     )

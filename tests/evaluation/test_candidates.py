@@ -171,7 +171,7 @@ ANCESTOR = Parent("bundled", "12", dataclasses.replace(DATA, train_ids=("c",)))
 @pytest.mark.parametrize(
     ("networks", "said"),
     [
-        ([fold("1/2", "a", "bc")], "got folds: 1/2; name one run"),
+        ([fold("1/2", "a", "bc")], "got folds: 1/2; give one run"),
         ([fold("1/3", "a", "bc"), fold("2/3", "b", "ac")], "got folds: 1/3, 2/3"),
         ([fold("1/2", "a", "bc"), fold("1/2", "a", "bc")], "got folds: 1/2, 1/2"),
         ([fold("1/2", "a", "bc"), fold("", "bc", "a")], "got folds: 1/2, none"),

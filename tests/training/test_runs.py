@@ -175,11 +175,11 @@ def test_the_same_may_be_said_again_and_epochs_may_change(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"seed": 5}, "begun with seed 4, got 5"),
-        ({"image_size": 64}, "begun with image size 32, got 64"),
-        ({"width": 2}, "begun with width 1, got 2"),
-        ({"learning_rate": 0.1, "epochs": 9}, "begun with learning rate 0.0001, got 0.1"),
-        ({"precision": "bfloat16"}, "begun with precision float32, got bfloat16"),
+        ({"seed": 5}, "was started with seed 4, got 5"),
+        ({"image_size": 64}, "was started with image size 32, got 64"),
+        ({"width": 2}, "was started with width 1, got 2"),
+        ({"learning_rate": 0.1, "epochs": 9}, "was started with learning rate 0.0001, got 0.1"),
+        ({"precision": "bfloat16"}, "was started with precision float32, got bfloat16"),
         (
             {"epochs": 2},
             r"has finished its 2 epochs; to continue, ask for more, such as --epochs 7",
