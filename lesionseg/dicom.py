@@ -123,10 +123,18 @@ def _read(file: BinaryIO, **options: Any) -> "Dataset":
         raise PhotoError(f"cannot read this DICOM file: {_reason(error)}") from error
 
 
+def value(dataset: "Dataset", name: str) -> Any:
+    """Return the value of an attribute; None where it is missing, or nothing that can be read."""
+    try:
+        return dataset.get(name)
+    except Exception:  # pydicom decodes values here, and names no closed list of what may fail
+        return None
+
+
 def frame_count(dataset: "Dataset") -> int:
     """Return how many pictures the file holds by its header, 1 or more."""
     try:
-        return max(1, int(dataset.get("NumberOfFrames") or 1))
+        return max(1, int(value(dataset, "NumberOfFrames") or 1))
     except (TypeError, ValueError):
         return 1
 
@@ -410,15 +418,16 @@ def spacing(header: "Dataset") -> tuple[float, float] | None:
         LesionsegError: one of them is neither two numbers nor more than 0.
     """
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
-        value = header.get(name)
-        if value is None or value == "":
-            continue
+        got: Any = "what cannot be read"
         try:
-            rows, columns = (float(part) for part in value)
-        except (TypeError, ValueError):
+            got = header.get(name)
+            if got is None or got == "":
+                continue
+            rows, columns = (float(part) for part in got)
+        except Exception:  # of a value that pydicom cannot decode, too
             rows = columns = math.nan
         if not (0 < rows < math.inf and 0 < columns < math.inf):
-            raise LesionsegError(f"{name}: expected two lengths of more than 0 mm, got {value}")
+            raise LesionsegError(f"{name}: expected two lengths of more than 0 mm, got {got}")
         return rows, columns
     return None
 

@@ -290,6 +290,13 @@ def test_a_spacing_that_is_no_length_is_refused(tmp_path: Path, value: list[floa
         dicom.spacing(header)
 
 
+def test_a_spacing_that_is_no_number_is_one_line(tmp_path: Path) -> None:
+    path = write_dicom_photo(tmp_path / "photo.dcm", PixelSpacing=[0.02, 0.02])
+    path.write_bytes(path.read_bytes().replace(b"0.02\\0.02", b"far\\so far"))
+    with pytest.raises(LesionsegError, match="PixelSpacing: expected two lengths"):
+        dicom.spacing(dicom.read_header(path))
+
+
 def test_the_frames_of_a_photo(tmp_path: Path) -> None:
     dataset = photo_dataset(frames=3)
     path = save(dataset, tmp_path / "photo.dcm")
