@@ -188,6 +188,12 @@ def _skip(job: Job, writer: OutputWriter) -> Outcome:
         return Outcome(job, Status.SKIPPED)
     try:
         mask, _ = images.read_mask(job.paths.mask, truth=False)
+        height, width = images.photo_size(job.photo)
+        if mask.shape != (height, width):
+            raise PhotoError(
+                f"{job.paths.mask}: expected {width}x{height} pixels as {job.photo} has, got "
+                f"{mask.shape[1]}x{mask.shape[0]}; remove it to have it made again"
+            )
         return Outcome(job, Status.SKIPPED, outputs=writer.analyse(mask, None, _header(job.photo)))
     except LesionsegError as error:
         return Outcome(job, Status.FAILED, error=as_result(error))

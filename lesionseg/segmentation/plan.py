@@ -1,6 +1,7 @@
 """Decide which photo becomes which files, before anything is written."""
 
 import os
+import stat
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -63,7 +64,7 @@ class Job:
     @property
     def done(self) -> bool:
         """Tell whether every file is there already."""
-        return self.paths.mask != STDIO and all(_exists(path) for path in files_of(self.paths))
+        return self.paths.mask != STDIO and all(_is_written(path) for path in files_of(self.paths))
 
 
 def plan_jobs(
@@ -170,6 +171,18 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def _is_written(path: Path) -> bool:
+    """Tell whether a result is there, as no folder and no empty file.
+
+    An empty file may be all that is left of one when a machine or a network drive fails.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_size > 0 if stat.S_ISREG(status.st_mode) else not stat.S_ISDIR(status.st_mode)
 
 
 def _is_dir(path: Path) -> bool:

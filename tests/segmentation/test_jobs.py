@@ -272,6 +272,14 @@ def test_a_mask_that_is_there_but_cannot_be_read_fails_only_where_it_is_needed(h
     assert not (here / "m.csv").exists()
 
 
+def test_a_mask_of_another_size_is_measured_by_nobody(here: Path) -> None:
+    write_mask(here / "out" / "a_segmentation.png", drawing(0)[1][1:])
+    options = replace(OPTIONS, skip_existing=True)
+    tally, _, _ = run_shared(plan("a.png", "out"), options, table=here / "m.csv")
+    assert tally == Tally(failed=1)
+    assert not (here / "m.csv").exists()
+
+
 def test_a_full_disk_ends_the_jobs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write, names = Path.write_bytes, []
 

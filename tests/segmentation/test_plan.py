@@ -90,7 +90,7 @@ def test_what_may_be_the_truth_is_not_replaced(here: Path, photos: str, masks: s
     assert plan(photos, masks)  # nothing is there yet
     truth = here / masks / "p_segmentation.png"
     truth.parent.mkdir(exist_ok=True)
-    truth.touch()
+    truth.write_bytes(b"a mask")
     with pytest.raises(LesionsegError, match="may be the truth; nothing was written"):
         plan(photos, masks)
     paths = OutputPaths(Path(masks))
@@ -183,8 +183,13 @@ def test_a_link_to_itself_is_only_a_bad_photo(here: Path) -> None:
 def test_done(here: Path) -> None:
     (job,) = plan("a.png", "mask.png", "overlay.png")
     assert not job.done
-    (here / "mask.png").touch()
+    (here / "mask.png").write_bytes(b"a mask")
     assert not job.done
     (here / "overlay.png").touch()
+    assert not job.done  # all that a failing machine or network drive may leave of a file
+    (here / "overlay.png").write_bytes(b"an overlay")
     assert job.done
+    (here / "mask.png").unlink()
+    (here / "mask.png").mkdir()
+    assert not job.done
     assert not plan("a.png", "-")[0].done
