@@ -69,6 +69,33 @@ def list_folders(folder: Path) -> list[Path]:
     ]
 
 
+def folders_below(folder: Path) -> list[Path]:
+    """List a folder and all below it, sorted, but for hidden ones; each once, linked or not.
+
+    Links to folders are followed, except back to the folder or to one that it lies in. One that
+    cannot be read is listed, too.
+    """
+    top = os.path.realpath(folder)
+    folders: list[Path] = []
+    known: set[str] = set()
+    starts = [folder]
+    for start in starts:  # which grows by the links that are found; folders come before links
+        for place, names, _ in os.walk(start, onerror=lambda e: folders.append(Path(e.filename))):
+            real = os.path.realpath(place)
+            if real in known or (start != folder and _is_above(real, top)):
+                names.clear()
+                continue
+            known.add(real)
+            folders.append(Path(place))
+            names[:] = [name for name in names if not name.startswith(".")]
+            starts += [path for path in map(Path(place).joinpath, names) if path.is_symlink()]
+    return sorted(folders)
+
+
+def _is_above(folder: str, other: str) -> bool:
+    return Path(folder) in Path(other).parents
+
+
 def unwrap(folder: Path) -> list[Path]:
     """List a folder and the folders in it that unpacking has put one into another, down to images.
 
@@ -93,8 +120,10 @@ def holds_data(folder: Path) -> bool:
 def _kind(path: Path) -> str | None:
     """Tell what a file beside photos is: `_IMAGE`, another kind, or None for what goes unsaid."""
     is_ours = path.name.startswith(".") or path.stem.lower().endswith(_NEITHER)
-    if is_ours or not path.is_file():
+    if is_ours:
         return None
+    if not path.is_file():
+        return "broken link" if path.is_symlink() and not path.exists() else None
     suffix = path.suffix.lower()
     if suffix in filetypes.SUFFIXES:
         return _IMAGE

@@ -15,6 +15,7 @@ from lesionseg.data.filenames import (
     OVERLAY,
     PROBABILITIES,
     REPORT,
+    folders_below,
     is_mask_name,
     list_images,
     may_hold_truth,
@@ -159,10 +160,9 @@ def expand(path: Path, recursive: bool) -> list[PhotoToDo]:
     if not _is_dir(path):
         return [PhotoToDo(path)]
     try:
-        photos = _photos_in(path, recursive)
+        return _photos_in(path, recursive)
     except LesionsegError as error:
         return [PhotoToDo(path, error=error)]
-    return [PhotoToDo(photo, photo.parent.relative_to(path)) for photo in photos]
 
 
 def _exists(path: Path) -> bool:
@@ -193,20 +193,21 @@ def _is_dir(path: Path) -> bool:
         return False
 
 
-def _photos_in(folder: Path, recursive: bool) -> list[Path]:
-    folders = [folder]
-    if recursive:
-        below = (path for path in sorted(folder.rglob("*")) if path.is_dir())
-        folders += [path for path in below if not _is_hidden(path.relative_to(folder))]
-    photos = [path for place in folders for path in list_images(place) if not is_mask_name(path)]
+def _photos_in(folder: Path, recursive: bool) -> list[PhotoToDo]:
+    """List the photos in a folder; of folders below it, one that cannot be read has an error."""
+    photos: list[PhotoToDo] = []
+    for place in folders_below(folder) if recursive else [folder]:
+        try:
+            images = list_images(place)
+        except LesionsegError as error:
+            photos.append(PhotoToDo(place, error=error))
+            continue
+        subfolder = place.relative_to(folder)
+        photos += [PhotoToDo(path, subfolder) for path in images if not is_mask_name(path)]
     if not photos:
         advice = "" if recursive else "; --recursive looks into folders below"
         raise LesionsegError(f"{folder}: no photos in this folder ({filetypes.NAMES}){advice}")
     return photos
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def names_folder(path: Path) -> bool:

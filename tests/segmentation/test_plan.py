@@ -1,5 +1,6 @@
 """Which photo becomes which files, and what is refused before anything is written."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,42 @@ def test_links_are_followed_to_the_input(here: Path) -> None:
 def test_a_link_to_itself_is_only_a_bad_photo(here: Path) -> None:
     (here / "loop.png").symlink_to("loop.png")
     assert len(plan("loop.png", "mask.png")) == 1
+
+
+def test_folders_below_are_looked_into_once(here: Path) -> None:
+    write_photo(here / "photos" / "b" / "deep" / "c.png")
+    write_photo(here / "elsewhere" / "deep" / "d.png")
+    (here / "photos" / "a").symlink_to("b")
+    (here / "photos" / "b" / "up").symlink_to("..")
+    (here / "photos" / "b" / "self").symlink_to(".")
+    (here / "photos" / "b" / "root").symlink_to("/")
+    (here / "photos" / "e").symlink_to(here / "elsewhere")
+    planned = plan_jobs([Path("photos")], OutputPaths(Path("out")), recursive=True)
+    assert masks(planned) == [
+        ("photos/x.png", "out/x_segmentation.png"),
+        ("photos/y.jpg", "out/y_segmentation.png"),
+        ("photos/b/deep/c.png", "out/b/deep/c_segmentation.png"),
+        ("photos/e/deep/d.png", "out/e/deep/d_segmentation.png"),
+    ]
+
+
+def test_a_folder_below_that_cannot_be_read_fails_alone(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photo(here / "photos" / "closed" / "c.png")
+    scandir, iterdir = os.scandir, Path.iterdir
+
+    def opened(path: Path | str) -> Path | str:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return path
+
+    monkeypatch.setattr(os, "scandir", lambda path: scandir(opened(path)))
+    monkeypatch.setattr(Path, "iterdir", lambda path: iterdir(Path(opened(path))))
+    planned = plan_jobs([Path("photos")], OutputPaths(Path("out")), recursive=True)
+    errors = {str(job.photo): str(job.error) for job in planned if job.error}
+    assert errors == {"photos/closed": "cannot read folder photos/closed: Permission denied"}
+    assert len(planned) == 3
 
 
 def test_done(here: Path) -> None:
