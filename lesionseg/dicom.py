@@ -74,6 +74,8 @@ def is_dicom(file: BinaryIO) -> bool:
 def is_dicom_file(path: Path) -> bool:
     """Tell whether a file is DICOM by its content; False where it cannot be read."""
     try:
+        if path.is_fifo():  # to open it may wait for ever
+            return False
         with path.open("rb") as file:
             return is_dicom(file)
     except OSError:
