@@ -25,6 +25,7 @@ _SIDE_NAMES = frozenset(
     | {"thumbs.db", "desktop.ini", "labelmap.txt"}
 )
 _IMAGE = "image"
+BROKEN_LINK = "broken link"  # as of photos that git annex or DVC has not fetched
 _LABELS = frozenset({".json", ".xml"})  # suffixes
 _MOST_WRAPPERS = 3  # folders in folders
 _log = logging.getLogger("lesionseg")
@@ -123,7 +124,7 @@ def _kind(path: Path) -> str | None:
     if is_ours:
         return None
     if not path.is_file():
-        return "broken link" if path.is_symlink() and not path.exists() else None
+        return BROKEN_LINK if path.is_symlink() and not path.exists() else None
     suffix = path.suffix.lower()
     if suffix in filetypes.SUFFIXES:
         return _IMAGE
@@ -145,23 +146,26 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         LesionsegError: no such folder.
     """
-    images: list[Path] = []
-    left_out: Counter[str] = Counter()
-    try:
-        for path in sorted(folder.iterdir()):
-            kind = _kind(path)
-            if kind == _IMAGE:
-                images.append(path)
-            elif kind is not None:
-                left_out[kind] += 1
-    except OSError as error:
-        raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
+    kinds = _kinds(folder)
+    left_out = Counter(kind for kind in kinds.values() if kind not in (_IMAGE, None))
     if left_out:
         counts = (
             f"{number} {kind}{filetypes.advice(kind)}" for kind, number in left_out.most_common()
         )
         _log.warning("%s: left out: %s", folder, ", ".join(counts), extra={"shared": True})
-    return images
+    return [path for path, kind in kinds.items() if kind == _IMAGE]
+
+
+def other_files(folder: Path) -> list[tuple[Path, str]]:
+    """List the files directly in `folder` that `list_images` leaves out and counts, by kind."""
+    return [(path, kind) for path, kind in _kinds(folder).items() if kind not in (_IMAGE, None)]
+
+
+def _kinds(folder: Path) -> dict[Path, str | None]:
+    try:
+        return {path: _kind(path) for path in sorted(folder.iterdir())}
+    except OSError as error:
+        raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
 
 
 def is_mask_name(path: Path) -> bool:
