@@ -236,6 +236,7 @@ def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray
         raise PhotoError(f"cannot decode {syntax.name}{advice}") from error
     if not decoder.is_available:
         raise PhotoError(f"cannot decode {syntax.name}{advice}")
+    _check_samples(dataset)
     try:
         values, _ = decoder.as_array(dataset, index=index)
         if photometric == "PALETTE COLOR":
@@ -256,6 +257,23 @@ def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray
     if values.shape[2] != 3:
         raise PhotoError(f"expected a photo of 1 or 3 channels, got {values.shape[2]}")
     return np.ascontiguousarray(values.astype(np.uint8))
+
+
+def _check_samples(dataset: "Dataset") -> None:
+    """Refuse a header by which pydicom would decode other values than were meant."""
+    photometric = str(dataset.PhotometricInterpretation)
+    is_grey = photometric.startswith("MONOCHROME")
+    samples = 1 if is_grey or photometric == "PALETTE COLOR" else 3
+    if dataset.SamplesPerPixel != samples:
+        raise PhotoError(
+            f"damaged DICOM: expected {samples} samples per pixel ({photometric}), got "
+            f"{dataset.SamplesPerPixel}"
+        )
+    high, stored = dataset.get("HighBit"), dataset.BitsStored
+    if dataset.BitsAllocated > stored and high is not None and high != stored - 1:
+        raise PhotoError(
+            f"expected pixels in the low bits, with a high bit of {stored - 1}, got {high}"
+        )
 
 
 def _with_little_endian_palette(dataset: "Dataset") -> "Dataset":
