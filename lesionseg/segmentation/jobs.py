@@ -251,6 +251,8 @@ def run(
             uids = encoded.uids
         if job.paths.overlay is not None:
             photo = images.read_photo(photo_source(job))
+            if photo.shape[:2] != mask.shape:
+                raise PhotoError(f"{job.photo}: changed while it was segmented; run it again")
             _write(job.paths.overlay, images.overlay_png(photo, mask))
         if job.paths.probabilities is not None:
             png = images.probability_png(segmentation.probabilities)
