@@ -74,6 +74,8 @@ def is_dicom(file: BinaryIO) -> bool:
 def is_dicom_file(path: Path) -> bool:
     """Tell whether a file is DICOM by its content; False where it cannot be read."""
     try:
+        if path.is_fifo():  # to open it may wait for ever
+            return False
         with path.open("rb") as file:
             return is_dicom(file)
     except OSError:
@@ -123,10 +125,18 @@ def _read(file: BinaryIO, **options: Any) -> "Dataset":
         raise PhotoError(f"cannot read this DICOM file: {_reason(error)}") from error
 
 
+def value(dataset: "Dataset", name: str) -> Any:
+    """Return the value of an attribute; None where it is missing, or nothing that can be read."""
+    try:
+        return dataset.get(name)
+    except Exception:  # pydicom decodes values here, and names no closed list of what may fail
+        return None
+
+
 def frame_count(dataset: "Dataset") -> int:
     """Return how many pictures the file holds by its header, 1 or more."""
     try:
-        return max(1, int(dataset.get("NumberOfFrames") or 1))
+        return max(1, int(value(dataset, "NumberOfFrames") or 1))
     except (TypeError, ValueError):
         return 1
 
@@ -226,6 +236,7 @@ def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray
         raise PhotoError(f"cannot decode {syntax.name}{advice}") from error
     if not decoder.is_available:
         raise PhotoError(f"cannot decode {syntax.name}{advice}")
+    _check_samples(dataset)
     try:
         values, _ = decoder.as_array(dataset, index=index)
         if photometric == "PALETTE COLOR":
@@ -246,6 +257,23 @@ def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray
     if values.shape[2] != 3:
         raise PhotoError(f"expected a photo of 1 or 3 channels, got {values.shape[2]}")
     return np.ascontiguousarray(values.astype(np.uint8))
+
+
+def _check_samples(dataset: "Dataset") -> None:
+    """Refuse a header by which pydicom would decode other values than were meant."""
+    photometric = str(dataset.PhotometricInterpretation)
+    is_grey = photometric.startswith("MONOCHROME")
+    samples = 1 if is_grey or photometric == "PALETTE COLOR" else 3
+    if dataset.SamplesPerPixel != samples:
+        raise PhotoError(
+            f"damaged DICOM: expected {samples} samples per pixel ({photometric}), got "
+            f"{dataset.SamplesPerPixel}"
+        )
+    high, stored = dataset.get("HighBit"), dataset.BitsStored
+    if dataset.BitsAllocated > stored and high is not None and high != stored - 1:
+        raise PhotoError(
+            f"expected pixels in the low bits, with a high bit of {stored - 1}, got {high}"
+        )
 
 
 def _with_little_endian_palette(dataset: "Dataset") -> "Dataset":
@@ -410,15 +438,16 @@ def spacing(header: "Dataset") -> tuple[float, float] | None:
         LesionsegError: one of them is neither two numbers nor more than 0.
     """
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
-        value = header.get(name)
-        if value is None or value == "":
-            continue
+        got: Any = "what cannot be read"
         try:
-            rows, columns = (float(part) for part in value)
-        except (TypeError, ValueError):
+            got = header.get(name)
+            if got is None or got == "":
+                continue
+            rows, columns = (float(part) for part in got)
+        except Exception:  # of a value that pydicom cannot decode, too
             rows = columns = math.nan
         if not (0 < rows < math.inf and 0 < columns < math.inf):
-            raise LesionsegError(f"{name}: expected two lengths of more than 0 mm, got {value}")
+            raise LesionsegError(f"{name}: expected two lengths of more than 0 mm, got {got}")
         return rows, columns
     return None
 

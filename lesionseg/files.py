@@ -1,5 +1,6 @@
 """Files that are written completely or not at all, and folders locked to one process."""
 
+import csv
 import errno
 import os
 import re
@@ -7,7 +8,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ if sys.platform != "win32":
     import fcntl
 
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
+_PART_START = 50  # characters of a name, four bytes each at most, of the 255 that a name may have
 _A_DAY = 86_400  # seconds
 _SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _cleared: set[Path] = set()  # folders that this process has looked through
@@ -73,7 +75,8 @@ def cannot_write(path: Path, error: OSError) -> LesionsegError:
 
 def part_path(path: Path) -> Path:
     """Return an unused path beside `path` for an unfinished file or folder."""
-    return path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
+    start = path.name[:_PART_START]
+    return path.with_name(f".{start}.{uuid.uuid4().hex[:8]}.part")
 
 
 def _create_locked(path: Path) -> int | None:
@@ -132,6 +135,25 @@ def spreadsheet_text(text: str) -> str:
     """
     is_formula = len(text) > 1 and text.startswith(_SPREADSHEET_FORMULA)  # "-" is standard input
     return f"'{text}" if is_formula else text
+
+
+class TableWriter:
+    """Write rows of CSV, each ended by a line feed; text with a line break is put in quotes.
+
+    Python's own writer puts a carriage return in quotes only where it ends the rows, before 3.13.
+    """
+
+    def __init__(self, file: "TextIO | AtomicTextFile") -> None:
+        self._file = file
+        self._rows = csv.writer(self, lineterminator="\r\n")
+
+    def writerow(self, row: Iterable[object]) -> None:
+        """Write a row. Raises as the file does."""
+        self._rows.writerow(row)
+
+    def write(self, row: str) -> None:
+        """Take a row of `csv.writer`."""
+        self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def write(path: Path, content: bytes | str) -> None:

@@ -93,6 +93,10 @@ def _opened(source: Source, what: str) -> Iterator[_Opened]:
     name = source if isinstance(source, Path) else getattr(source, "name", "standard input")
     kind: str | None = None
     try:
+        if isinstance(source, Path) and source.is_fifo():  # to open it may wait for ever
+            raise PhotoError(
+                f"expected a file, got a pipe; give this {what} on standard input, as '-'"
+            )
         # Given a file's name, Pillow maps some TIFFs and then mixes up the rows of a turned one.
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
             file.seek(0)

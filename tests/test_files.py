@@ -1,6 +1,8 @@
 """A file is written completely or not at all."""
 
+import csv
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -27,6 +29,24 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
             temporary.write_text(text)
             assert not target.exists() or target.read_text() != text
         assert contents(target.parent) == {"file": text}
+
+
+@pytest.mark.parametrize("letter", ["x", "\u4e16", "\U0001f600", "\udcff"])
+def test_a_name_as_long_as_a_disk_takes(tmp_path: Path, letter: str) -> None:
+    name = letter * (255 // len(os.fsencode(letter)))
+    files.write(tmp_path / name, "content")
+    assert contents(tmp_path) == {name: "content"}
+
+
+def test_text_with_any_line_break_is_one_row(tmp_path: Path) -> None:
+    rows = [["a\rb", "1"], ["a\nb", ""], ["a\r\nb", "\r\n"], ["plain", "2"]]
+    with files.AtomicTextFile(tmp_path / "table.csv") as file:
+        table = files.TableWriter(file)
+        for row in rows:
+            table.writerow(row)
+    content = (tmp_path / "table.csv").read_bytes().decode()
+    assert content.endswith("plain,2\n")
+    assert list(csv.reader(io.StringIO(content, newline=""))) == rows
 
 
 def write_half(target: Path, error: BaseException) -> None:

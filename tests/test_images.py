@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lesionseg import filetypes, images
+from lesionseg import dicom, filetypes, images
 from lesionseg.errors import LesionsegError
 from lesionseg.images import Mask, Photo, Probabilities
 
@@ -309,8 +310,9 @@ BOMB = png((b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)), (b
         (BOMB, "too large to decode safely, over [0-9]+ megapixels; shrink it first"),
         ("folder", "cannot read this {what}: Is a directory"),
         ("missing", "no such file"),
+        ("pipe", "expected a file, got a pipe; give this {what} on standard input, as '-'"),
     ],
-    ids=["text", "empty", "zeros", "bmp", "bomb", "folder", "missing"],
+    ids=["text", "empty", "zeros", "bmp", "bomb", "folder", "missing", "pipe"],
 )
 def test_other_files_are_refused_in_one_line(
     tmp_path: Path, read: Callable[[Path], object], content: bytes | str, message: str
@@ -320,6 +322,9 @@ def test_other_files_are_refused_in_one_line(
         file.write_bytes(content)
     elif content == "folder":
         file.mkdir()
+    elif content == "pipe":
+        os.mkfifo(file)  # to open it would wait for ever
+        assert not dicom.is_dicom_file(file)
     what = "mask" if read is images.read_mask else "photo"
     with pytest.raises(LesionsegError, match=rf"^{file}: {message.format(what=what)}$"):
         read(file)

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lesionseg.cli import console
-from lesionseg.errors import DiskFullError, counted
+from lesionseg.errors import DiskFullError, LesionsegError, counted
 
 if TYPE_CHECKING:
     from lesionseg.segmentation.outcome import Outcome, Tally
@@ -26,7 +26,11 @@ class Outcomes:
         self._disk_full = False
 
     def show(self, outcome: "Outcome", done: int, total: int | None) -> None:
-        """Report what became of a photo; see `jobs.run_shared`."""
+        """Report what became of a photo; see `jobs.run_shared`.
+
+        Raises:
+            LesionsegError: nobody reads standard output any more.
+        """
         if outcome.error is not None:
             console.error(f"{outcome.error}{self._stop(outcome, done, total)}")
         if outcome.empty:
@@ -35,7 +39,7 @@ class Outcomes:
             note = f"doubtful: {outcome.job.photo}: quality {outcome.quality:.4f}"
             console.warn(note, every_process=True)
         if self._as_json:
-            print(json.dumps(outcome.as_json()), flush=True)
+            _print(json.dumps(outcome.as_json()))
         if self._wants_dicom and total is None:  # else it was said before
             self._others += not outcome.job.paths.has_dicom
         self._bar(done, total)
@@ -69,6 +73,16 @@ class Outcomes:
             console.warn(
                 f"{counted(left, 'photo')} not processed; free some space and add --skip-existing"
             )
+
+
+def _print(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise LesionsegError(
+            "standard output was closed before the last photo, so this run has stopped; "
+            "--skip-existing resumes it"
+        ) from None
 
 
 def note_other_photos(number: int) -> None:

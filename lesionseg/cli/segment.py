@@ -335,6 +335,10 @@ def _check_outputs(
     """Refuse outputs that do not fit the inputs, or one another."""
     from lesionseg.data.drafts import RECORD
 
+    if STDIO in (options.labels, options.table):
+        raise typer.BadParameter(
+            "standard output takes masks and --json; name a file for --labels or --measurements"
+        )
     measured = options.table or options.measure or paths.has_dicom
     if options.mm_per_pixel is not None and not measured:
         raise typer.BadParameter(

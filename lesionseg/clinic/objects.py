@@ -35,7 +35,7 @@ _TYPE_2 = (  # that the classes written here must hold, be they empty
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
     *("StudyID", "AccessionNumber", "ReferringPhysicianName"),
 )
-_UIDS = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")
+UIDS = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def check_uids(header: "Dataset") -> None:
     Raises:
         LesionsegError: a UID is missing.
     """
-    if missing := [name for name in _UIDS if not header.get(name)]:
+    if missing := [name for name in UIDS if not header.get(name)]:
         raise LesionsegError(
             f"no {', '.join(missing)} in the DICOM file, so no DICOM result can refer to it; "
             "write its mask as a PNG"

@@ -15,6 +15,7 @@ from lesionseg.clinic.objects import (
     LESION,
     NAME,
     RESEARCH,
+    UIDS,
     Algorithm,
     as_file,
     check_uids,
@@ -100,6 +101,9 @@ def encode_report(
         series_description=f"{RESEARCH} lesion measurements{scale}",
         is_complete=True,
     )
+    patient_and_study = complete(header)
+    for element in patient_and_study:  # as they are, also where highdicom would refuse them
+        report[element.tag] = element
     return as_file(report)
 
 
@@ -117,13 +121,12 @@ def report_uid(
 
 
 def _evidence(header: "Dataset") -> "Dataset":
-    """Return the photo's header with the values that highdicom asks for."""
-    source = complete(header)
-    for name in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+    """Return what highdicom needs of the photo: its UIDs, and no value that it could refuse."""
+    from pydicom import Dataset
+
+    source = complete(Dataset())
+    for name in UIDS:
         source[name] = header[name]
-    for name in ("Rows", "Columns", "NumberOfFrames", "Modality", "TransferSyntaxUID"):
-        if name in header:
-            source[name] = header[name]
     return source
 
 

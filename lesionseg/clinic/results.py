@@ -8,6 +8,7 @@ import numpy as np
 
 from lesionseg import dicom
 from lesionseg.clinic.objects import Algorithm
+from lesionseg.errors import LesionsegError, one_line
 from lesionseg.network.ensemble import Ensemble, joint_checksum
 from lesionseg.network.runtime import OnnxNetwork, checksum
 from lesionseg.segmentation.segmenter import Segmentation, Segmenter
@@ -51,7 +52,8 @@ def uids_of(header: "Dataset") -> Uids:
     """Collect the UIDs of a photo."""
 
     def text(name: str) -> str | None:
-        return str(header[name].value) if header.get(name) else None
+        value = dicom.value(header, name)
+        return str(value) if value else None
 
     return Uids(text("StudyInstanceUID"), text("SeriesInstanceUID"), text("SOPInstanceUID"))
 
@@ -83,8 +85,27 @@ def encode(
         report: whether a report is wanted.
 
     Raises:
-        LesionsegError: a UID is missing, a spacing is not a length, or a package is not installed.
+        LesionsegError: a UID is missing, a spacing is not a length, a package is not installed, or
+            a value of the header is one that cannot be written.
     """
+    try:
+        return _encode(header, frames, algorithm, mm_per_pixel, report)
+    except LesionsegError:
+        raise
+    except Exception as error:  # as many as there are values that break the standard's rules
+        raise LesionsegError(
+            f"cannot write DICOM results of this file: {one_line(error)}; its mask can still be a "
+            "PNG"
+        ) from error
+
+
+def _encode(
+    header: "Dataset",
+    frames: Sequence[Segmentation],
+    algorithm: Algorithm,
+    mm_per_pixel: float | None,
+    report: bool,
+) -> Encoded:
     from lesionseg.clinic.segmentation import (
         encode_segmentation,
         frames_have_numbers,

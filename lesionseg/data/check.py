@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg import filetypes, images
+from lesionseg import images
 from lesionseg.config import ModelConfig
-from lesionseg.data import discovery
+from lesionseg.data import discovery, filenames
 from lesionseg.data.cache import CachedPairs
 from lesionseg.data.discovery import Dataset
 from lesionseg.data.drafts import DraftsError
@@ -237,15 +237,20 @@ def mask_notes(labelled: Collection[str], *parts: CachedPairs) -> list[str]:
 
 
 def _other_files(folders: Iterable[Path]) -> list[str]:
-    """Return a line for each file beside photos that is neither an image of ours nor a document."""
+    """Return a line for each file beside photos that is neither an image nor a document."""
     return [
-        f"{path}: files with the ending {path.suffix.lower() or 'none'} are not read"
+        f"{path}: {_why_unread(path, kind)}"
         for folder in sorted(folders)
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() not in filetypes.SUFFIXES | _DOCUMENTS
-        and not path.name.startswith(".")
-        and path.is_file()
+        for path, kind in filenames.other_files(folder)
+        if path.suffix.lower() not in _DOCUMENTS
     ]
+
+
+def _why_unread(path: Path, kind: str) -> str:
+    if kind == filenames.BROKEN_LINK:
+        return kind
+    ending = path.suffix.lower()
+    return f"files with the ending {ending} are not read" if ending else "not a photo"
 
 
 def _kind(line: str) -> str:

@@ -25,6 +25,7 @@ _SIDE_NAMES = frozenset(
     | {"thumbs.db", "desktop.ini", "labelmap.txt"}
 )
 _IMAGE = "image"
+BROKEN_LINK = "broken link"  # as of photos that git annex or DVC has not fetched
 _LABELS = frozenset({".json", ".xml"})  # suffixes
 _MOST_WRAPPERS = 3  # folders in folders
 _log = logging.getLogger("lesionseg")
@@ -69,6 +70,33 @@ def list_folders(folder: Path) -> list[Path]:
     ]
 
 
+def folders_below(folder: Path) -> list[Path]:
+    """List a folder and all below it, sorted, but for hidden ones; each once, linked or not.
+
+    Links to folders are followed, except back to the folder or to one that it lies in. One that
+    cannot be read is listed, too.
+    """
+    top = os.path.realpath(folder)
+    folders: list[Path] = []
+    known: set[str] = set()
+    starts = [folder]
+    for start in starts:  # which grows by the links that are found; folders come before links
+        for place, names, _ in os.walk(start, onerror=lambda e: folders.append(Path(e.filename))):
+            real = os.path.realpath(place)
+            if real in known or (start != folder and _is_above(real, top)):
+                names.clear()
+                continue
+            known.add(real)
+            folders.append(Path(place))
+            names[:] = [name for name in names if not name.startswith(".")]
+            starts += [path for path in map(Path(place).joinpath, names) if path.is_symlink()]
+    return sorted(folders)
+
+
+def _is_above(folder: str, other: str) -> bool:
+    return Path(folder) in Path(other).parents
+
+
 def unwrap(folder: Path) -> list[Path]:
     """List a folder and the folders in it that unpacking has put one into another, down to images.
 
@@ -93,8 +121,10 @@ def holds_data(folder: Path) -> bool:
 def _kind(path: Path) -> str | None:
     """Tell what a file beside photos is: `_IMAGE`, another kind, or None for what goes unsaid."""
     is_ours = path.name.startswith(".") or path.stem.lower().endswith(_NEITHER)
-    if is_ours or not path.is_file():
+    if is_ours:
         return None
+    if not path.is_file():
+        return BROKEN_LINK if path.is_symlink() and not path.exists() else None
     suffix = path.suffix.lower()
     if suffix in filetypes.SUFFIXES:
         return _IMAGE
@@ -116,23 +146,26 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         LesionsegError: no such folder.
     """
-    images: list[Path] = []
-    left_out: Counter[str] = Counter()
-    try:
-        for path in sorted(folder.iterdir()):
-            kind = _kind(path)
-            if kind == _IMAGE:
-                images.append(path)
-            elif kind is not None:
-                left_out[kind] += 1
-    except OSError as error:
-        raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
+    kinds = _kinds(folder)
+    left_out = Counter(kind for kind in kinds.values() if kind not in (_IMAGE, None))
     if left_out:
         counts = (
             f"{number} {kind}{filetypes.advice(kind)}" for kind, number in left_out.most_common()
         )
         _log.warning("%s: left out: %s", folder, ", ".join(counts), extra={"shared": True})
-    return images
+    return [path for path, kind in kinds.items() if kind == _IMAGE]
+
+
+def other_files(folder: Path) -> list[tuple[Path, str]]:
+    """List the files directly in `folder` that `list_images` leaves out and counts, by kind."""
+    return [(path, kind) for path, kind in _kinds(folder).items() if kind not in (_IMAGE, None)]
+
+
+def _kinds(folder: Path) -> dict[Path, str | None]:
+    try:
+        return {path: _kind(path) for path in sorted(folder.iterdir())}
+    except OSError as error:
+        raise LesionsegError(f"cannot read folder {folder}: {error.strerror}") from error
 
 
 def is_mask_name(path: Path) -> bool:

@@ -1,6 +1,5 @@
 """An evaluation, and its scores as JSON and CSV; nothing is computed here but shares."""
 
-import csv
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -221,7 +220,7 @@ def write_files(
         files.atomic_write(folder / SCORES) as path,
         path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
-        table = csv.writer(file, lineterminator="\n")
+        table = files.TableWriter(file)
         table.writerow(columns)
         for row in scores:
             table.writerow(

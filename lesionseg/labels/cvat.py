@@ -4,6 +4,7 @@ A region of the mask is a polygon of the label "lesion", joined to its holes (`o
 with run lengths, the whole mask is one `mask`, exact to the pixel. Both are read.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from lesionseg.labels.annotations import (
 from lesionseg.labels.outline import polygon, regions
 from lesionseg.labels.runlength import Box
 
+# Control characters, of which XML turns line breaks and tabs into spaces, and what is not text.
+_NOT_XML = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 _HEAD = f"""<?xml version="1.0" encoding="utf-8"?>
 <annotations>
 <version>1.1</version>
@@ -58,7 +61,7 @@ def shapes(mask: Mask, tolerance: float | None) -> list[dict[str, str]]:
 def refuse_names(photos: Iterable[Path]) -> None:
     """Raise LesionsegError where XML cannot hold the name of a photo."""
     for photo in photos:
-        if not str(photo).isprintable():  # control characters, and bytes that are not text
+        if _NOT_XML.search(str(photo)):
             raise LesionsegError(f"{str(photo)!r}: XML cannot hold this name; rename the photo")
 
 

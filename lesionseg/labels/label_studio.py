@@ -87,7 +87,9 @@ class Writer:
         prediction: dict[str, Any] = {"model_version": f"lesionseg {__version__}", "result": shapes}
         if quality is not None:
             prediction["score"] = quality
-        data = {"image": _LOCAL + quote(name)} | ({"control": True} if control else {})
+        data = {"image": _LOCAL + quote(name, errors="surrogateescape")} | (
+            {"control": True} if control else {}
+        )
         self._file.write("[\n" if not self._tasks else ",\n")
         self._file.write(json.dumps({"data": data, "predictions": [prediction]}))
         self._tasks += 1
@@ -168,12 +170,16 @@ def read(
 def photo_name(value: str) -> str:
     """Return the path of a photo in the value of a task: a URL, an upload, a local file."""
     parts = urlsplit(value)
-    if local := parse_qs(parts.query).get("d"):
+    if local := _query(parts.query).get("d"):
         return local[0]
-    if uri := parse_qs(parts.query).get("fileuri"):
+    if uri := _query(parts.query).get("fileuri"):
         return urlsplit(base64.b64decode(uri[0]).decode("utf-8", "replace")).path
     is_url = len(parts.scheme) > 1 or value.startswith("/data/")  # C: is a drive
-    return unquote(parts.path) if is_url else value
+    return unquote(parts.path, errors="surrogateescape") if is_url else value
+
+
+def _query(text: str) -> dict[str, list[str]]:
+    return parse_qs(text, errors="surrogateescape")  # as a name that is not UTF-8 is quoted
 
 
 def _results(task: dict[str, Any]) -> list[dict[str, Any]]:

@@ -188,6 +188,12 @@ def _skip(job: Job, writer: OutputWriter) -> Outcome:
         return Outcome(job, Status.SKIPPED)
     try:
         mask, _ = images.read_mask(job.paths.mask, truth=False)
+        height, width = images.photo_size(job.photo)
+        if mask.shape != (height, width):
+            raise PhotoError(
+                f"{job.paths.mask}: expected {width}x{height} pixels as {job.photo} has, got "
+                f"{mask.shape[1]}x{mask.shape[0]}; remove it to have it made again"
+            )
         return Outcome(job, Status.SKIPPED, outputs=writer.analyse(mask, None, _header(job.photo)))
     except LesionsegError as error:
         return Outcome(job, Status.FAILED, error=as_result(error))
@@ -245,6 +251,8 @@ def run(
             uids = encoded.uids
         if job.paths.overlay is not None:
             photo = images.read_photo(photo_source(job))
+            if photo.shape[:2] != mask.shape:
+                raise PhotoError(f"{job.photo}: changed while it was segmented; run it again")
             _write(job.paths.overlay, images.overlay_png(photo, mask))
         if job.paths.probabilities is not None:
             png = images.probability_png(segmentation.probabilities)

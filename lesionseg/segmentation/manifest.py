@@ -80,8 +80,11 @@ class Manifest:
             "failed": tally.failed,
             "skipped": tally.skipped,
         }
+        record = read_record(self._path.parent)
+        if record is None:  # someone has removed it, with the masks or to call them truth
+            return
         with suppress(DiskFullError):
-            self._write((read_record(self._path.parent) or {}) | {"counts": counts})
+            self._write(record | {"counts": counts})
 
     def _write(self, content: Mapping[str, Any]) -> None:
         assert self._path is not None

@@ -5,7 +5,6 @@ so a share of the photos, the control, is chosen at random, comes before all oth
 The choice depends on a photo's name alone, so that it is the same in every run.
 """
 
-import csv
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from lesionseg import dicom
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import DiskFullError, LesionsegError
-from lesionseg.files import AtomicTextFile, spreadsheet_text
+from lesionseg.files import AtomicTextFile, TableWriter, spreadsheet_text
 from lesionseg.images import Mask
 from lesionseg.segmentation.measurements import Measurements, measure
 
@@ -72,7 +71,7 @@ class OutputWriter:
         table: AtomicTextFile | None,
     ) -> None:
         self._options, self._labels = options, labels
-        self._table = csv.writer(table, lineterminator="\n") if table else None
+        self._table = TableWriter(table) if table else None
         self._has_header = False
         self._rows: list[tuple[Path, Path, MaskOutputs]] = []  # that wait for their order
         self.disk_full = False  # which was reported, so that it need not be again at the end

@@ -1,6 +1,7 @@
 """Decide which photo becomes which files, before anything is written."""
 
 import os
+import stat
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from lesionseg.data.filenames import (
     OVERLAY,
     PROBABILITIES,
     REPORT,
+    folders_below,
     is_mask_name,
     list_images,
     may_hold_truth,
@@ -63,7 +65,7 @@ class Job:
     @property
     def done(self) -> bool:
         """Tell whether every file is there already."""
-        return self.paths.mask != STDIO and all(_exists(path) for path in files_of(self.paths))
+        return self.paths.mask != STDIO and all(_is_written(path) for path in files_of(self.paths))
 
 
 def plan_jobs(
@@ -161,10 +163,9 @@ def expand(path: Path, recursive: bool) -> list[PhotoToDo]:
     if not _is_dir(path):
         return [PhotoToDo(path)]
     try:
-        photos = _photos_in(path, recursive)
+        return _photos_in(path, recursive)
     except LesionsegError as error:
         return [PhotoToDo(path, error=error)]
-    return [PhotoToDo(photo, photo.parent.relative_to(path)) for photo in photos]
 
 
 def _exists(path: Path) -> bool:
@@ -175,6 +176,18 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def _is_written(path: Path) -> bool:
+    """Tell whether a result is there, as no folder and no empty file.
+
+    An empty file may be all that is left of one when a machine or a network drive fails.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_size > 0 if stat.S_ISREG(status.st_mode) else not stat.S_ISDIR(status.st_mode)
+
+
 def _is_dir(path: Path) -> bool:
     """Tell whether an input is a folder; one that may not be looked at is a photo, and fails so."""
     try:
@@ -183,20 +196,21 @@ def _is_dir(path: Path) -> bool:
         return False
 
 
-def _photos_in(folder: Path, recursive: bool) -> list[Path]:
-    folders = [folder]
-    if recursive:
-        below = (path for path in sorted(folder.rglob("*")) if path.is_dir())
-        folders += [path for path in below if not _is_hidden(path.relative_to(folder))]
-    photos = [path for place in folders for path in list_images(place) if not is_mask_name(path)]
+def _photos_in(folder: Path, recursive: bool) -> list[PhotoToDo]:
+    """List the photos in a folder; of folders below it, one that cannot be read has an error."""
+    photos: list[PhotoToDo] = []
+    for place in folders_below(folder) if recursive else [folder]:
+        try:
+            images = list_images(place)
+        except LesionsegError as error:
+            photos.append(PhotoToDo(place, error=error))
+            continue
+        subfolder = place.relative_to(folder)
+        photos += [PhotoToDo(path, subfolder) for path in images if not is_mask_name(path)]
     if not photos:
         advice = "" if recursive else "; --recursive looks into folders below"
         raise LesionsegError(f"{folder}: no photos in this folder ({filetypes.NAMES}){advice}")
     return photos
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def names_folder(path: Path) -> bool:

@@ -203,6 +203,22 @@ def test_what_is_no_photo_is_one_line(
 
 
 @pytest.mark.parametrize(
+    ("attributes", "line"),
+    [
+        ({"SamplesPerPixel": 1}, "expected 3 samples per pixel \\(RGB\\), got 1"),
+        ({"BitsStored": 8, "HighBit": 15}, "with a high bit of 7, got 15"),
+    ],
+)
+def test_a_header_that_would_give_another_picture_is_refused(
+    tmp_path: Path, attributes: dict[str, Any], line: str
+) -> None:
+    pixels = drawing(0)[0].astype(np.uint16) << 8
+    path = save(uncompressed(pixels, "RGB", **attributes), tmp_path / "photo.dcm")
+    with pytest.raises(LesionsegError, match=line):
+        images.read_photo(path)
+
+
+@pytest.mark.parametrize(
     ("syntax", "line"),
     [
         ("1.2.840.10008.1.2.4.100", "got a video"),
@@ -288,6 +304,13 @@ def test_a_spacing_that_is_no_length_is_refused(tmp_path: Path, value: list[floa
     header = dicom.read_header(write_dicom_photo(tmp_path / "photo.dcm", PixelSpacing=value))
     with pytest.raises(LesionsegError, match="PixelSpacing: expected two lengths of more than 0"):
         dicom.spacing(header)
+
+
+def test_a_spacing_that_is_no_number_is_one_line(tmp_path: Path) -> None:
+    path = write_dicom_photo(tmp_path / "photo.dcm", PixelSpacing=[0.02, 0.02])
+    path.write_bytes(path.read_bytes().replace(b"0.02\\0.02", b"far\\so far"))
+    with pytest.raises(LesionsegError, match="PixelSpacing: expected two lengths"):
+        dicom.spacing(dicom.read_header(path))
 
 
 def test_the_frames_of_a_photo(tmp_path: Path) -> None:

@@ -124,6 +124,34 @@ def test_patient_and_study_are_those_of_the_photo(tmp_path: Path) -> None:
     assert referenced.ReferencedSOPInstanceUID == photo_dataset().SOPInstanceUID
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("StudyTime", "14:04:38"),
+        ("StudyDate", "2026.01.02"),
+        ("PatientBirthDate", "00000000"),
+        ("PatientSex", "MALE"),
+        ("SpecificCharacterSet", ["", "ISO 2022 IR 87"]),
+        ("SpecificCharacterSet", "ISO 2022 IR 100"),
+        ("PatientName", ["Doe^Jane", "Roe^Jane"]),
+    ],
+)
+def test_values_that_highdicom_refuses_stay_as_they_are(
+    tmp_path: Path, name: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", pydicom.config.IGNORE)
+    report = pydicom.dcmread(written(tmp_path, drawing(0)[1], **PATIENT | {name: value}))
+    assert report[name].value == value
+    assert report.PatientID == PATIENT["PatientID"]
+
+
+def test_a_name_in_another_script_is_that_of_the_photo(tmp_path: Path) -> None:
+    name = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    charset = ["", "ISO 2022 IR 87"]
+    path = written(tmp_path, drawing(0)[1], SpecificCharacterSet=charset, PatientName=name)
+    assert pydicom.dcmread(path).PatientName == name
+
+
 def test_a_second_run_gives_the_same_uids(tmp_path: Path) -> None:
     first, second = (
         pydicom.dcmread(written(tmp_path, drawing(0)[1], 0.02)).SOPInstanceUID for _ in range(2)

@@ -200,6 +200,26 @@ def test_what_nothing_can_be_written_of_is_one_line(
     assert lesionseg("segment", photo, "-o", tmp_path / "mask.png", "-c", "bundled").status == 0
 
 
+def test_a_photo_that_no_report_can_refer_to_fails_alone(
+    lesionseg: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    write_dicom_photo(folder / "a.dcm", 0, SOPClassUID="1.2.840.10008.5.1.4.1.1.6")  # retired
+    unread = write_dicom_photo(folder / "b.dcm", 1)
+    series = b"\x20\x00\x0e\x00"
+    unread.write_bytes(unread.read_bytes().replace(series + b"UI", series + b"ZZ"))
+    write_dicom_photo(folder / "c.dcm", 2)
+    words = ("segment", folder, "-o", tmp_path / "masks", "-c", "bundled", "--json")
+    ended = lesionseg(*words, "--report", tmp_path / "reports")
+    assert ended.status == 1
+    errors = [line for line in ended.err.splitlines() if "error: " in line]
+    assert [line.split(": ")[1] for line in errors] == [str(folder / "a.dcm"), str(unread)]
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == ["c_report.dcm"]
+    alone = lesionseg("segment", unread, "-o", tmp_path / "mask.png", "-c", "bundled", "--json")
+    assert alone.status == 0
+    assert json.loads(alone.out)["dicom"]["series"] is None
+
+
 def test_wrong_names_are_refused_before_anything_is_written(
     lesionseg: Command, tmp_path: Path
 ) -> None:

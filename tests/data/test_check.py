@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import Command, drawing, write_mask, write_pairs
+from helpers import Command, drawing, write_mask, write_pairs, write_photo
 
 from lesionseg import images
 from lesionseg.data import check, discovery
@@ -72,6 +72,18 @@ def test_photos_without_masks(data: Path) -> None:
         check.check_folder(data / "masks")
     with pytest.raises(LesionsegError, match="cannot read folder"):
         check.check_folder(data / "nowhere")
+
+
+def test_what_is_left_out_is_what_is_not_read(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "photos" / "a.png")
+    shutil.copy(photo, photo.with_name("by its content"))
+    shutil.copy(photo, photo.with_name("b.scan"))
+    shutil.copy(photo, photo.with_name("scan.jpg."))
+    photo.with_name("notes").write_text("not a photo")
+    photo.with_name("c.png").symlink_to("not-fetched.png")
+    result = check.check_folder(photo.parent)
+    assert result.photos == 4
+    assert result.left_out_by_kind == {"not a photo": 1, "broken link": 1}
 
 
 def test_the_command(lesionseg: Command, data: Path, tmp_path: Path) -> None:

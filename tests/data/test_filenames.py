@@ -36,9 +36,11 @@ def test_what_is_left_out_is_counted_in_one_line(
         (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(20))
     (tmp_path / "notes.txt").write_text("Müller " * 40, "utf-8")
     (tmp_path / "data.bin").write_bytes(bytes(range(256)))
+    (tmp_path / "4.jpg").symlink_to("not-fetched")
+    (tmp_path / "5.jpg").symlink_to("5.jpg")
     assert [path.name for path in list_images(tmp_path)] == ["1.2.840.5", "1.dcm"]
     (record,) = caplog.records
-    counts = "3 HEIC (pip install pi-heif), 1 other, 1 text"
+    counts = "3 HEIC (pip install pi-heif), 2 broken link, 1 other, 1 text"
     assert record.getMessage() == f"{tmp_path}: left out: {counts}"
 
 

@@ -383,6 +383,12 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
         write(tmp_path / "a.xml", photo)
 
 
+@pytest.mark.parametrize("name", ["at 1.00.00\u202fPM.png", "\xa0\ufeff\u200b\u2028\x85.png"])
+def test_spaces_that_are_not_printable_come_back_from_xml(tmp_path: Path, name: str) -> None:
+    labels = formats.read(write(tmp_path / "a.xml", {tmp_path / name: disc()}))
+    assert [photo.name for photo in labels.photos] == [name]
+
+
 @pytest.mark.parametrize("name", ["a.json", "a.xml", "a"])
 def test_what_is_there_is_not_replaced(tmp_path: Path, photos: dict[Path, Mask], name: str) -> None:
     write(tmp_path / name, {tmp_path / "photos" / "two.png": disc()})

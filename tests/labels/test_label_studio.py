@@ -145,10 +145,20 @@ def test_predictions_become_an_export(tmp_path: Path, run_lengths: bool) -> None
         ("/tasks/1/presign/?fileuri=czM6Ly9iL0lTSUNfMS5qcGc=", "/ISIC_1.jpg"),
         ("C:\\photos\\ISIC_1.jpg", "C:\\photos\\ISIC_1.jpg"),
         ("ISIC 100%.jpg", "ISIC 100%.jpg"),
+        ("/data/local-files/?d=set/%FF%FE.jpg", "set/\udcff\udcfe.jpg"),
+        ("https://x.org/%FF.jpg", "/\udcff.jpg"),
     ],
 )
 def test_names_of_photos(image: str, name: str) -> None:
     assert label_studio.photo_name(image) == name
+
+
+def test_a_name_that_is_not_utf_8_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "draft.label-studio.json"
+    with formats.writing(path, [tmp_path / "\udcff.png"]) as writer:
+        writer.add(tmp_path / "\udcff.png", writer.draw(drawing(0)[1]))
+    (written,) = json.loads(path.read_text())
+    assert label_studio.photo_name(written["data"]["image"]) == "\udcff.png"
 
 
 def test_prefixes_and_hashes_are_matched_where_only_one_photo_fits(tmp_path: Path) -> None:

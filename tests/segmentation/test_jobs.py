@@ -272,6 +272,33 @@ def test_a_mask_that_is_there_but_cannot_be_read_fails_only_where_it_is_needed(h
     assert not (here / "m.csv").exists()
 
 
+def test_a_photo_that_changes_on_the_way_fails_alone(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = images.read_photo
+
+    def read_anew(source: images.Source) -> images.Photo:
+        photo = read(source)
+        return photo[1:] if source == Path("a.png") else photo
+
+    monkeypatch.setattr(images, "read_photo", read_anew)
+    first, second = run(plan("a.png b.jpg", "out", "out"))
+    assert str(first.error) == "a.png: changed while it was segmented; run it again"
+    assert second.status is Status.DONE
+    assert sorted(path.name for path in (here / "out").iterdir()) == [
+        "b_overlay.png",
+        "b_segmentation.png",
+    ]
+
+
+def test_a_mask_of_another_size_is_measured_by_nobody(here: Path) -> None:
+    write_mask(here / "out" / "a_segmentation.png", drawing(0)[1][1:])
+    options = replace(OPTIONS, skip_existing=True)
+    tally, _, _ = run_shared(plan("a.png", "out"), options, table=here / "m.csv")
+    assert tally == Tally(failed=1)
+    assert not (here / "m.csv").exists()
+
+
 def test_a_full_disk_ends_the_jobs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write, names = Path.write_bytes, []
 

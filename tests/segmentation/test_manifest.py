@@ -13,6 +13,8 @@ from helpers import Command, saved, write_pairs, write_photo
 from lesionseg import store
 from lesionseg.data.discovery import find
 from lesionseg.data.drafts import RECORD, DraftsError, drafts_in
+from lesionseg.segmentation.manifest import Manifest
+from lesionseg.segmentation.outcome import Tally
 from lesionseg.version import __version__
 
 
@@ -50,6 +52,22 @@ def test_the_record_of_a_run(lesionseg: Command) -> None:
         "recursive": False,
         "counts": {"made": 2, "empty": 0, "failed": 1, "skipped": 0},
     }
+
+
+def test_a_record_that_is_removed_during_a_run_is_not_written_without_its_beginning(
+    lesionseg: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = Manifest.end
+
+    def remove_and_end(manifest: Manifest, tally: Tally) -> None:
+        (Path("out") / RECORD).unlink()
+        end(manifest, tally)
+
+    monkeypatch.setattr(Manifest, "end", remove_and_end)
+    words = ("segment", "photos", "-o", "out", "-c", "bundled")
+    assert lesionseg(*words).status == 0
+    assert not (Path("out") / RECORD).exists()
+    assert lesionseg(*words).status == 0
 
 
 def test_a_later_run_replaces_the_record_if_it_makes_masks(lesionseg: Command) -> None:

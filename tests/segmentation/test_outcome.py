@@ -1,12 +1,15 @@
 """What is said of a photo, and how photos are counted."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lesionseg.errors import PhotoError
+from lesionseg.cli.outcomes import Outcomes
+from lesionseg.errors import LesionsegError, PhotoError
 from lesionseg.segmentation.measurements import measure
 from lesionseg.segmentation.outcome import Outcome, Status, Tally
 from lesionseg.segmentation.outputs import MaskOutputs
@@ -53,3 +56,17 @@ def test_a_tally_counts_each_photo_once() -> None:
     outcomes = [EMPTY, done(), done(doubtful=True), done(doubtful=False), SKIPPED, FAILED, FAILED]
     tally = sum(map(Tally.of, outcomes), start=Tally())
     assert tally == Tally(done=4, skipped=1, failed=2, doubtful=1, empty=1)
+
+
+class _Closed(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_reader_that_goes_ends_the_run_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", _Closed())
+    outcomes = Outcomes(lambda *_, **__: None, as_json=True)
+    with pytest.raises(LesionsegError, match="standard output was closed before the last photo"):
+        outcomes.show(Outcome(JOB, Status.SKIPPED), 1, 2)

@@ -258,6 +258,8 @@ def test_a_photo_from_standard_input_can_be_measured(lesionseg: Command) -> None
         ("--measurements photos/b.png", 1, "measurements are a CSV file; name it b.csv"),
         ("--labels photos/b.png", 1, "expected a .json, a .xml or a folder"),
         ("--labels folder --run-lengths", 1, "LabelMe has no run lengths"),
+        ("--labels -", 2, "standard output takes masks and --json; name a file"),
+        ("--measurements -", 2, "standard output takes masks and --json; name a file"),
         ("- --labels l.json", 2, "a photo from standard input has none"),
     ],
 )

@@ -1,5 +1,6 @@
 """Which photo becomes which files, and what is refused before anything is written."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_what_may_be_the_truth_is_not_replaced(here: Path, photos: str, masks: s
     assert plan(photos, masks)  # nothing is there yet
     truth = here / masks / "p_segmentation.png"
     truth.parent.mkdir(exist_ok=True)
-    truth.touch()
+    truth.write_bytes(b"a mask")
     with pytest.raises(LesionsegError, match="may be ground truth; nothing was written"):
         plan(photos, masks)
     paths = OutputPaths(Path(masks))
@@ -180,11 +181,52 @@ def test_a_link_to_itself_is_only_a_bad_photo(here: Path) -> None:
     assert len(plan("loop.png", "mask.png")) == 1
 
 
+def test_folders_below_are_looked_into_once(here: Path) -> None:
+    write_photo(here / "photos" / "b" / "deep" / "c.png")
+    write_photo(here / "elsewhere" / "deep" / "d.png")
+    (here / "photos" / "a").symlink_to("b")
+    (here / "photos" / "b" / "up").symlink_to("..")
+    (here / "photos" / "b" / "self").symlink_to(".")
+    (here / "photos" / "b" / "root").symlink_to("/")
+    (here / "photos" / "e").symlink_to(here / "elsewhere")
+    planned = plan_jobs([Path("photos")], OutputPaths(Path("out")), recursive=True)
+    assert masks(planned) == [
+        ("photos/x.png", "out/x_segmentation.png"),
+        ("photos/y.jpg", "out/y_segmentation.png"),
+        ("photos/b/deep/c.png", "out/b/deep/c_segmentation.png"),
+        ("photos/e/deep/d.png", "out/e/deep/d_segmentation.png"),
+    ]
+
+
+def test_a_folder_below_that_cannot_be_read_fails_alone(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photo(here / "photos" / "closed" / "c.png")
+    scandir, iterdir = os.scandir, Path.iterdir
+
+    def opened(path: Path | str) -> Path | str:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return path
+
+    monkeypatch.setattr(os, "scandir", lambda path: scandir(opened(path)))
+    monkeypatch.setattr(Path, "iterdir", lambda path: iterdir(Path(opened(path))))
+    planned = plan_jobs([Path("photos")], OutputPaths(Path("out")), recursive=True)
+    errors = {str(job.photo): str(job.error) for job in planned if job.error}
+    assert errors == {"photos/closed": "cannot read folder photos/closed: Permission denied"}
+    assert len(planned) == 3
+
+
 def test_done(here: Path) -> None:
     (job,) = plan("a.png", "mask.png", "overlay.png")
     assert not job.done
-    (here / "mask.png").touch()
+    (here / "mask.png").write_bytes(b"a mask")
     assert not job.done
     (here / "overlay.png").touch()
+    assert not job.done  # all that a failing machine or network drive may leave of a file
+    (here / "overlay.png").write_bytes(b"an overlay")
     assert job.done
+    (here / "mask.png").unlink()
+    (here / "mask.png").mkdir()
+    assert not job.done
     assert not plan("a.png", "-")[0].done
