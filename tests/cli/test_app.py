@@ -164,6 +164,13 @@ def test_a_run_on_synthetic_images_is_no_default(
 
 
 @pytest.mark.usefixtures("offline")
+def test_no_line_of_eval_is_cut(lesionseg: Command, tmp_path: Path) -> None:
+    masks = write_pairs(tmp_path / "data", 0, 1, 2) / "masks"
+    scored = lesionseg("eval", "--truth", masks, "--predictions", masks)
+    note = "every mask equals its truth mask to the pixel: are drafts scored against themselves?"
+    assert scored.out.splitlines()[-1] == f"note: {note}"
+
+
 def test_eval_of_the_bundled_weights(lesionseg: Command) -> None:
     without = lesionseg("eval")
     first, second = without.err.splitlines()
