@@ -135,9 +135,11 @@ def gather(
     first, second = dataset.split("train"), dataset.split("val")
     notes = [*dataset.notes]
     if source.unlabelled:
-        added = list_unlabelled(source.unlabelled)
+        extra = list_unlabelled(source.unlabelled)
+        labelled = {fold(pair.id) for pair in dataset.split("all")}
+        added = [photo for photo in extra if fold(photo.id) not in labelled]
         first = (*first, *added)
-        notes.append(f"{len(added)} photos without masks learn those of the teachers")
+        notes += _unlabelled_notes(source.unlabelled, len(extra), len(added))
     total = len(first) + len(second)
     if distributed.local_rank() > 0:  # on each host one process prepares, the others only map
         distributed.barrier()
@@ -177,6 +179,28 @@ def gather(
         labelled = {pair.id for pairs in dataset.pairs.values() for pair in pairs}
         notes += mask_notes(labelled, training, validation)
     return Material(training, validation, problems, data, dataset.split_source, tuple(notes))
+
+
+def _unlabelled_notes(folder: Path, count: int, added: int) -> list[str]:
+    """Say how many of the `count` photos in a folder are added, and why others are left out.
+
+    Raises:
+        LesionsegError: none is added.
+    """
+    if not count:
+        raise LesionsegError(f"{folder}: expected photos without masks, found none in this folder")
+    if not added:
+        raise LesionsegError(
+            f"{folder}: each of its {count} photos has the name of one with a mask in the data; "
+            "name a folder of others, or leave out --unlabelled"
+        )
+    notes = [f"{added} photos without masks learn those of the teachers"]
+    if added < count:
+        notes.append(
+            f"{count - added} photos of {folder} are left out: they have the names of photos with "
+            "masks in the data"
+        )
+    return notes
 
 
 def _duplicate_notes(training: CachedPairs, validation: CachedPairs) -> list[str]:
