@@ -276,8 +276,16 @@ class Run:
         """Choose the folder of a new run: `folder`, or one called `name` in the cache.
 
         Raises:
+            CheckpointError: a teacher is named twice.
             LesionsegError: a run is there already, or no source is given and no set was downloaded.
         """
+        checksums = [teacher.record.checksum for teacher in teachers]
+        for teacher in teachers:
+            if checksums.count(teacher.record.checksum) > 1:
+                raise CheckpointError(
+                    f"{teacher.record.file}: this teacher was named more than once; each counts "
+                    "once in the mean"
+                )
         unused = distributed.broadcast(
             lambda: store.unused_run(folder) if folder else store.new_run(name)
         )
