@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from lesionseg.errors import UsageError
@@ -27,6 +28,22 @@ def _check(name: str, value: float, low: float, high: float) -> None:
 def _choose(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise UsageError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+
+
+def _convert(config: "ModelConfig | Recipe") -> None:
+    """Turn NumPy's numbers and texts into Python's, which a checkpoint and JSON can hold.
+
+    Raises:
+        TypeError: a number is expected, or a whole one, and the value is none.
+    """
+    for field in fields(config):
+        value, kind = getattr(config, field.name), type(field.default)
+        if type(value) is kind or (kind is str and not isinstance(value, str)):
+            continue  # the latter is refused as none of the choices
+        if not isinstance(value, {int: Integral, float: Real, str: str}[kind]):
+            expected = "a whole number" if kind is int else "a number"
+            raise TypeError(f"{field.name.replace('_', ' ')}: expected {expected}, got {value!r}")
+        object.__setattr__(config, field.name, kind(value))
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,7 @@ class ModelConfig:
     poolings: int = 4
 
     def __post_init__(self) -> None:
+        _convert(self)
         _check("width", self.width, 1, 256)
         _choose("normalisation", self.normalisation, get_args(Normalisation))
         _choose("stem", self.stem, get_args(Stem))
@@ -121,6 +139,7 @@ class Recipe:
     teacher_weight: float = 0.5
 
     def __post_init__(self) -> None:
+        _convert(self)
         _check("epochs", self.epochs, 1, 100_000)
         _check("learning rate", self.learning_rate, 1e-9, 10)
         _check("batch size", self.batch_size, 1, 4096)

@@ -78,11 +78,21 @@ def unused_run(folder: Path) -> Path:
         raise LesionsegError(
             f"{BUNDLED!r} is the name of the weights in this package; choose another name"
         )
-    if any((folder / file).exists() for file in (BEST, LAST)):
+    if (folder / LAST).exists():
         raise LesionsegError(
             f"{folder} already holds a run; resume it with --resume, or choose another name"
         )
+    if (folder / BEST).exists():
+        raise LesionsegError(_without_last(folder))
     return folder
+
+
+def _without_last(run: Path) -> str:
+    """Say that a run ended after its first best.pt was written and before last.pt was."""
+    return (
+        f"{run} holds {BEST}, but no {LAST}: its run cannot be resumed; choose another name, with "
+        f"--from {BEST} to start from these weights"
+    )
 
 
 def find_run(name: Path | str | None = None) -> Path:
@@ -99,6 +109,8 @@ def find_run(name: Path | str | None = None) -> Path:
     for run in (path(name), runs_dir() / name):
         if (run / LAST).is_file():
             return run
+        if (run / BEST).is_file():
+            raise CheckpointError(_without_last(run))
     raise CheckpointError(
         f"no run {str(name)!r} to resume: neither a run's folder nor a name under {runs_dir()}"
     )

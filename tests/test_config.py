@@ -4,6 +4,7 @@ import dataclasses
 import re
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 from lesionseg.config import RECIPES, ModelConfig, Recipe, RecipeName, configure
@@ -42,6 +43,34 @@ def test_what_the_classic_recipe_may_not_change() -> None:
     changes = {"initialisation": "small", "averaging": 0.995}
     assert dataclasses.asdict(recipe) == dataclasses.asdict(Recipe()) | changes
     assert configure({})[0] == ModelConfig(stem="quarter")
+
+
+def test_numbers_of_numpy_become_pythons() -> None:
+    """A checkpoint with any others could not be read back."""
+    numbers = {
+        "learning_rate": np.float64(0.5),
+        "averaging": np.float32(0.5),
+        "epochs": np.int64(2),
+    }
+    model, recipe = configure({**numbers, "width": np.uint8(3), "loss": np.str_("bce+dice")})
+    values = [*dataclasses.asdict(model).values(), *dataclasses.asdict(recipe).values()]
+    assert {type(value) for value in values} == {int, float, str}
+    assert (model.width, recipe.epochs, recipe.learning_rate, recipe.averaging) == (3, 2, 0.5, 0.5)
+    assert type(Recipe(seed=True).seed) is int
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": "3"}, "epochs: expected a whole number, got '3'"),
+        ({"width": 4.5}, "width: expected a whole number, got 4.5"),
+        ({"learning_rate": "1e-3"}, "learning rate: expected a number, got '1e-3'"),
+        ({"learning_rate": None}, "learning rate: expected a number, got None"),
+    ],
+)
+def test_values_of_another_type_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)):
+        configure(options)
 
 
 def test_fields_that_a_file_of_0_1_0_lacks_mean_what_it_did() -> None:

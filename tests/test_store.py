@@ -12,7 +12,7 @@ import pytest
 from helpers import saved
 
 from lesionseg import store
-from lesionseg.errors import LesionsegError
+from lesionseg.errors import CheckpointError, LesionsegError
 
 
 def make_run(name: str, *files: str, seconds: int = 0) -> Path:
@@ -72,10 +72,19 @@ def test_a_run_has_a_name_of_its_own(name: str) -> None:
         store.new_run(name)
 
 
-@pytest.mark.parametrize("file", [store.BEST, store.LAST])
-def test_a_run_is_not_overwritten(file: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (store.LAST, " already holds a run; .*--resume"),
+        (
+            store.BEST,
+            r" holds best\.pt, but no last\.pt: its run cannot be resumed; choose another",
+        ),
+    ],
+)
+def test_a_run_is_not_overwritten(file: str, message: str) -> None:
     folder = make_run("first", file)
-    message = f"^{folder} already holds a run; .*--resume"
+    message = f"^{folder}{message}"
     with pytest.raises(LesionsegError, match=message):
         store.new_run("first")
     with pytest.raises(LesionsegError, match=message):
@@ -93,6 +102,8 @@ def test_the_run_to_resume() -> None:
     assert store.find_run() == newer
     assert store.find_run("b") == older
     assert store.find_run(str(older)) == store.find_run(older) == older
+    with pytest.raises(CheckpointError, match=r"c holds best\.pt, but no last\.pt: its run cannot"):
+        store.find_run("c")
 
 
 @pytest.mark.parametrize(

@@ -92,10 +92,10 @@ def _write(text: str, style: str | None = None) -> None:
 
 
 def show(renderable: Any) -> None:
-    """Print a result, on standard output."""
+    """Print a result, on standard output; a line longer than its width is not cut."""
     from rich.console import Console
 
-    Console(markup=False, highlight=False, emoji=False).print(renderable)
+    Console(markup=False, highlight=False, emoji=False).print(renderable, crop=False)
 
 
 def draws() -> bool:

@@ -223,7 +223,7 @@ def named_segmenter(
         if not fast_start:
             keep_freed_memory()
         segmenter = load(
-            checkpoint,
+            checkpoint or None,
             device,
             threshold,
             all_regions=all_regions,

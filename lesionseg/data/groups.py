@@ -13,6 +13,7 @@ _ID_COLUMNS = ("id", "image_id", "image", "isic_id")
 _GROUP_COLUMNS = ("group", "lesion", "lesion_id", "patient", "patient_id")
 
 Groups = Mapping[str, str]  # id of a photo, in lower case -> its group
+_Node = tuple[str, str]  # a column and a value in it; "" and the id of a photo
 
 
 def read_groups(path: Path) -> dict[str, str]:
@@ -29,12 +30,11 @@ def read_groups(path: Path) -> dict[str, str]:
         LesionsegError: it cannot be read, or has other columns.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        header = lines[0] if lines else ""
+        rows = iter([*csv.reader(lines, delimiter=max(",;\t", key=header.count))])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LesionsegError(f"{path}: cannot read these groups: {one_line(error)}") from error
-    lines = text.splitlines()
-    header = lines[0] if lines else ""
-    rows = csv.reader(lines, delimiter=max(",;\t", key=header.count))
     names = [name.strip().lower() for name in next(rows, [])]
     id_column = next((names.index(name) for name in _ID_COLUMNS if name in names), None)
     columns = [(name, index) for index, name in enumerate(names) if name in _GROUP_COLUMNS]
@@ -42,24 +42,28 @@ def read_groups(path: Path) -> dict[str, str]:
         raise LesionsegError(
             f"{path}: expected a header with id and lesion, patient or group, got {header[:80]!r}"
         )
-    group_of: dict[str, str] = {}  # by photo
-    members: dict[str, set[str]] = {}  # by group
-    owner: dict[tuple[str, str], str] = {}  # the group that has a lesion, or a patient
+    photos: dict[str, _Node] = {}
+    parents: dict[_Node, _Node] = {}  # of trees of what is linked (union-find)
     for row in rows:
         cells = [cell.strip() for cell in row] + [""] * (len(names) - len(row))
         key = _key(cells[id_column])
         values = [(name, cells[index]) for name, index in columns if cells[index]]
         if not key or not values:
             continue
-        linked = {owner[value] for value in values if value in owner}
-        linked |= {group_of[key]} if key in group_of else set()
-        photos = {key}.union(*(members.pop(group) for group in linked))
-        group = min(photos)
-        members[group] = photos
-        group_of.update(dict.fromkeys(photos, group))
-        owner.update({value: group for value, old in owner.items() if old in linked})
-        owner.update(dict.fromkeys(values, group))
-    return group_of
+        photo = photos.setdefault(key, ("", key))
+        for value in values:
+            parents[_root(value, parents)] = _root(photo, parents)
+    first: dict[_Node, str] = {}  # photo of each group
+    for key in sorted(photos):
+        first.setdefault(_root(photos[key], parents), key)
+    return {key: first[_root(photo, parents)] for key, photo in photos.items()}
+
+
+def _root(node: _Node, parents: dict[_Node, _Node]) -> _Node:
+    """Return the root of a node's tree, which is new where the node is; shorten the way to it."""
+    while (parent := parents.setdefault(node, node)) != node:
+        parents[node] = node = parents[parent]
+    return node
 
 
 def _key(text: str) -> str:

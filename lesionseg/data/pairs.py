@@ -52,14 +52,13 @@ class Matches:
 
 
 def list_unlabelled(folder: Path) -> tuple[Pair, ...]:
-    """List the photos of a folder, which are without masks.
+    """List the photos of a folder, which are without masks; images named like masks are none.
 
     Raises:
         LesionsegError: no such folder.
     """
-    return tuple(
-        Pair(name_of(photo), photo, photo, unlabelled=True) for photo in list_images(folder)
-    )
+    photos = [path for path in list_images(folder) if not is_mask_name(path)]
+    return tuple(Pair(name_of(photo), photo, photo, unlabelled=True) for photo in photos)
 
 
 def match_masks(photos: Iterable[Path], masks: Iterable[Path]) -> Matches:

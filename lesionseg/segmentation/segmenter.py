@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg import images, store
-from lesionseg.errors import LesionsegError, PhotoError, as_result
+from lesionseg.errors import CheckpointError, LesionsegError, PhotoError, as_result, one_line
 from lesionseg.images import Mask, Photo, Probabilities, Source
 from lesionseg.network.device import out_of_memory_says
 from lesionseg.network.ensemble import open_networks
@@ -124,8 +124,12 @@ class Segmenter:
             cannot be read, so that one bad photo does not end the others.
 
         Raises:
-            LesionsegError: memory is out.
+            LesionsegError: memory is out, or `photos` is one photo.
         """
+        if isinstance(photos, str | bytes | bytearray | Path):
+            raise PhotoError(
+                "expected a list of photos, or another iterable, got one: put it in []"
+            )
         results = stream(
             self,
             photos,
@@ -192,7 +196,7 @@ def _source(photo: PhotoLike) -> Source | Photo:
                 f"expected a photo of (H, W, 3) uint8, got {photo.shape} {photo.dtype}"
             )
         return photo
-    content = photo.read() if hasattr(photo, "read") else None
+    content = _read(photo) if hasattr(photo, "read") else None
     if not isinstance(content, bytes):
         kind = (
             type(photo).__name__
@@ -204,6 +208,17 @@ def _source(photo: PhotoLike) -> Source | Photo:
             f"an (H, W, 3) uint8 array, got {kind}"
         )
     return _NamedBytes(content, str(getattr(photo, "name", "photo")))
+
+
+def _read(file: BinaryIO) -> object:
+    """Read an open file; give what it would read where it is open for text, which no photo is."""
+    if isinstance(file, io.TextIOBase):
+        return ""
+    try:
+        return file.read()
+    except (OSError, ValueError) as error:  # the latter where it was closed
+        name = getattr(file, "name", "photo")
+        raise PhotoError(f"{name}: cannot read this photo: {one_line(error)}") from error
 
 
 def _name_of(source: Source | Photo) -> str:
@@ -236,11 +251,14 @@ def load(
         threshold, all_regions: as of `Segmenter`.
 
     Raises:
-        CheckpointError: no such checkpoint, or it is foreign, damaged or of a later format.
+        CheckpointError: no such checkpoint, an empty list of them, or one that is foreign, damaged
+            or of a later format.
         LesionsegError: no such device, or a threshold out of range.
     """
-    names = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint or [])
-    paths = [store.find_checkpoint(str(name)) for name in names] or [store.find_checkpoint()]
+    names = [checkpoint] if checkpoint is None or isinstance(checkpoint, str | Path) else checkpoint
+    if not names:
+        raise CheckpointError("expected one checkpoint or more, got an empty list")
+    paths = [store.find_checkpoint(None if name is None else str(name)) for name in names]
     network = open_networks(paths, device, threads, fast_start=fast_start)
     return Segmenter(network, threshold, paths, all_regions=all_regions)
 
@@ -282,7 +300,10 @@ def stream(
 
     Raises:
         LesionsegError: memory is out.
+        ValueError: a batch of no photos, which would score none without a word.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected 1 or more, got {batch_size}")
 
     def read(item: T) -> _Loaded[T]:
         try:

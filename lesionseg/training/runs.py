@@ -62,12 +62,11 @@ def gather(
     first, second = dataset.split("train"), dataset.split("val")
     notes = [*dataset.notes]
     if source.unlabelled:
-        added = list_unlabelled(source.unlabelled)
+        extra = list_unlabelled(source.unlabelled)
+        labelled = {fold(pair.id) for pair in dataset.split("all")}
+        added = [photo for photo in extra if fold(photo.id) not in labelled]
         first = (*first, *added)
-        notes.append(
-            f"{counted(len(added), 'photo')} without masks: only the teachers' masks are "
-            "learned on these"
-        )
+        notes += _unlabelled_notes(source.unlabelled, len(extra), len(added))
     total = len(first) + len(second)
     if distributed.local_rank() > 0:  # on each host one process prepares, the others only map
         distributed.barrier()
@@ -107,6 +106,30 @@ def gather(
         labelled = {pair.id for pairs in dataset.pairs.values() for pair in pairs}
         notes += mask_notes(labelled, training, validation)
     return Material(training, validation, problems, data, dataset.split_source, tuple(notes))
+
+
+def _unlabelled_notes(folder: Path, count: int, added: int) -> list[str]:
+    """Say how many of the `count` photos in a folder are added, and why others are left out.
+
+    Raises:
+        LesionsegError: none is added.
+    """
+    if not count:
+        raise LesionsegError(f"{folder}: expected photos without masks, found none in this folder")
+    if not added:
+        raise LesionsegError(
+            f"{folder}: every photo in it ({count}) has the name of one with a mask in the data; "
+            "name a folder of others, or leave out --unlabelled"
+        )
+    notes = [
+        f"{counted(added, 'photo')} without masks: only the teachers' masks are learned on these"
+    ]
+    if added < count:
+        notes.append(
+            f"{count - added} photos of {folder} are left out: they have the names of photos with "
+            "masks in the data"
+        )
+    return notes
 
 
 def _duplicate_notes(training: CachedPairs, validation: CachedPairs) -> list[str]:
@@ -229,8 +252,16 @@ class Run:
         """Choose the folder of a new run: `folder`, or one called `name` in the cache.
 
         Raises:
+            CheckpointError: a teacher is named twice.
             LesionsegError: a run is there already, or no source is given and no set was downloaded.
         """
+        checksums = [teacher.record.checksum for teacher in teachers]
+        for teacher in teachers:
+            if checksums.count(teacher.record.checksum) > 1:
+                raise CheckpointError(
+                    f"{teacher.record.file}: this teacher was named more than once; each counts "
+                    "once in the mean"
+                )
         unused = distributed.broadcast(
             lambda: store.unused_run(folder) if folder else store.new_run(name)
         )

@@ -1,5 +1,6 @@
 """Which photos belong together, and that they stay together."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,27 @@ def test_groups_are_joined_late(tmp_path: Path) -> None:
     text = "id,lesion,patient\na,1,\nb,2,\nc,3,\nb,1,y\nc,,y\nd,2,\ne,4,\n"
     groups = read_groups(write(tmp_path / "g.csv", text))
     assert groups == dict.fromkeys("abcd", "a") | {"e": "e"}
+
+
+def test_a_cell_too_long_for_csv(tmp_path: Path) -> None:
+    with pytest.raises(LesionsegError, match=r"g\.csv: cannot read these groups: field larger"):
+        read_groups(write(tmp_path / "g.csv", f"id,lesion\na,{'x' * 200_000}\n"))
+
+
+def test_the_time_grows_with_the_photos_and_not_their_square(tmp_path: Path) -> None:
+    def seconds(count: int) -> float:
+        rows = (f"p{index:05d},{index // 2},{index // 5}\n" for index in range(count))
+        file = write(tmp_path / "g.csv", f"id,lesion,patient\n{''.join(rows)}")
+        began = time.process_time()
+        groups = read_groups(file)
+        assert (len(groups), len(set(groups.values())), groups["p00019"]) == (
+            count,
+            count // 10,
+            "p00010",
+        )
+        return time.process_time() - began
+
+    assert seconds(10_000) < 30 * seconds(1000)  # as the square, 100 times
 
 
 @pytest.mark.parametrize("text", ["", "name,lesion\na,1\n", "id,dx\na,1\n"])

@@ -74,6 +74,13 @@ def test_photos_of_other_kinds_are_refused_by_name(tmp_path: Path) -> None:
         pytest.raises(PhotoError, match=r"opened as text; open it with mode 'rb'"),
     ):
         segmenter()(as_text)  # type: ignore[arg-type]
+    photo = write_photo(tmp_path / "photo.png", 1)
+    with photo.open() as as_text, pytest.raises(PhotoError, match=r"open for text"):
+        segmenter()(as_text)  # type: ignore[arg-type]  # of bytes that are no text
+    with photo.open("rb") as closed:
+        pass
+    with pytest.raises(PhotoError, match=rf"^{photo}: cannot read this photo: read of closed file"):
+        segmenter()(closed)
     with pytest.raises(PhotoError, match=r"^expected a photo as a path, .* got int$"):
         segmenter()(5)  # type: ignore[arg-type]
     with pytest.raises(PhotoError, match=r"expected 8 or 16 bits"):
@@ -98,6 +105,9 @@ def test_map_gives_results_and_errors_in_order(tmp_path: Path) -> None:
     assert isinstance(floats, PhotoError)
     endless = segmenter().map(itertools.repeat(path))
     assert len(list(itertools.islice(endless, 3))) == 3
+    for one in (path, str(path), path.read_bytes()):
+        with pytest.raises(PhotoError, match=r"expected a list of photos, .*, got one"):
+            segmenter().map(one)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["torch", "onnx"])
@@ -285,6 +295,8 @@ def test_which_checkpoint_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert load("old", "cpu", all_regions=True).all_regions
     assert seed(load("old", "cpu")) == 1
     assert load(store.BUNDLED, "cpu").path == store.BUNDLED_FILE
+    with pytest.raises(CheckpointError, match=r"expected one checkpoint or more, got an empty"):
+        load([])
 
 
 def masks_of(
@@ -325,6 +337,11 @@ def test_a_stream_keeps_its_order_and_goes_on_after_errors(
     for path, result in results:
         if not isinstance(result, LesionsegError):
             assert (result == segmenter()(path).mask).all(), path.name
+
+
+def test_a_batch_of_no_photos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"batch_size: expected 1 or more, got 0"):
+        masks_of([write_photo(tmp_path / "a.png")], 0, 1)
 
 
 def test_a_stream_of_nothing_and_of_errors_alone(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs
+from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs, write_photo
 
 from lesionseg.config import Recipe
 from lesionseg.data.colours import ColourChoice
@@ -41,6 +41,26 @@ def test_masks_that_look_wrong_are_noted(tmp_path: Path) -> None:
         "1 of 10 masks are full (lesion over 99 %): ISIC_0000002; 'lesionseg check' lists them",
         "1 of 10 masks may be inverted (lesion along over 90 % of the frame): ISIC_0000003; "
         "'lesionseg check' lists them",
+    )
+
+
+def test_photos_with_masks_are_not_taken_as_unlabelled(tmp_path: Path) -> None:
+    folder, added = write_pairs(tmp_path / "mine", *range(10)), tmp_path / "added"
+    source = Source(folder, unlabelled=added)
+    added.mkdir()
+    with pytest.raises(LesionsegError, match=r"expected photos without masks, found none"):
+        gather(source)
+    write_photo(added / "isic_0000003.png", 3)
+    with pytest.raises(LesionsegError, match=r"added: each of its 1 photos has the name of one"):
+        gather(source)
+    write_photo(added / "new.png", 20)
+    write_photo(added / "new_segmentation.png", 21)
+    material, _ = gather(source)
+    trained = material.training.ids
+    assert (len(trained), "new" in trained, "isic_0000003" in trained) == (10, True, False)
+    assert material.notes == (
+        "1 photo without masks: only the teachers' masks are learned on these",
+        f"1 photos of {added} are left out: they have the names of photos with masks in the data",
     )
 
 

@@ -112,6 +112,9 @@ def test_what_does_not_go_together(
     ended = lesionseg(*words, "--teacher", tmp_path / "none.pt")
     assert ended.status == 1
     assert len(ended.err.splitlines()) == 1
+    shutil.copy(saved(tmp_path / "a.pt"), tmp_path / "copy.pt")
+    ended = lesionseg(*words, "--teacher", tmp_path / "a.pt", "--teacher", tmp_path / "copy.pt")
+    assert (ended.status, "was named more than once" in ended.err) == (1, True)
 
 
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
