@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from lesionseg import store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import OUTPUT
@@ -37,11 +39,14 @@ def page(
     """
     from lesionseg.web import pages
 
+    if output == Path("-"):
+        raise typer.BadParameter("a page is a file or a folder: name it, such as -o lesion.html")
     source = store.find_checkpoint(checkpoint)
     note_run_passed_over(checkpoint)
     signals.interrupt()
     network = pages.load_network(source)
     is_file = output.suffix.lower() in (".html", ".htm")
     size = (pages.write_file if is_file else pages.write_folder)(output, network)
-    console.log(f"page with {source}: {amount(size)}")
+    kind = "one file" if is_file else "a folder for a web server"
+    console.log(f"page with {source}: {kind}, {amount(size)}")
     print(output)

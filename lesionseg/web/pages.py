@@ -26,8 +26,19 @@ RUNTIME = "1.30.0"  # of ONNX Runtime Web
 STATIC = Path(__file__).parent / "static"
 VENDORED = Path(__file__).parent / "runtime"
 MODULES = (  # in an order in which each stands after those that it imports
-    *("resize", "postprocess", "quality", "measurements", "outline", "masks", "png", "table"),
-    *("photo", "camera", "assets", "network", "segmenter", "texts", "view", "app"),
+    *("errors", "resize", "postprocess", "quality", "measurements", "outline", "masks", "png"),
+    *(
+        "table",
+        "photo",
+        "camera",
+        "assets",
+        "network",
+        "segmenter",
+        "texts",
+        "view",
+        "gallery",
+        "app",
+    ),
 )
 WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 WEBGPU = (
@@ -35,7 +46,9 @@ WEBGPU = (
     "ort-wasm-simd-threaded.asyncify.mjs",
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
+INDEX = "index.html"  # of a folder
 NETWORK, NOTICES = "network.onnx", "notices.txt"  # names in the page
+_GENERATOR = b'<meta name="generator" content="lesionseg">'  # in page.html
 _PACKED = ".bin"  # not .gz, which some servers unpack on the way
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./[\w-]+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MULTILINE)
@@ -129,10 +142,10 @@ def write_folder(folder: Path, network: PageNetwork) -> int:
     Files of the folder that have other names stay. The page itself comes last.
 
     Raises:
-        LesionsegError: a file cannot be written, or the installation is damaged.
+        LesionsegError: a file cannot be written, the folder holds another web page, or the
+            installation is damaged.
     """
-    if folder.exists() and not folder.is_dir():
-        raise LesionsegError(f"cannot write {folder}: it is a file; name a folder, or FILE.html")
+    _check_free(folder)
     assets = {
         f"{name}{_PACKED}": _packed(content)
         for name, content in _assets(network, WASM + WEBGPU).items()
@@ -162,7 +175,7 @@ def write_folder(folder: Path, network: PageNetwork) -> int:
         "page.css": _static("page.css").encode(),
         "manifest.json": _static("manifest.json").encode(),
         "icon.svg": _static("icon.svg").encode(),
-        "index.html": page.encode(),
+        INDEX: page.encode(),
     }
     version = hashlib.sha256(b"".join(contents.values())).hexdigest()[:16]
     worker = _static("service-worker.js")
@@ -171,6 +184,17 @@ def write_folder(folder: Path, network: PageNetwork) -> int:
     for name, content in {"service-worker.js": worker.encode(), **contents}.items():
         files.write(folder / name, content)
     return len(worker.encode()) + sum(map(len, contents.values()))
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a file, and a folder whose index.html is not a page written by this module."""
+    if folder.exists() and not folder.is_dir():
+        raise LesionsegError(f"cannot write {folder}: it is a file; name a folder, or FILE.html")
+    index = folder / INDEX
+    if index.exists() and not (index.is_file() and _GENERATOR in index.read_bytes()):
+        raise LesionsegError(
+            f"{index}: another web page, which would be replaced; name a folder of its own"
+        )
 
 
 def joined_modules() -> str:

@@ -88,6 +88,13 @@ def test_what_is_stored_how(tmp_path: Path) -> None:
     for name in large:
         assert whole[name.removesuffix("_int8")] == onnx.TensorProto.FLOAT
         assert name.removesuffix("_int8") not in types
+    kernel_sizes = {
+        tensor.name: np.prod(tensor.dims)
+        for tensor in model.graph.initializer
+        if len(tensor.dims) == 4
+    }
+    left = [size for name, size in kernel_sizes.items() if name not in large]
+    assert max(left) < kernels._SMALL <= min(kernel_sizes[name] for name in large)
     names = [node.name for node in model.graph.node if node.op_type == "Resize"]
     assert names == ["shrink", "enlarge"]
     assert b".py" not in written.path.read_bytes()  # no trace of the machine that wrote it

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 const STATIC = new URL("../../lesionseg/web/static/", import.meta.url);
 const load = (name) => import(new URL(name, STATIC));
-const { draftScale, enlargedAbove, pixels, shrink } = await load("resize.js");
+const { draftScale, enlargedAbove, pixels, reduce, shrink } = await load("resize.js");
 const { agreement } = await load("quality.js");
 const { keepLargestRegion } = await load("postprocess.js");
 const { measure } = await load("measurements.js");
@@ -55,6 +55,18 @@ const BY_PAGE = {
   largest_region: ({ mask }) => ({ rows: rowsOf(keepLargestRegion(maskOf(mask))) }),
   measurements: ({ mask, mm_per_pixel: scale }) => measure(maskOf(mask), scale),
 };
+
+test("a JPEG that is read at half its scale gets no brighter", () => {
+  const mean = (bytes) => bytes.reduce((sum, value) => sum + value, 0) / bytes.length;
+  const data = new Uint8Array(3 * 512 * 512);
+  for (let place = 0, value = 1; place < data.length; place++) {
+    value = (1103515245 * (value % 65536) + 12345) % 2 ** 31;
+    data[place] = value >>> 16;
+  }
+  const added = (isInTurn) => mean(reduce(pixels(data, 512, 512, 3), 2, 2, isInTurn).data) - mean(data);
+  assert.ok(Math.abs(added(true)) < 0.02);
+  assert.ok(Math.abs(added(false) - 1 / 8) < 0.02); // as Pillow's own
+});
 
 const CASES = JSON.parse(readFileSync(new URL("cases.json", import.meta.url)));
 for (const [kind, pairs] of Object.entries(CASES)) {

@@ -3,14 +3,16 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
-from helpers import SIZE, Command, saved
+from helpers import SIZE, Command, begun
 
 from lesionseg import store
 from lesionseg.errors import LesionsegError
+from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.runtime import SOURCE, checksum
 from lesionseg.web import pages
 
@@ -70,11 +72,20 @@ def test_every_text_is_in_the_table() -> None:
     html = (pages.STATIC / "page.html").read_text()
     scripts = pages.joined_modules()
     used = {*re.findall(r'data-(?:text|label)="(\w+)"', html)}
-    used |= {*re.findall(r'\b(?:text|say|complain|PhotoError)\("(\w+)"', scripts)}
+    used |= {*re.findall(r'\b(?:text|say|complain|PageError)\("(\w+)"', scripts)}
     assert used <= set(keys)
     assert len(used) > 40
     left = re.sub(r"<[^>]*>|\{\{.*?\}\}", " ", re.sub(r"(?s)<noscript>.*?</noscript>", "", html))
     assert left.split() == ["Lesion", "outline"]  # the title, until the table is there
+
+
+def test_no_sentence_stands_outside_of_the_table() -> None:
+    sentences = []
+    for name in {*pages.MODULES, "register"} - {"texts"}:
+        code = re.sub(r"//.*|/\*\*.*", "", (pages.STATIC / f"{name}.js").read_text())
+        literals = re.findall(r'"([^"\n]*)"', code) + re.findall(r"`([^`]*)`", code)
+        sentences += [words for words in literals if re.search(r"[a-z]{2} [a-z]{2}", words)]
+    assert sentences == ["too slow"]  # which the page says to itself
 
 
 def test_one_file(tmp_path: Path) -> None:
@@ -130,9 +141,19 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "site").read_text() == "mine"
 
 
+def test_the_page_of_another_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<h1>mine</h1>")
+    with pytest.raises(LesionsegError, match=r"index\.html: another web page, which would be"):
+        pages.write_folder(tmp_path, SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
 def test_a_run_gives_away_nothing_but_its_network(tmp_path: Path) -> None:
-    source = saved(tmp_path / "a.pt", width=8, seed=3)
+    source = tmp_path / "a.pt"
+    checkpoints.save(replace(begun(8, seed=3), threshold=0.42), source)
     network = pages.load_network(source)
+    assert network.threshold == 0.42
+    assert '"threshold": 0.42' in pages._settings(network)
     model = onnx.load_from_string(network.content)
     assert (network.size, network.source) == (SIZE, checksum(source))
     assert {entry.key: entry.value for entry in model.metadata_props} == {SOURCE: network.source}
@@ -144,7 +165,7 @@ def test_the_command(lesionseg: Command, tmp_path: Path) -> None:
     ended = lesionseg("page", "-o", target)
     assert (ended.status, ended.out) == (0, f"{target}\n")
     size = target.stat().st_size
-    assert ended.err == f"page with {store.BUNDLED_FILE}: {size / 1e6:.1f} MB\n"
+    assert ended.err == f"page with {store.BUNDLED_FILE}: one file, {size / 1e6:.1f} MB\n"
 
 
 @pytest.mark.parametrize("name", ["accurate.onnx", "accurate.int8.onnx"])
@@ -155,7 +176,10 @@ def test_an_exported_network_is_refused(lesionseg: Command, tmp_path: Path, name
     assert not (tmp_path / "a.html").exists()
 
 
-def test_without_a_place_to_write_to(lesionseg: Command) -> None:
-    ended = lesionseg("page")
+@pytest.mark.parametrize(
+    ("words", "said"), [([], "--output"), (["-o", "-"], "name it, such as -o lesion.html")]
+)
+def test_without_a_place_to_write_to(lesionseg: Command, words: list[str], said: str) -> None:
+    ended = lesionseg("page", *words)
     assert ended.status == 2
-    assert "--output" in ended.err
+    assert said in ended.err

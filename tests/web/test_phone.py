@@ -3,6 +3,7 @@
 Debian has it as `chromium` and `chromium-driver`; where they are missing, these tests are skipped.
 """
 
+import dataclasses
 import io
 import json
 import os
@@ -105,6 +106,22 @@ class Phone:
             assert time.monotonic() < end, name
             time.sleep(0.05)
         return path.read_bytes()
+
+    def errors(self) -> list[str]:
+        items = "document.querySelectorAll('#errors li')"
+        return [str(line) for line in self.ask(f"[...{items}].map(item => item.textContent)")]
+
+    def focus(self) -> str:
+        return str(self.ask("document.activeElement.id"))
+
+    def press(self, *keys: str) -> None:
+        webdriver.ActionChains(self.driver).send_keys(*keys).perform()
+
+    def touch(self, kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y} for x, y in places]
+        self.driver.execute_cdp_cmd(
+            "Input.dispatchTouchEvent", {"type": kind, "touchPoints": points}
+        )
 
     def mask(self, stem: str) -> images.Mask:
         with Image.open(io.BytesIO(self.save("save-mask", f"{stem}_segmentation.png"))) as image:
@@ -214,9 +231,11 @@ def test_masks_are_those_of_segment(
         cyan = np.abs(np.asarray(overlay, int) - (0, 255, 255)).max(axis=2) < 60
     assert 0 < cyan.mean() < 0.2
     assert (cyan & expected.mask).sum() <= 0.2 * cyan.sum()  # around the lesion, not on it
+    opened.add(photo)  # once more
     rows = opened.save("save-table", "lesions.csv").decode().splitlines()
-    assert [row.split(",")[0] for row in rows] == ["file", "first.png", "lying.jpg", "wide.jpg"]
-    assert opened.ask("document.querySelectorAll('#list li').length") == 3
+    names = ["first.png", "lying.jpg", "wide.jpg", "first (2).png"]
+    assert [row.split(",")[0] for row in rows] == ["file", *names]
+    assert opened.ask("document.querySelectorAll('#list li').length") == 4
 
 
 @pytest.mark.skipif(REAL is None, reason="LESIONSEG_TEST_DATA names no real photos")
@@ -237,21 +256,42 @@ def test_twelve_megapixels(opened: Phone, segmenter: Segmenter, tmp_path: Path) 
     assert opened.ask("performance.memory.usedJSHeapSize") < 400e6
 
 
+def test_the_threshold_is_that_of_the_checkpoint(
+    phone: Phone, segmenter: Segmenter, photo: Path, tmp_path: Path
+) -> None:
+    network = dataclasses.replace(pages.load_network(store.BUNDLED_FILE), threshold=0.03)
+    pages.write_file(tmp_path / "a.html", network)
+    phone.open((tmp_path / "a.html").as_uri())
+    phone.add(photo)
+    expected = Segmenter(segmenter.network, threshold=0.03)(photo)
+    assert expected.mask.sum() > 1.02 * segmenter(photo).mask.sum()
+    assert_same(phone.mask("first"), expected.mask)
+
+
 def test_what_is_not_a_photo(opened: Phone, photo: Path, tmp_path: Path) -> None:
-    content = photo.read_bytes()
+    content, pixels = photo.read_bytes(), images.read_photo(photo)
+    clear, dim, jpeg = (io.BytesIO() for _ in range(3))
+    transparent = np.dstack([pixels, np.zeros(pixels.shape[:2], np.uint8)])
+    Image.fromarray(transparent).save(clear, "PNG")
+    dim.write(cv2.imencode(".png", pixels.astype(np.uint16) * 16)[1].tobytes())  # a camera's 12 bits
+    Image.fromarray(pixels).save(jpeg, "JPEG")
     huge = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (20000).to_bytes(4, "big") * 2
     files = {
         "empty.jpg": (b"", "the file is empty (0 bytes)"),
         "text.jpg": (b"not a photo at all", "not a photo"),
         "cut.png": (content[: len(content) // 8], "damaged or cut short"),
+        "cut.jpg": (jpeg.getvalue()[:-200], "damaged or cut short"),
+        "clear.png": (clear.getvalue(), "black in this browser"),
+        "dim.png": (dim.getvalue(), "black in this browser"),
         "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(60), "cannot read HEIC"),
         "scan.tif": (b"II*\0" + bytes(60), "cannot read TIFF"),
         "huge.png": (huge, "400 megapixels; this page reads up to 64"),
     }
     for name, (data, _) in files.items():
         (tmp_path / name).write_bytes(data)
-    opened.add(*(tmp_path / name for name in files), photo)
-    lines = opened.ask("[...document.querySelectorAll('#errors li')].map(li => li.textContent)")
+    still = draw(tmp_path / "still.gif")
+    opened.add(*(tmp_path / name for name in files), still)
+    lines = opened.errors()
     assert len(lines) == len(files)
     for line, (name, (_, words)) in zip(lines, files.items(), strict=True):
         assert line.startswith(f"{name}: ")
@@ -282,6 +322,50 @@ def test_scale_by_two_taps_on_the_keyboard(opened: Phone, photo: Path) -> None:
     ):
         assert float(shown[name].split()[0].replace(",", "")) == pytest.approx(value, rel=0.006)
     assert "mm" in opened.text("scale")
+    assert opened.text("status") == opened.text("scale")
+    assert opened.focus() == "ruler"
+
+
+def test_scale_by_two_taps_of_a_finger(opened: Phone, photo: Path) -> None:
+    opened.add(photo)
+    sides = opened.mask("first").shape
+    opened.click("ruler")
+    box = opened.ask("document.getElementById('view').getBoundingClientRect().toJSON()")
+    for x, asked in ((40, "Tap two marks of a ruler in the photo."), (140, "Tap the second mark.")):
+        place = (box["left"] + x, box["top"] + 50)
+        opened.touch("touchStart", place, (place[0] + 30, place[1] + 30))  # two fingers: a zoom
+        opened.touch("touchCancel")
+        assert opened.text("ruler-help") == asked
+        opened.touch("touchStart", place)
+        opened.touch("touchEnd")
+        opened.wait("document.getElementById('ruler-help').textContent.match(/second|Type/)")
+    opened.wait("!document.getElementById('apply').disabled")
+    opened.click("apply")
+    pixels_per_mm = 100 * sides[1] / box["width"] / 10
+    shown = float(opened.text("scale").split()[3].replace(",", ""))
+    assert shown == pytest.approx(pixels_per_mm, rel=0.02)
+
+
+def test_the_keyboard_keeps_its_place(opened: Phone, photo: Path) -> None:
+    opened.add(photo, photo)
+    view = "document.getElementById('view')"
+    for tool in ("ruler", "brush"):
+        opened.find(tool).send_keys(Keys.ENTER)
+        assert opened.focus() == "view"
+        assert opened.ask(f"{view}.role") == "application"
+        opened.press(Keys.ESCAPE)
+        assert opened.focus() == tool
+        assert opened.ask(f"[{view}.role, {view}.tabIndex]") == ["img", -1]
+    buttons = opened.driver.find_elements(By.CSS_SELECTOR, "#list button")
+    assert [button.get_attribute("aria-current") for button in buttons] == ["false", "true"]
+    buttons[0].send_keys(Keys.ENTER)
+    assert opened.ask("document.activeElement === arguments[0]", buttons[0])
+    assert buttons[0].get_attribute("aria-current") == "true"
+    top = opened.ask(f"{view}.getBoundingClientRect().top")
+    assert top >= opened.ask("document.querySelector('header').getBoundingClientRect().bottom")
+    for _ in range(2):
+        opened.click("remove")
+    assert opened.focus() == "choose"
 
 
 def test_brush_undo_and_outline(opened: Phone, photo: Path) -> None:
@@ -302,6 +386,18 @@ def test_brush_undo_and_outline(opened: Phone, photo: Path) -> None:
     opened.click("undo")
     opened.click("undo")
     assert (opened.mask("first") == before).all()
+    box = opened.ask("document.getElementById('view').getBoundingClientRect().toJSON()")
+    place = (box["left"] + 20, box["top"] + 20)
+    opened.click("add")
+    opened.touch("touchStart", place)
+    opened.touch("touchMove", (place[0] + 40, place[1]))
+    opened.touch("touchCancel")  # as where a second finger makes it a zoom
+    opened.wait("document.getElementById('undo').disabled")
+    assert (opened.mask("first") == before).all()
+    opened.add(photo)  # another one does not take the place of the one at work
+    current = "document.querySelector('#list [aria-current=true] .name').textContent"
+    assert opened.ask(current) == "first.png"
+    opened.click("brush-done")
     cyan = (
         "[...document.getElementById('view').getContext('2d').getImageData(0, 0, 300, 200).data]"
         ".filter((value, i, all) => i % 4 === 0 && !value && all[i + 1] === 255).length"
@@ -318,6 +414,7 @@ def test_a_camera(opened: Phone) -> None:
     opened.ask("window.matchMedia = () => ({ matches: false })")  # a computer
     opened.click("take")
     opened.wait("document.getElementById('video').videoWidth > 0")
+    assert "Not a medical device" in opened.text("camera")
     opened.click("shoot")
     opened.wait(
         "document.querySelectorAll('#list li').length && document.getElementById('progress').hidden"
@@ -366,10 +463,19 @@ def serve(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 def test_a_folder_works_with_its_server_gone(
     phone: Phone, segmenter: Segmenter, photo: Path, tmp_path: Path
 ) -> None:
-    pages.write_folder(tmp_path / "site", pages.load_network(store.BUNDLED_FILE))
+    site, network = tmp_path / "site", tmp_path / "network"
+    pages.write_folder(site, pages.load_network(store.BUNDLED_FILE))
     phone.resize(390)
-    with serve(tmp_path / "site") as (address, process):
+    with serve(site) as (address, process):
+        (site / "network.onnx.bin").rename(network)
+        phone.driver.get(f"{address}/")
+        phone.wait("document.querySelector('#errors li')")
+        (line,) = phone.errors()
+        assert line.startswith("A part of this page could not be loaded (network.onnx).")
+        network.rename(site / "network.onnx.bin")
         phone.open(f"{address}/")
+        installable = phone.driver.execute_cdp_cmd("Page.getInstallabilityErrors", {})
+        assert installable["installabilityErrors"] == []
         phone.wait("crossOriginIsolated && document.documentElement.dataset.engine")
         process.kill()
         process.wait()

@@ -1,10 +1,12 @@
 // The page: photos come in, outlines and numbers are shown, results are saved.
 import { asset } from "./assets.js";
 import { openCamera } from "./camera.js";
+import { PageError } from "./errors.js";
+import { Gallery } from "./gallery.js";
 import { packMask, unpackMask } from "./masks.js";
 import { measure } from "./measurements.js";
 import { paintOutline, paintStroke } from "./outline.js";
-import { decode, PhotoError } from "./photo.js";
+import { decode } from "./photo.js";
 import { maskPng } from "./png.js";
 import { level } from "./quality.js";
 import { Segmenter } from "./segmenter.js";
@@ -35,6 +37,7 @@ function fillTexts() {
     element.setAttribute("aria-label", text(element.dataset.label));
   }
   document.title = text("title");
+  document.documentElement.lang = text("language");
 }
 
 function say(key, values) {
@@ -52,8 +55,14 @@ function reasonOf(error) {
   return isMemory ? text("noMemory") : error.message || String(error);
 }
 
-const number = (value, digits = 3) => (
-  Number(value.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits }));
+/** Say what went wrong with a photo. */
+function explain(error, file) {
+  if (error instanceof PageError) complain(error.key, { file, ...error.values });
+  else complain("failed", { file, reason: reasonOf(error) });
+}
+
+const number = (value, options) => value.toLocaleString(text("language"), options);
+const rounded = (value, digits = 3) => number(value, { maximumSignificantDigits: digits });
 
 // Photos come in
 
@@ -64,9 +73,18 @@ function add(files) {
     return;
   }
   for (const file of files) {
-    photos.push({ name: file.name || "photo.png", file, state: "waiting", scale: keptScale });
+    photos.push({ name: unusedName(file.name || "photo.png"), file, state: "waiting" });
   }
   work();
+}
+
+/** A name that no other photo has: pasted ones, and those of some cameras, are all called alike. */
+function unusedName(name) {
+  const names = new Set(photos.map((photo) => photo.name));
+  const [, start, end] = name.match(/^(.*?)(\.[^.]*)?$/s);
+  let unused = name;
+  for (let count = 2; names.has(unused); count++) unused = `${start} (${count})${end ?? ""}`;
+  return unused;
 }
 
 async function work() {
@@ -81,12 +99,11 @@ async function work() {
       await segment(photo);
       photo.state = "done";
       say("done", { file: photo.name, level: text(photo.level) });
-      await show(photo);
+      if (!view.mode) show(photo); // else someone is at work on another
     } catch (error) {
       photos.splice(photos.indexOf(photo), 1);
       say(null);
-      if (error instanceof PhotoError) complain(error.key, { file: photo.name, ...error.values });
-      else complain("failed", { file: photo.name, reason: reasonOf(error) });
+      explain(error, photo.name);
     }
     showList();
   }
@@ -98,7 +115,6 @@ async function work() {
 const painted = () => new Promise((resolve) => { setTimeout(resolve, 20); });
 
 async function segment(photo) {
-  const began = performance.now();
   say("reading", { file: photo.name });
   await painted();
   const read = await segmenter.read(photo.file, VIEW_SIDE);
@@ -109,10 +125,9 @@ async function segment(photo) {
   say("outlining", { file: photo.name });
   await painted();
   const { mask: lesion, quality } = await segmenter.outline(read);
-  Object.assign(photo, { picture: read.picture, quality, corrected: false });
+  Object.assign(photo, { picture: read.picture, quality, corrected: false, scale: keptScale });
   keep(photo, lesion);
   photo.level = level(quality, !photo.measurements.area_px);
-  photo.milliseconds = performance.now() - began;
 }
 
 function keep(photo, lesion) {
@@ -145,9 +160,13 @@ const view = new View(at("view"), {
     current.corrected = true;
     changed();
   },
+  cancel() {
+    mask = unpackMask(undone.pop());
+    view.update(mask);
+  },
 });
 
-async function show(photo) {
+function show(photo) {
   leaveTools();
   current = photo;
   mask = unpackMask(photo.packed);
@@ -172,43 +191,51 @@ function tell() {
   at("verdict").className = `panel ${current.level}`;
   at("level").textContent = text(current.level);
   at("meaning").textContent = text(`${current.level}Meaning`);
-  at("quality").textContent = text("quality", { value: quality.toFixed(2) });
+  const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  at("quality").textContent = text("quality", { value: number(quality, digits) });
   at("corrected").hidden = !corrected;
   const length = (pixels, millimetres, power = "") => (millimetres === null
-    ? text(`px${power}`, { value: number(pixels, 4) })
-    : text(`mm${power}`, { value: number(millimetres) }));
+    ? text(`px${power}`, { value: rounded(pixels, 4) })
+    : text(`mm${power}`, { value: rounded(millimetres) }));
   at("area").textContent = length(found.area_px, found.area_mm2, "2");
   at("diameter").textContent = length(found.longest_diameter_px, found.longest_diameter_mm);
   at("perimeter").textContent = length(found.perimeter_px, found.perimeter_mm);
-  at("share").textContent = `${number(100 * found.frame_share)} %`;
-  at("scale").textContent = current.scale === null
-    ? text("noScale") : text("scale", { value: number(1 / current.scale, 4) });
+  at("share").textContent = text("percent", { value: rounded(100 * found.frame_share) });
+  at("scale").textContent = current.scale === null ? text("noScale") : text("scale", scaleOf(current));
   at("touches").hidden = !found.touches_frame;
 }
 
+const scaleOf = ({ scale }) => ({ value: rounded(1 / scale, 4) });
+
 // Tools
 
-function leaveTools() {
-  view.setMode(null);
-  for (const id of ["ruler-panel", "brush-panel"]) at(id).hidden = true;
+function setTool(mode) {
+  for (const tool of ["ruler", "brush"]) at(`${tool}-panel`).hidden = tool !== mode;
+  at("view").setAttribute("role", mode ? "application" : "img");
+  at("view").setAttribute("aria-label", text(mode ? "canvasTool" : "canvas"));
+  if (mode) at("view").tabIndex = 0;
+  else at("view").removeAttribute("tabindex");
+  view.setMode(mode);
 }
 
-function enter(mode) {
-  leaveTools();
-  at(`${mode}-panel`).hidden = false;
-  view.setMode(mode);
+function leaveTools() {
+  if (!view.mode) return;
+  const button = at(view.mode);
+  const places = [at("view"), at(`${view.mode}-panel`)];
+  const isThere = places.some((place) => place.contains(document.activeElement));
+  setTool(null);
+  if (isThere) button.focus({ preventScroll: true }); // not lost with the panel
 }
 
 at("toggle").onclick = () => {
   view.isOutlined = !view.isOutlined;
-  at("toggle").setAttribute("aria-pressed", String(!view.isOutlined));
   at("toggle").textContent = text(view.isOutlined ? "hideOutline" : "showOutline");
   view.draw();
 };
 at("ruler").onclick = () => {
   at("ruler-help").textContent = text("rulerHelp");
   at("apply").disabled = true;
-  enter("ruler");
+  setTool("ruler");
 };
 at("ruler-cancel").onclick = leaveTools;
 at("ruler-panel").onsubmit = (event) => {
@@ -227,11 +254,12 @@ at("ruler-panel").onsubmit = (event) => {
     keep(current, mask);
     leaveTools();
     tell();
+    say("scale", scaleOf(current));
   }
 };
 at("brush").onclick = () => {
   at("undo").disabled = !undone.length;
-  enter("brush");
+  setTool("brush");
 };
 at("brush-done").onclick = leaveTools;
 for (const [one, other] of [["add", "erase"], ["erase", "add"]]) {
@@ -283,7 +311,7 @@ function whenClicked(id, action) {
     try {
       await action();
     } catch (error) {
-      complain("failed", { file: name, reason: reasonOf(error) });
+      explain(error, name);
     }
   };
 }
@@ -295,15 +323,16 @@ whenClicked("remove", async () => {
   const place = photos.indexOf(current);
   photos.splice(place, 1);
   const next = photos.filter(({ state }) => state === "done")[Math.max(0, place - 1)];
+  say(null);
   if (next) {
-    await show(next);
+    show(next);
   } else {
     leaveTools();
     current = mask = null;
     at("result").hidden = true;
-    say(null);
+    at("choose").focus();
+    showList();
   }
-  showList();
 });
 
 function table() {
@@ -312,37 +341,15 @@ function table() {
     { file: name, ...measurements, quality, corrected })));
 }
 
+const gallery = new Gallery(at("list"), (photo) => {
+  show(photo);
+  at("stage").scrollIntoView({ block: "nearest" }); // on a phone it is far above the list
+});
+
 function showList() {
   at("gallery").hidden = !photos.length;
   at("remove").disabled = at("save-table").disabled = !current;
-  at("list").replaceChildren(...photos.map((photo) => {
-    const button = document.createElement("button");
-    if (photo.picture) {
-      photo.thumbnail ??= thumbnail(photo.picture);
-      button.append(photo.thumbnail);
-    }
-    const name = document.createElement("span");
-    name.className = "name";
-    name.textContent = photo.name;
-    const state = document.createElement("span");
-    state.textContent = photo.level ? text(photo.level) : text("waiting");
-    button.append(name, state);
-    button.disabled = photo.state !== "done";
-    if (photo === current) button.setAttribute("aria-current", "true");
-    button.onclick = () => show(photo);
-    const item = document.createElement("li");
-    item.append(button);
-    return item;
-  }));
-}
-
-function thumbnail(picture) {
-  const canvas = document.createElement("canvas");
-  canvas.width = 160;
-  canvas.height = Math.max(1, Math.round((160 * picture.height) / picture.width));
-  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
-  canvas.setAttribute("aria-hidden", "true");
-  return canvas;
+  gallery.show(photos, current);
 }
 
 // Ways in
@@ -381,11 +388,12 @@ document.addEventListener("paste", (event) => {
 
 // About
 
-async function tellAbout() {
-  const { engine, threads } = segmenter.network;
+at("about").ontoggle = () => {
+  const { engine, threads } = segmenter.network ?? {};
+  if (!engine) return;
   const values = { ...SETTINGS, engine: text(engine, { threads }) };
   at("about-text").textContent = text("about", values);
-}
+};
 at("show-notices").onclick = async () => {
   at("show-notices").hidden = true;
   at("notices").textContent = new TextDecoder().decode(await asset("notices.txt"));
@@ -397,19 +405,16 @@ function start() {
   showList();
   say("loading");
   at("progress").hidden = false;
-  opening = segmenter.open();
-  opening.then(() => {
-    if (!isWorking) {
-      say(null);
-      at("progress").hidden = true;
-    }
-    document.documentElement.dataset.engine = segmenter.network.engine;
-    tellAbout();
-  }, (error) => {
-    at("progress").hidden = true;
-    say(null);
-    complain("loadFailed", { reason: reasonOf(error) });
+  opening = segmenter.open().catch((error) => {
+    throw error instanceof PageError ? error : new PageError("loadFailed", { reason: reasonOf(error) });
   });
+  opening.then(() => {
+    if (!isWorking) say(null);
+    document.documentElement.dataset.engine = segmenter.network.engine;
+  }, (error) => {
+    say(null);
+    explain(error);
+  }).finally(() => { at("progress").hidden = !isWorking; });
 }
 
 start();

@@ -1,5 +1,6 @@
 // The files that the page needs besides itself: inside this page, or beside it in a folder.
 // Each is packed by gzip; `lesionseg page` writes them.
+import { PageError } from "./errors.js";
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
   + "!#$%&()*+-;,=.?@^_`{|}~"; // Python's base64.b85encode, with , and . for < and >
@@ -27,6 +28,14 @@ async function unpacked(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+async function fetched(address, part) {
+  try {
+    const response = await fetch(address);
+    if (response.ok) return new Uint8Array(await response.arrayBuffer());
+  } catch { /* the network's own words are not for users */ }
+  throw new PageError("unreachable", { part });
+}
+
 /** Whether the page has this file. */
 export function hasAsset(name) {
   return document.getElementById(name) !== null;
@@ -35,7 +44,7 @@ export function hasAsset(name) {
 /** The bytes of a file. */
 export async function asset(name) {
   const element = document.getElementById(name);
-  if (element.href) return unpacked(new Uint8Array(await (await fetch(element.href)).arrayBuffer()));
+  if (element.href) return unpacked(await fetched(element.href, name));
   const bytes = fromBase85(element.textContent.trim());
   element.textContent = ""; // not needed twice
   return unpacked(bytes);

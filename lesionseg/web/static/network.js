@@ -52,24 +52,46 @@ async function networkBytes() {
   return kept;
 }
 
-/** Open the network: { engine, threads, run(photo) }, photo being (size, size, 3) bytes. */
-export async function openNetwork(size) {
-  const run = async ({ ort, session }, photo) => {
-    const input = new ort.Tensor("uint8", photo, [1, size, size, 3]);
-    const { probabilities } = await session.run({ photo: input }, ["probabilities"]);
-    return probabilities.data;
-  };
-  let engine = hasAsset(ENGINES.webgpu[0]) && (await hasGpu()) ? "webgpu" : "wasm";
-  let opened;
-  try {
-    opened = await create(engine);
-    if (engine === "webgpu") await within(run(opened, new Uint8Array(3 * size * size)));
-  } catch (error) {
-    if (engine === "wasm") throw error;
-    engine = "wasm"; // WebGPU that lacks what the network needs, or is slower than the processor
-    opened = await create(engine);
+/** The network; `engine` and `threads` say what runs it. */
+class Network {
+  constructor(size) {
+    this.size = size;
   }
-  kept = null;
-  const threads = opened.ort.env.wasm.numThreads;
-  return { engine, threads, run: (photo) => run(opened, photo) };
+
+  async open(engine) {
+    Object.assign(this, { engine, ...(await create(engine)) });
+    this.threads = this.ort.env.wasm.numThreads;
+    kept = null;
+  }
+
+  async infer(photo) {
+    const input = new this.ort.Tensor("uint8", photo, [1, this.size, this.size, 3]);
+    const { probabilities } = await this.session.run({ photo: input }, ["probabilities"]);
+    return probabilities.data;
+  }
+
+  /** Probabilities (size, size) of a photo of (size, size, 3) bytes. */
+  async run(photo) {
+    try {
+      return await this.infer(photo);
+    } catch (error) {
+      if (this.engine === "wasm") throw error;
+      await this.open("wasm"); // a GPU can be lost at any time
+      return this.infer(photo);
+    }
+  }
+}
+
+/** Open the network for photos of size x size. */
+export async function openNetwork(size) {
+  const network = new Network(size);
+  if (hasAsset(ENGINES.webgpu[0]) && (await hasGpu())) {
+    try {
+      await network.open("webgpu");
+      await within(network.infer(new Uint8Array(3 * size * size)));
+      return network;
+    } catch { /* WebGPU that lacks what the network needs, or is slower than the processor */ }
+  }
+  await network.open("wasm");
+  return network;
 }

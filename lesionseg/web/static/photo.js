@@ -1,16 +1,9 @@
 // A photo file -> upright pixels; a clear word for whatever is not a photo.
+import { PageError } from "./errors.js";
 
 const MOST_MEGAPIXELS = 64; // 256 MB decoded; a phone's tab has little more
 const HEAD = 2 ** 20; // bytes in which a photo's size stands
 const HEIC = ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"];
-
-/** What is wrong with a file: the key of a text, and what the text names. */
-export class PhotoError extends Error {
-  constructor(key, values = {}) {
-    super(key);
-    Object.assign(this, { key, values });
-  }
-}
 
 function starts(bytes, ...values) {
   return values.every((value, place) => bytes[place] === value);
@@ -25,10 +18,13 @@ export function kindOf(bytes) {
   if (starts(bytes, 0xff, 0xd8, 0xff)) return "jpeg";
   if (starts(bytes, 0x89, 0x50, 0x4e, 0x47)) return "png";
   if (starts(bytes, 0x42, 0x4d)) return "bmp";
+  if (letters(bytes, 0, 4) === "GIF8") return "gif";
   if (letters(bytes, 0, 4) === "RIFF" && letters(bytes, 8, 12) === "WEBP") return "webp";
   if (starts(bytes, 0x49, 0x49, 0x2a, 0) || starts(bytes, 0x4d, 0x4d, 0, 0x2a)) return "tiff";
   if (letters(bytes, 4, 8) === "ftyp") {
-    return HEIC.includes(letters(bytes, 8, 12)) ? "heic" : null;
+    const brand = letters(bytes, 8, 12);
+    if (brand === "avif" || brand === "avis") return "avif";
+    return HEIC.includes(brand) ? "heic" : null;
   }
   return null;
 }
@@ -39,6 +35,7 @@ export function pixelsOf(bytes, kind) {
   try {
     if (kind === "png") return view.getUint32(16) * view.getUint32(20);
     if (kind === "bmp") return Math.abs(view.getInt32(18, true) * view.getInt32(22, true));
+    if (kind === "gif") return view.getUint16(6, true) * view.getUint16(8, true);
     if (kind === "webp") {
       const part = letters(bytes, 12, 16);
       if (part === "VP8X") {
@@ -65,17 +62,26 @@ export function pixelsOf(bytes, kind) {
   return 0; // a damaged file, or a header beyond what was read
 }
 
-/** Decode a photo file: { bitmap, width, height, isJpeg }, upright, in its own colours. */
+/** The first bytes of a file. */
+async function headOf(file) {
+  if (!file.size) throw new PageError("emptyFile");
+  try {
+    return new Uint8Array(await file.slice(0, HEAD).arrayBuffer());
+  } catch {
+    throw new PageError("unreadable"); // a folder, or a file that has gone
+  }
+}
+
+/** Decode a photo file: { bitmap, width, height, kind, isDeep }, upright, in its own colours. */
 export async function decode(file) {
-  if (!file.size) throw new PhotoError("emptyFile");
-  const head = new Uint8Array(await file.slice(0, HEAD).arrayBuffer());
+  const head = await headOf(file);
   const kind = kindOf(head);
-  if (kind === "tiff") throw new PhotoError("tiff");
-  if (kind === null) throw new PhotoError("notAPhoto");
+  if (kind === "tiff") throw new PageError("tiff");
+  if (kind === null) throw new PageError("notAPhoto");
   const megapixels = pixelsOf(head, kind) / 1e6;
   if (megapixels > MOST_MEGAPIXELS) {
     const values = { megapixels: Math.round(megapixels), most: MOST_MEGAPIXELS };
-    throw new PhotoError("tooLarge", values);
+    throw new PageError("tooLarge", values);
   }
   try {
     const bitmap = await createImageBitmap(file, {
@@ -85,13 +91,20 @@ export async function decode(file) {
     if (width * height > MOST_MEGAPIXELS * 1e6) { // a header that did not say so
       bitmap.close();
       const values = { megapixels: Math.round((width * height) / 1e6), most: MOST_MEGAPIXELS };
-      throw new PhotoError("tooLarge", values);
+      throw new PageError("tooLarge", values);
     }
-    return { bitmap, width, height, isJpeg: kind === "jpeg" };
+    return { bitmap, width, height, kind, isDeep: kind === "png" && head[24] === 16 };
   } catch (error) {
-    if (error instanceof PhotoError) throw error;
-    throw new PhotoError(kind === "heic" ? "heic" : "damaged");
+    if (error instanceof PageError) throw error;
+    throw new PageError(kind === "heic" ? "heic" : "damaged");
   }
+}
+
+/** Refuse a photo of which the browser shows black where `segment` reads colours. */
+export function checkColours({ kind, isDeep }, bytes) {
+  const highest = bytes.reduce((most, value) => Math.max(most, value), 0);
+  const isTransparent = highest === 0 && ["png", "webp", "gif", "avif"].includes(kind);
+  if (isTransparent || (isDeep && highest < 64)) throw new PageError("black");
 }
 
 /** The pixels of a decoded photo a few rows at a time, for `shrink`; transparent ones on black. */

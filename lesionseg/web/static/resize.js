@@ -17,8 +17,11 @@ export function pixels(data, width, height, channels) {
   };
 }
 
-/** The mean of blocks of across x down pixels, as Pillow's `reduce`; three channels. */
-export function reduce(source, across, down) {
+/**
+ * The mean of blocks of across x down pixels, as Pillow's `reduce`; three channels.
+ * Halves are rounded up, or up and down in turn, so that on average no brightness is added.
+ */
+export function reduce(source, across, down, isInTurn = false) {
   const { width, height, channels } = source;
   const columns = Math.ceil(width / across);
   const lines = Math.ceil(height / down);
@@ -50,7 +53,8 @@ export function reduce(source, across, down) {
       for (let column = 0; column < columns; column++) {
         const size = (Math.min(across, width - column * across)) * (last - first);
         const factor = Math.floor(2 ** 24 / size);
-        const half = Math.floor(size / 2);
+        const isLower = isInTurn && size % 2 === 0 && (column + (top + first) / down) % 2;
+        const half = Math.floor(size / 2) - Number(isLower);
         for (let c = 3 * column; c < 3 * column + 3; c++) {
           result[line + c] = Math.floor(((sums[c] + half) * factor) / 2 ** 24);
         }
@@ -137,10 +141,13 @@ export function draftScale(width, height, size) {
   return [8, 4, 2].find((scale) => room >= scale) ?? 1;
 }
 
-/** A photo as the network sees it: (size, size, 3) bytes. A JPEG is first read at a lower scale. */
+/**
+ * A photo as the network sees it: (size, size, 3) bytes. A JPEG is first read at a lower scale:
+ * Pillow lets the decoder do so, which takes the means of the same blocks before they are bytes.
+ */
 export function shrink(source, size, isJpeg = false) {
   const scale = isJpeg ? draftScale(source.width, source.height, size) : 1;
-  let image = scale > 1 ? reduce(source, scale, scale) : source;
+  let image = scale > 1 ? reduce(source, scale, scale, true) : source;
   const { width, height } = image;
   const across = Math.max(1, Math.floor(width / size / GAP));
   const down = Math.max(1, Math.floor(height / size / GAP));

@@ -1,6 +1,6 @@
 // A photo file -> its mask, quality and a small picture: what `segment` does, in the same order.
 import { openNetwork } from "./network.js";
-import { decode, rowsOf, scaledCanvas } from "./photo.js";
+import { checkColours, decode, rowsOf, scaledCanvas } from "./photo.js";
 import { keepLargestRegion } from "./postprocess.js";
 import { agreement } from "./quality.js";
 import { enlargedAbove, shrink } from "./resize.js";
@@ -8,7 +8,7 @@ import { enlargedAbove, shrink } from "./resize.js";
 /** Opened once; `segment(file, side)` for each photo. */
 export class Segmenter {
   constructor({ size, threshold }) {
-    Object.assign(this, { size, threshold });
+    Object.assign(this, { size, threshold: Math.fround(threshold) }); // as NumPy compares float32
   }
 
   async open() {
@@ -19,7 +19,8 @@ export class Segmenter {
   async read(file, side) {
     const photo = await decode(file);
     try {
-      const small = shrink(rowsOf(photo), this.size, photo.isJpeg);
+      const small = shrink(rowsOf(photo), this.size, photo.kind === "jpeg");
+      checkColours(photo, small);
       return { small, width: photo.width, height: photo.height, picture: scaledCanvas(photo, side) };
     } finally {
       photo.bitmap.close(); // at once: it is the largest thing in memory

@@ -22,9 +22,9 @@ export class View {
     this.last = null; // where a stroke is
     canvas.addEventListener("pointerdown", (event) => this.down(event));
     canvas.addEventListener("pointermove", (event) => this.move(event));
-    for (const name of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(name, () => { this.end(); });
-    }
+    canvas.addEventListener("pointerup", () => this.end());
+    canvas.addEventListener("pointercancel", () => this.cancel()); // two fingers that zoom
+    canvas.addEventListener("click", (event) => this.click(event));
     canvas.addEventListener("keydown", (event) => this.key(event));
     canvas.addEventListener("blur", () => { this.cross = null; this.draw(); });
   }
@@ -56,6 +56,7 @@ export class View {
   setMode(mode) {
     this.mode = mode;
     this.marks = [];
+    this.last = null;
     this.canvas.classList.toggle("active", mode !== null);
     if (mode) this.canvas.focus({ preventScroll: true });
     this.draw();
@@ -114,23 +115,24 @@ export class View {
   }
 
   down(event) {
-    if (!this.mode || event.button) return;
+    if (!this.mode || event.button || !event.isPrimary) return;
     event.preventDefault();
     this.canvas.focus({ preventScroll: true });
     this.cross = null;
+    if (this.mode === "ruler") return; // a click, unless it becomes a zoom
     const place = this.place(event);
-    if (this.mode === "ruler") {
-      this.on.tap(this.inPhoto(place));
-      return;
-    }
     this.canvas.setPointerCapture(event.pointerId);
     this.last = place;
     this.on.begin();
     this.paint(place, place);
   }
 
+  click(event) {
+    if (this.mode === "ruler") this.on.tap(this.inPhoto(this.place(event)));
+  }
+
   move(event) {
-    if (!this.last) return;
+    if (!this.last || !event.isPrimary) return;
     const place = this.place(event);
     this.paint(this.last, place);
     this.last = place;
@@ -140,6 +142,12 @@ export class View {
     if (!this.last) return;
     this.last = null;
     this.on.end();
+  }
+
+  cancel() {
+    if (!this.last) return;
+    this.last = null;
+    this.on.cancel();
   }
 
   paint(from, to) {
