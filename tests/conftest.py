@@ -1,6 +1,7 @@
 """What every test starts from."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -44,6 +45,14 @@ def lesionseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         return Ended(ended.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard also where the tests run in the background of a script, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

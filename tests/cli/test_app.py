@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -530,14 +529,6 @@ def test_a_pipe_takes_a_photo_and_gives_a_mask(
     assert b"\x1b" not in err
     assert lesionseg("segment", photo, "-o", tmp_path / "mask.png").status == 0
     assert out == (tmp_path / "mask.png").read_bytes()
-
-
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Ctrl-C is heard also where the tests run in the background of a script, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("trained", "heard")
