@@ -19,6 +19,7 @@ from helpers import (
     Command,
     begun,
     drawing,
+    exported,
     saved,
     torch_network,
     write_mask,
@@ -45,6 +46,12 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def trained(cache_dir: Path) -> Path:
     return saved(cache_dir / "runs" / "tiny" / store.BEST)
+
+
+@pytest.fixture
+def exported_run(cache_dir: Path) -> Path:
+    """A run whose network a process runs without importing torch, which takes seconds."""
+    return exported(cache_dir / "runs" / "tiny" / store.BEST)
 
 
 @pytest.fixture
@@ -521,7 +528,7 @@ def _process(cache: Path, *words: object) -> "subprocess.Popen[bytes]":
     )
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("exported_run")
 def test_a_pipe_takes_a_photo_and_gives_a_mask(
     lesionseg: Command, cache_dir: Path, photo: Path, tmp_path: Path
 ) -> None:
@@ -556,7 +563,7 @@ def test_a_signal_ends_a_batch_and_leaves_whole_files(
     assert not [path for path in written if path.name.startswith(".")]
 
 
-@pytest.mark.usefixtures("trained", "heard")
+@pytest.mark.usefixtures("exported_run", "heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_wait_for_a_photo(
     number: signal.Signals, cache_dir: Path, tmp_path: Path
@@ -571,7 +578,7 @@ def test_a_signal_ends_the_wait_for_a_photo(
     assert list(tmp_path.glob("*mask*")) == []
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("exported_run")
 @pytest.mark.skipif(os.name != "posix", reason="no such redirection here")
 def test_standard_output_may_be_closed(cache_dir: Path, photo: Path, tmp_path: Path) -> None:
     def status(words: str) -> int:
