@@ -4,6 +4,7 @@
 words after it are passed on to pytest.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,11 @@ match sys.argv[1:]:
     case words:
         sys.exit(f"expected no arguments or --random, got {' '.join(words)}")
 
+# Keep bytecode whatever the machine says: else each process rewrites the asserts of all tests anew.
+environment = {
+    name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+}
 for check in checks:
     print("$", Path(check[0]).name, *check[1:], flush=True)
-    if status := subprocess.run(check, check=False).returncode:
+    if status := subprocess.run(check, env=environment, check=False).returncode:
         sys.exit(status)

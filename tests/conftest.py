@@ -1,16 +1,22 @@
 """What every test starts from."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from helpers import Command, Ended
 from hypothesis import settings
 
-from lesionseg import store
+from lesionseg import files, store
 from lesionseg.cli import app
+from lesionseg.network import export
 
 # No deadlines: a busy machine fails no test.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -39,6 +45,52 @@ def lesionseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         return Ended(ended.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard also where the tests run in the background of a script, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let torch's exporter, which takes seconds, convert a network once for all test processes.
+
+    Coverage's tracer, which doubles these seconds, is off meanwhile. It misses nothing: the lines
+    of the package that the exporter runs are run in torch when the two are compared.
+    """
+    convert, by_torch = export.program, torch.onnx.export
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def untraced(*values: Any, **options: Any) -> Any:
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return by_torch(*values, **options)
+        finally:
+            sys.settrace(tracer)
+
+    def program(whole: Any, checkpoint: Any, source: str, **options: bool) -> Any:
+        if options:
+            return convert(whole, checkpoint, source, **options)
+        path = folder / f"{source}-{whole.threshold}.onnx"
+        if not path.is_file():
+            with files.atomic_write(path) as temporary:
+                content = convert(whole, checkpoint, source).model_proto.SerializeToString()
+                temporary.write_bytes(content)
+        import onnx
+
+        return SimpleNamespace(model_proto=onnx.load_from_string(path.read_bytes()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", untraced)
+        patch.setattr(export, "program", program)
+        yield
 
 
 @pytest.fixture(scope="module")

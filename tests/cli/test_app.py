@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from helpers import (
     Command,
     begun,
     drawing,
+    exported,
     saved,
     torch_network,
     write_mask,
@@ -46,6 +46,12 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def trained(cache_dir: Path) -> Path:
     return saved(cache_dir / "runs" / "tiny" / store.BEST)
+
+
+@pytest.fixture
+def exported_run(cache_dir: Path) -> Path:
+    """A run whose network a process runs without importing torch, which takes seconds."""
+    return exported(cache_dir / "runs" / "tiny" / store.BEST)
 
 
 @pytest.fixture
@@ -529,7 +535,7 @@ def _process(cache: Path, *words: object) -> "subprocess.Popen[bytes]":
     )
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("exported_run")
 def test_a_pipe_takes_a_photo_and_gives_a_mask(
     lesionseg: Command, cache_dir: Path, photo: Path, tmp_path: Path
 ) -> None:
@@ -537,14 +543,6 @@ def test_a_pipe_takes_a_photo_and_gives_a_mask(
     assert b"\x1b" not in err
     assert lesionseg("segment", photo, "-o", tmp_path / "mask.png").status == 0
     assert out == (tmp_path / "mask.png").read_bytes()
-
-
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Ctrl-C is heard also where the tests run in the background of a script, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("trained", "heard")
@@ -572,7 +570,7 @@ def test_a_signal_ends_a_batch_and_leaves_whole_files(
     assert not [path for path in written if path.name.startswith(".")]
 
 
-@pytest.mark.usefixtures("trained", "heard")
+@pytest.mark.usefixtures("exported_run", "heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_wait_for_a_photo(
     number: signal.Signals, cache_dir: Path, tmp_path: Path
@@ -587,7 +585,7 @@ def test_a_signal_ends_the_wait_for_a_photo(
     assert list(tmp_path.glob("*mask*")) == []
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("exported_run")
 @pytest.mark.skipif(os.name != "posix", reason="no such redirection here")
 def test_standard_output_may_be_closed(cache_dir: Path, photo: Path, tmp_path: Path) -> None:
     def status(words: str) -> int:

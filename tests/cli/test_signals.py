@@ -5,7 +5,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,6 @@ from helpers import write_pairs, write_photo
 
 from lesionseg import store
 from lesionseg.cli import signals
-
-
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Ctrl-C is heard also where the tests run in the background of a script, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no such signals here")

@@ -1,9 +1,7 @@
 """Kernels in eight bits: their size, their error, and the masks that they give."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -17,28 +15,10 @@ from numpy.typing import NDArray
 from lesionseg import images, store
 from lesionseg.errors import LesionsegError
 from lesionseg.network import export, kernels, runtime
-from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.runtime import EXPORTED, INT8, OnnxNetwork, checksum
 
 BUNDLED_INT8 = store.BUNDLED_FILE.with_suffix(INT8)
 REAL = os.environ.get("LESIONSEG_TEST_DATA")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def converted_once() -> Iterator[None]:
-    """Let torch's exporter, which takes seconds, convert a file once; each call gets a copy."""
-    convert = export.program
-    made: dict[tuple[str, float], bytes] = {}
-
-    def program(whole: export.PhotoToMask, checkpoint: Checkpoint, source: str) -> SimpleNamespace:
-        key = (source, whole.threshold)
-        if key not in made:
-            made[key] = convert(whole, checkpoint, source).model_proto.SerializeToString()
-        return SimpleNamespace(model_proto=onnx.load_from_string(made[key]))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "program", program)
-        yield
 
 
 @given(

@@ -220,6 +220,7 @@ def test_each_mask_appears_before_the_next_name(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_it_waits_for_a_name(here: Path, number: int) -> None:
     with segmenting("-o", "out", "--json") as running:
