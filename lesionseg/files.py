@@ -49,6 +49,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
             return
         if path.parent.exists() and not path.parent.is_dir():
             raise LesionsegError(f"cannot write {path}: {path.parent} is not a folder")
+        if path.parent.is_symlink() and not path.parent.exists():  # such as an unmounted drive
+            raise LesionsegError(f"cannot write {path}: {path.parent} is a broken link")
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(path.parent)
         while (handle := _create_locked(temporary)) is None:

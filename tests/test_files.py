@@ -77,6 +77,12 @@ def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
         pytest.fail("the block began")
 
 
+def test_a_folder_on_a_drive_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "masks").symlink_to(tmp_path / "drive" / "masks")
+    with pytest.raises(LesionsegError, match=r"cannot write .*/a: .*/masks is a broken link$"):
+        files.write(tmp_path / "masks" / "a", "content")
+
+
 def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
     target = tmp_path / "file" / "photo.png"
     target.parent.write_text("kept")

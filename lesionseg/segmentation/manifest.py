@@ -36,7 +36,7 @@ class Manifest:
         self._command, self._options = command, dict(options)
         self._lock = threading.Lock()
         self._begun = False
-        if self._path and self._path.exists() and read_record(self._path.parent) is None:
+        if self._path and _is_foreign(self._path):
             raise LesionsegError(
                 f"{self._path}: expected the record of a run of segment, got another file; move it "
                 "away, or name another folder"
@@ -89,3 +89,10 @@ class Manifest:
     def _write(self, content: Mapping[str, Any]) -> None:
         assert self._path is not None
         files.write(self._path, json.dumps(content, indent=2) + "\n")
+
+
+def _is_foreign(path: Path) -> bool:
+    """Tell whether something else than a record is there; an empty file is what a crash leaves."""
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        return False
+    return read_record(path.parent) is None

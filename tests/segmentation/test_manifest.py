@@ -88,6 +88,13 @@ def test_no_record_without_masks_in_a_folder(lesionseg: Command) -> None:
     assert {path.name for path in Path().iterdir()} == {"photos", "mask.png", "bad.png"}
 
 
+def test_an_empty_record_is_what_a_crash_left(lesionseg: Command) -> None:
+    Path("out").mkdir()
+    (Path("out") / RECORD).touch()
+    assert lesionseg("segment", "photos", "-o", "out", "-c", "bundled").status == 0
+    assert record("out")["counts"]["made"] == 2
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", "not JSON", '{"images": []}'])
 def test_another_file_of_that_name_is_kept(lesionseg: Command, content: str) -> None:
     Path("masks").mkdir()
