@@ -92,7 +92,7 @@ def test_train_goes_on_by_name(lesionseg: Command, data: Path) -> None:
     other = lesionseg("train", "--resume", "--run", "mine", "--epochs", 3, "--lr", "0.5")
     assert (other.status, "was started with learning rate 0.0001" in other.err) == (1, True)
     taken = lesionseg("train", "--data", data, "--run", "mine", *SMALL)
-    assert (taken.status, "holds a run already" in taken.err) == (1, True)
+    assert (taken.status, "already holds a run" in taken.err) == (1, True)
 
 
 def test_eval_of_finished_masks(lesionseg: Command, data: Path, tmp_path: Path) -> None:

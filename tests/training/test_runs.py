@@ -173,11 +173,11 @@ def test_the_same_may_be_said_again_and_epochs_may_change(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"seed": 5}, "begun with seed 4, got 5"),
-        ({"image_size": 64}, "begun with image size 32, got 64"),
-        ({"width": 2}, "begun with width 1, got 2"),
-        ({"learning_rate": 0.1, "epochs": 9}, "begun with learning rate 0.0001, got 0.1"),
-        ({"precision": "bfloat16"}, "begun with precision float32, got bfloat16"),
+        ({"seed": 5}, "started with seed 4, got 5"),
+        ({"image_size": 64}, "started with image size 32, got 64"),
+        ({"width": 2}, "started with width 1, got 2"),
+        ({"learning_rate": 0.1, "epochs": 9}, "started with learning rate 0.0001, got 0.1"),
+        ({"precision": "bfloat16"}, "started with precision float32, got bfloat16"),
         (
             {"epochs": 2},
             r"has finished its 2 epochs; to continue, ask for more, such as --epochs 7",
