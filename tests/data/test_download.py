@@ -558,7 +558,7 @@ def test_space_is_looked_at_before_fetching(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**6, 10**6 - 1000, 1000))
     message = fails("not enough space", server, tmp_path)
     assert "toy needs 0." in message
-    assert "0.0 MB are free" in message
+    assert "0.0 MB is free" in message
     assert "--shrink 512" in message
     assert server.requests == []
 
