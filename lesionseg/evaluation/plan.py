@@ -113,10 +113,8 @@ class Plan:
         Raises:
             LesionsegError: as of `candidates.evaluate` and `candidates.evaluate_out_of_fold`.
         """
-        options: dict[str, Any] = {
-            **{"command": command, "batch_size": batch_size, "workers": workers},
-            **{"masks": masks, "outlines": outlines},
-        }
+        options: dict[str, Any] = {"command": command, "batch_size": batch_size, "workers": workers}
+        options |= {"masks": masks, "outlines": outlines}
         if self.out_of_fold:
             with progress() as bar:
                 evaluation = candidates.evaluate_out_of_fold(

@@ -231,7 +231,11 @@ def test_eval_of_several_as_one(
     [
         (("eval", "-c", "SMALL", "--ensemble"), 2, "--ensemble needs at least two --checkpoint"),
         (("eval", "--ensemble"), 2, "--ensemble needs at least two --checkpoint"),
-        (("eval", "-c", "SMALL", "-c", "LARGE", "--ensemble", "--out-of-fold"), 2, "combined with --out-of"),
+        (
+            ("eval", "-c", "SMALL", "-c", "LARGE", "--ensemble", "--out-of-fold"),
+            2,
+            "combined with --out-of",
+        ),
         (("export", "-c", "SMALL", "-c", "LARGE"), 2, "name it, such as -o both.onnx"),
         (("export", "-c", "SMALL", "-c", "FUSED", "-o", "a.onnx"), 1, "not a lesionseg checkpoint"),
         (("export", "-c", "SMALL", "-c", "SMALL", "-o", "a.onnx"), 1, "given more than once"),
