@@ -126,8 +126,8 @@ def _unlabelled_notes(folder: Path, count: int, added: int) -> list[str]:
     ]
     if added < count:
         notes.append(
-            f"{count - added} photos of {folder} are left out: they have the names of photos with "
-            "masks in the data"
+            f"{folder}: {counted(count - added, 'photo')} left out, with the name of a photo that "
+            "has a mask in the data"
         )
     return notes
 

@@ -51,7 +51,7 @@ def test_photos_with_masks_are_not_taken_as_unlabelled(tmp_path: Path) -> None:
     with pytest.raises(LesionsegError, match=r"expected photos without masks, found none"):
         gather(source)
     write_photo(added / "isic_0000003.png", 3)
-    with pytest.raises(LesionsegError, match=r"added: each of its 1 photos has the name of one"):
+    with pytest.raises(LesionsegError, match=r"added: every photo in it \(1\) has the name of one"):
         gather(source)
     write_photo(added / "new.png", 20)
     write_photo(added / "new_segmentation.png", 21)
@@ -60,7 +60,7 @@ def test_photos_with_masks_are_not_taken_as_unlabelled(tmp_path: Path) -> None:
     assert (len(trained), "new" in trained, "isic_0000003" in trained) == (10, True, False)
     assert material.notes == (
         "1 photo without masks: only the teachers' masks are learned on these",
-        f"1 photos of {added} are left out: they have the names of photos with masks in the data",
+        f"{added}: 1 photo left out, with the name of a photo that has a mask in the data",
     )
 
 
