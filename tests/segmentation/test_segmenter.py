@@ -75,7 +75,7 @@ def test_photos_of_other_kinds_are_refused_by_name(tmp_path: Path) -> None:
     ):
         segmenter()(as_text)  # type: ignore[arg-type]
     photo = write_photo(tmp_path / "photo.png", 1)
-    with photo.open() as as_text, pytest.raises(PhotoError, match=r"open for text"):
+    with photo.open() as as_text, pytest.raises(PhotoError, match=r"opened as text"):
         segmenter()(as_text)  # type: ignore[arg-type]  # of bytes that are no text
     with photo.open("rb") as closed:
         pass
