@@ -172,7 +172,7 @@ def test_eval_of_a_checkpoint_beside_masks(
     assert result["evaluations"][0]["all_regions"] is True
     assert result["evaluations"][1]["checkpoint"] is None
     assert run(monkeypatch, *words, "--masks", "masks") == 2
-    assert "one checkpoint" in capsys.readouterr().err
+    assert "give one --checkpoint" in capsys.readouterr().err
 
 
 def test_one_checkpoint_has_the_layout_of_old(
