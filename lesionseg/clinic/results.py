@@ -1,6 +1,7 @@
 """What is made of a DICOM photo: its segmentation, its report, and the UIDs of all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,21 @@ class Encoded:
     uids: Uids
 
 
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what pydicom or highdicom raises into one clear line."""
+    try:
+        yield
+    except LesionsegError:
+        raise
+    except Exception as error:  # as many as there are values that break the standard's rules
+        raise LesionsegError(
+            f"cannot write DICOM results of this file: {one_line(error)}; its mask can still be a "
+            "PNG"
+        ) from error
+
+
+@_refusing()
 def encode(
     header: "Dataset",
     frames: Sequence[Segmentation],
@@ -88,24 +104,6 @@ def encode(
         LesionsegError: a UID is missing, a spacing is not a length, a package is not installed, or
             a value of the header is one that cannot be written.
     """
-    try:
-        return _encode(header, frames, algorithm, mm_per_pixel, report)
-    except LesionsegError:
-        raise
-    except Exception as error:  # as many as there are values that break the standard's rules
-        raise LesionsegError(
-            f"cannot write DICOM results of this file: {one_line(error)}; its mask can still be a "
-            "PNG"
-        ) from error
-
-
-def _encode(
-    header: "Dataset",
-    frames: Sequence[Segmentation],
-    algorithm: Algorithm,
-    mm_per_pixel: float | None,
-    report: bool,
-) -> Encoded:
     from lesionseg.clinic.segmentation import (
         encode_segmentation,
         frames_have_numbers,
