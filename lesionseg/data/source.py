@@ -22,7 +22,7 @@ class Source:
     """Where photos and masks are, one folder or some of each; their split, and what the lesion is.
 
     Attributes:
-        folder, photos, truth, groups_file, fold, categories, colours: as of `discovery.find`.
+        folder, photos, truth, groups_file, fold, categories, colours: as for `discovery.find`.
         unlabelled: a folder of photos without masks, to be trained on as well.
     """
 
@@ -149,7 +149,12 @@ def several(values: Several) -> tuple[str, ...]:
     return (str(values),) if isinstance(values, str | Path) else tuple(map(str, values))
 
 
-def note_choice(typed: Source | None, used: Source) -> tuple[str, ...]:
-    """Report what counts as the lesion if that comes from a run and was not typed."""
+def inherit(typed: Source | None, before: Source | None) -> tuple[Source, tuple[str, ...]]:
+    """Complete what the user chose with a checkpoint's own source, else with the downloaded set.
+
+    Returns:
+        The source, and a note on what counts as the lesion if that comes from the checkpoint.
+    """
+    used = (typed.choosing_as(before) if typed else before) or Source(find_data())
     inherited = used.choice and not (typed and typed.choice)
-    return (f"lesion: {used.choice}, as in training",) if inherited else ()
+    return used, (f"lesion: {used.choice}, as in training",) if inherited else ()

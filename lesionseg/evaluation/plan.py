@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lesionseg.data.catalog import find_data
 from lesionseg.data.discovery import Dataset
-from lesionseg.data.source import Source, note_choice
+from lesionseg.data.source import Source, inherit
 from lesionseg.errors import UsageError
 from lesionseg.evaluation import candidates
 from lesionseg.evaluation.report import Evaluation
@@ -63,7 +62,7 @@ class Plan:
             load: gives the network of a name, or the mean of the networks of several.
             checkpoints: names; with neither these nor `folders`, the default one is scored.
             folders: of finished masks.
-            split: which photos; by default as of `candidates.default_split`.
+            split: which photos; by default as for `candidates.default_split`.
             groups: a CSV file of the photos that belong together.
             masks: where the masks of the only network will be written.
             ensemble: whether the checkpoints are scored as one.
@@ -89,11 +88,12 @@ class Plan:
         segmenters = [load(name) for name in names or ([] if folders else [None])]
         networks = [segmenter.checkpoint for segmenter in segmenters]
         before = networks[0].data.source() if networks else None
-        used = (source.choosing_as(before) if source else before) or Source(find_data())
+        used, notes = inherit(source, before)
         dataset = (replace(used, groups_file=groups) if groups else used).find()
-        notes = (*note_choice(source, used), *dataset.notes)
         default = "all" if out_of_fold else candidates.default_split(dataset, *networks)
-        return cls(segmenters, folders, dataset, split or default, out_of_fold, notes)
+        return cls(
+            segmenters, folders, dataset, split or default, out_of_fold, (*notes, *dataset.notes)
+        )
 
     def evaluate(
         self,
@@ -107,11 +107,11 @@ class Plan:
         """Score the networks, then the folders, one at a time.
 
         Args:
-            command, batch_size, workers, masks, outlines: as of `candidates.evaluate`.
+            command, batch_size, workers, masks, outlines: as for `candidates.evaluate`.
             progress: entered for each; gives its `on_photo`.
 
         Raises:
-            LesionsegError: as of `candidates.evaluate` and `candidates.evaluate_out_of_fold`.
+            LesionsegError: as for `candidates.evaluate` and `candidates.evaluate_out_of_fold`.
         """
         options: dict[str, Any] = {"command": command, "batch_size": batch_size, "workers": workers}
         options |= {"masks": masks, "outlines": outlines}

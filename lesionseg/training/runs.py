@@ -15,7 +15,7 @@ from lesionseg.data.check import mask_notes
 from lesionseg.data.duplicates import find_duplicates
 from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import list_unlabelled
-from lesionseg.data.source import Source, note_choice
+from lesionseg.data.source import Source, inherit
 from lesionseg.errors import CheckpointError, LesionsegError, UsageError, counted
 from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.training.history import EpochScores, best_epoch, is_exhausted
@@ -60,11 +60,12 @@ def gather(
     """
     dataset = source.find()
     first, second = dataset.split("train"), dataset.split("val")
+    labelled = {pair.id for pair in dataset.split("all")}
     notes = [*dataset.notes]
     if source.unlabelled:
         extra = list_unlabelled(source.unlabelled)
-        labelled = {fold(pair.id) for pair in dataset.split("all")}
-        added = [photo for photo in extra if fold(photo.id) not in labelled]
+        known = set(map(fold, labelled))
+        added = [photo for photo in extra if fold(photo.id) not in known]
         first = (*first, *added)
         notes += _unlabelled_notes(source.unlabelled, len(extra), len(added))
     total = len(first) + len(second)
@@ -103,7 +104,6 @@ def gather(
     problems = (*dataset.problems, *training.problems, *validation.problems)
     notes += _duplicate_notes(training, validation)
     if distributed.rank() == 0:
-        labelled = {pair.id for pairs in dataset.pairs.values() for pair in pairs}
         notes += mask_notes(labelled, training, validation)
     return Material(training, validation, problems, data, dataset.split_source, tuple(notes))
 
@@ -157,7 +157,7 @@ class InitialWeights(NamedTuple):
         """Read the shape and the weights of a checkpoint.
 
         Args:
-            name: as of `store.find_checkpoint`.
+            name: as for `store.find_checkpoint`.
 
         Raises:
             CheckpointError: no such checkpoint, or it cannot be read.
@@ -210,7 +210,7 @@ class Run:
         Args:
             options: fields of `ModelConfig` and `Recipe`, see `configure` and `resumed`.
             source: where photos and masks are; by default the downloaded set, or a resumed run's.
-            initial, teachers: checkpoints, as of `store.find_checkpoint`.
+            initial, teachers: checkpoints, as for `store.find_checkpoint`.
             resume: whether to resume the run in `folder` or called `name`, else the latest.
             folder, name: of the run, one of them or none.
 
@@ -281,10 +281,8 @@ class Run:
 
         folder = distributed.broadcast(lambda: store.find_run(place))
         last = distributed.broadcast(lambda: resumed(folder, options))
-        before = last.data.source()
-        used = (source.choosing_as(before) if source else before) or Source(find_data())
+        used, notes = inherit(source, last.data.source())
         teachers = [Teacher.reload(teacher) for teacher in last.teachers]
-        notes = note_choice(source, used)
         return cls(folder, last.model, last.recipe, used, last, teachers=teachers, notes=notes)
 
     def gather(self, workers: int, on_photo: Callable[[int, int], None]) -> Material:
