@@ -11,6 +11,7 @@ import io
 import itertools
 import os
 import pickle
+import shlex
 import time
 import uuid
 from pathlib import Path
@@ -91,7 +92,7 @@ def _without_last(run: Path) -> str:
     """Say that a run ended after its first best.pt was written and before last.pt was."""
     return (
         f"{run} holds {BEST}, but no {LAST}: its run cannot be resumed; choose another name, with "
-        f"--from {BEST} to start from these weights"
+        f"--from {shlex.quote(str(run / BEST))} to start from these weights"
     )
 
 
