@@ -34,7 +34,7 @@ def _convert(config: "ModelConfig | Recipe") -> None:
     """Turn NumPy's numbers and texts into Python's, which a checkpoint and JSON can hold.
 
     Raises:
-        TypeError: a number is expected, or a whole one, and the value is none.
+        TypeError: the value is not the number, or the whole number, that is expected.
     """
     for field in fields(config):
         value, kind = getattr(config, field.name), type(field.default)

@@ -361,7 +361,7 @@ def read_later_frames(source: Source, size: int) -> Iterator[Photo]:
             image = _of_frame(dicom.frame(dataset, index))
             image.draft(None, (2 * size, 2 * size))
             yield np.asarray(_shrunk(_to_rgb(_Opened(image, file, name)), size))
-        except Exception as error:  # as of `_opened`
+        except Exception as error:  # as for `_opened`
             raise PhotoError(f"{name}: frame {index + 1}: {one_line(error)}") from error
 
 

@@ -22,9 +22,9 @@ class Worker:
     """Hold the network in one of Ray's processes, for `map_batches`.
 
     Args:
-        checkpoint: as of `load`; a file must be there on every host.
+        checkpoint: as for `load`; a file must be there on every host.
         masks: the folder for the masks, the same on every host.
-        device: as of `load`.
+        device: as for `load`.
 
     Raises:
         CheckpointError: as `load`.

@@ -61,7 +61,7 @@ class Checked:
         folder: that was checked.
         photos: how many can be used.
         splits: how many of them in each; empty for photos without masks.
-        split_source: as of `discovery.Dataset`; "" for photos without masks.
+        split_source: as for `discovery.Dataset`; "" for photos without masks.
         left_out: one line for each file that is not used.
         left_out_by_kind: how many for which reason, most frequent first.
         duplicates: names of photos with the same content.
@@ -136,7 +136,7 @@ def check_dataset(
     workers: int = 1,
     on_photo: Callable[[int, int], None] = lambda done, total: None,
 ) -> Checked:
-    """Check photos with masks; arguments as of `check_folder`."""
+    """Check photos with masks; arguments as for `check_folder`."""
     items = [
         _Item(pair.photo, split, pair) for split, pairs in dataset.pairs.items() for pair in pairs
     ]

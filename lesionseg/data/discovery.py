@@ -152,7 +152,7 @@ def _choose_colours(
     """Set the lesion's colours in the pairs, and return them with a line for each useless choice.
 
     Raises:
-        LesionsegError: colours are chosen and there are labels alone, or as of `find_colours`.
+        LesionsegError: colours are chosen and there are labels alone, or as for `find_colours`.
     """
     everything = [pair for part in pairs.values() for pair in part]
     masks = [pair.mask for pair in everything if pair.labels is None]

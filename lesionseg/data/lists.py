@@ -72,12 +72,12 @@ def read_names(source: Path | BinaryIO, *, null: bool = False) -> list[str]:
 def stream_names(source: Path | int, *, null: bool = False) -> Iterator[list[str]]:
     """Read names from a pipe as they come: each time the names that are there, at least one.
 
-    No name waits for the next one. What a name may be is as of `read_names`; what ends names is
+    No name waits for the next one. What a name may be is as for `read_names`; what ends names is
     decided by what comes first. Memory does not grow with their number.
 
     Args:
         source: the pipe, or its descriptor, such as that of standard input.
-        null: as of `read_names`.
+        null: as for `read_names`.
 
     Raises:
         LesionsegError: it cannot be read, or is no list.

@@ -35,17 +35,17 @@ def evaluate(
     Args:
         data: a folder of photos and masks, or the name of a downloaded set; by default the photos
             that the network was trained on, and for the bundled one the downloaded set.
-        checkpoint: as of `load`; several are the runs of `fold` 1/N to N/N, of which each photo is
+        checkpoint: as for `load`; several are the runs of `fold` 1/N to N/N, of which each photo is
             scored by the one that held it out, unless they are an ensemble.
         photos, truth: two folders in place of `data`; photos may lie in several.
-        categories, lesion_colours, lesion_labels: as of `lesionseg.train`.
+        categories, lesion_colours, lesion_labels: as for `lesionseg.train`.
         groups: CSV file of the photos that belong together.
         split: "train", "val", "test" or "all"; by default "val" where one is set apart, else "all".
         ensemble: score the mean of the checkpoints' probabilities.
-        threshold, all_regions: as of `load`.
+        threshold, all_regions: as for `load`.
         predictions: a folder of finished masks, to be scored in place of a checkpoint.
         masks: a folder to write the network's masks to.
-        device: as of `load`.
+        device: as for `load`.
         batch_size: photos in one step of the network, in torch.
         workers: threads that read photos.
 

@@ -116,7 +116,7 @@ def evaluate(
         candidate: what is scored.
         dataset, split: the photos and truth masks.
         command: that asked for it, for the report.
-        batch_size, workers, masks, outlines: as of `scoring.evaluate`.
+        batch_size, workers, masks, outlines: as for `scoring.evaluate`.
         on_photo: is called with how many photos of this process are done, and how many there are.
 
     Returns:
@@ -215,7 +215,7 @@ def evaluate_out_of_fold(
     Args:
         segmenters: the networks of all folds; see `assign_folds`.
         dataset: photos and truth masks, those for testing left aside.
-        command, batch_size, workers, masks, outlines, on_photo: as of `evaluate`.
+        command, batch_size, workers, masks, outlines, on_photo: as for `evaluate`.
 
     Raises:
         LesionsegError: as `assign_folds` and `scoring.evaluate`.

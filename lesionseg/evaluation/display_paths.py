@@ -55,7 +55,7 @@ def earlier_checkpoints(checkpoint: CheckpointInfo, evaluation: Evaluation) -> s
 
     def name(earlier: EarlierCheckpoint) -> str:
         file = earlier.file and short_path(earlier.file, evaluation)
-        # A bundled network's teachers have told it their photos, and keep none of their own.
+        # The bundled network lists the photos of its teachers as its own, and theirs as none.
         photos = f"{earlier.training_photos} photos of " if earlier.training_photos else ""
         return f"{file or 'a checkpoint'} (trained on {photos}{earlier.trained_on})"
 

@@ -94,7 +94,7 @@ class DataInfo:
         name: of the data set, or of its folder.
         folder: its path; None where it is withheld.
         split: "train", "val", "test" or "all".
-        split_source: as of `discovery.Dataset`.
+        split_source: as for `discovery.Dataset`.
         drawn: whether the pictures are synthetic.
         shrunk: the longest that a photo's shorter side may be, in pixels; None for full size.
     """

@@ -55,7 +55,7 @@ def open_networks(
 
     Args:
         paths: one or more checkpoints (.pt) or exported networks (.onnx).
-        device, threads, fast_start: as of `runtime.open_network`.
+        device, threads, fast_start: as for `runtime.open_network`.
 
     Raises:
         CheckpointError: a file is named twice, or as `runtime.open_network`.

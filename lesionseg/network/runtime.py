@@ -224,7 +224,7 @@ def open_network(
     Args:
         path: a checkpoint (.pt) or an exported network (.onnx).
         device: cpu, cuda, cuda:1, mps; by default CUDA when there is one, else the CPU.
-        threads, fast_start: as of `OnnxNetwork`; torch decides for itself.
+        threads, fast_start: as for `OnnxNetwork`; torch decides for itself.
 
     Raises:
         CheckpointError: the file is missing, foreign or damaged.

@@ -35,7 +35,7 @@ def plan_incoming(
     skip_existing: bool = False,
     recursive: bool = False,
 ) -> Iterator[list[Job]]:
-    """Plan jobs for names as they come; all results go to folders, as of `plan.plan_jobs`.
+    """Plan jobs for names as they come; all results go to folders, as for `plan.plan_jobs`.
 
     A photo may come again if it gave no mask, or with `skip_existing`.
 
@@ -43,7 +43,7 @@ def plan_incoming(
         inputs: photos and folders of photos, those that are there at a time.
         paths: folders.
         check_labels: raises LesionsegError where labels cannot be written for a photo.
-        skip_existing, recursive: as of `plan.plan_jobs`.
+        skip_existing, recursive: as for `plan.plan_jobs`.
 
     Returns:
         The jobs of the names that are there at a time, before further names are waited for.

@@ -46,7 +46,7 @@ class JobOptions:
     """How jobs are run.
 
     Attributes:
-        batch_size, workers: as of `segmenter.stream`.
+        batch_size, workers: as for `segmenter.stream`.
         one_bit: write masks of one bit a pixel, not eight (0 or 255).
         skip_existing: leave out jobs whose files are all there; their masks are read where labels
             or a table of measurements need them.

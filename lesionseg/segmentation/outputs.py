@@ -169,7 +169,7 @@ def writing_outputs(
     Args:
         options: what is written, and where.
         photos: whose outputs will be added.
-        keep: as of `formats.writing`.
+        keep: as for `formats.writing`.
 
     Raises:
         LesionsegError: as `formats.writing`, or the table is not a .csv.

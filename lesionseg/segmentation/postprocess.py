@@ -42,17 +42,17 @@ def _keep_largest(inside: NDArray[np.uint8]) -> bool:
     It ends as soon as what is left cannot be larger. `inside` has a rim of zeros, and a one in the
     row after it.
     """
-    left, largest, kept = cv2.countNonZero(inside), 0, (0, 0)
+    left, largest_area, largest_seed = cv2.countNonZero(inside), 0, (0, 0)
     seed = (int(inside[1].argmax()), 1)
     for _ in range(_FEW):
         area, *_ = cv2.floodFill(inside, None, seed, _LARGEST, flags=_SIDES_ONLY)
         left -= area
-        smaller = seed if area <= largest else kept
-        if largest:
+        smaller = seed if area <= largest_area else largest_seed
+        if largest_area:
             cv2.floodFill(inside, None, smaller, 0, flags=_SIDES_ONLY)
-        if area > largest:
-            largest, kept = area, seed
-        if left <= largest:
+        if area > largest_area:
+            largest_area, largest_seed = area, seed
+        if left <= largest_area:
             if left:
                 inside[inside == 1] = 0
             return True

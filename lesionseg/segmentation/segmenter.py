@@ -247,8 +247,8 @@ def load(
         checkpoint: a file, a run's folder or name, or "bundled"; by default `LESIONSEG_CHECKPOINT`,
             else the best checkpoint of the latest run in the cache folder that was not trained on
             synthetic images, else the bundled one. Several give the mean of their probabilities.
-        device, threads, fast_start: as of `runtime.open_network`.
-        threshold, all_regions: as of `Segmenter`.
+        device, threads, fast_start: as for `runtime.open_network`.
+        threshold, all_regions: as for `Segmenter`.
 
     Raises:
         CheckpointError: no such checkpoint, an empty list of them, or one that is foreign, damaged

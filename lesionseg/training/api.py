@@ -73,7 +73,7 @@ def train(
             `poolings=5`.
 
     Raises:
-        LesionsegError: an option out of range, no photos, or as of `trainer.train`.
+        LesionsegError: an option out of range, no photos, or as for `trainer.train`.
         TypeError: an option that neither has.
     """
     if "recipe" in options:
