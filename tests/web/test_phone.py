@@ -273,9 +273,7 @@ def test_what_is_not_a_photo(opened: Phone, photo: Path, tmp_path: Path) -> None
     clear, dim, jpeg = (io.BytesIO() for _ in range(3))
     transparent = np.dstack([pixels, np.zeros(pixels.shape[:2], np.uint8)])
     Image.fromarray(transparent).save(clear, "PNG")
-    dim.write(
-        cv2.imencode(".png", pixels.astype(np.uint16) * 16)[1].tobytes()
-    )  # a camera's 12 bits
+    dim.write(cv2.imencode(".png", pixels.astype(np.uint16) * 16)[1].tobytes())
     Image.fromarray(pixels).save(jpeg, "JPEG")
     huge = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (20000).to_bytes(4, "big") * 2
     files = {
