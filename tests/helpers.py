@@ -69,11 +69,15 @@ def prepared(*indices: int) -> CachedPairs:
 
 
 def begun(
-    width: int = 1, normalisation: Any = "batch", synthetic: bool = False, **recipe: Any
+    width: int = 1,
+    normalisation: Any = "batch",
+    synthetic: bool = False,
+    poolings: int = 4,
+    **recipe: Any,
 ) -> Checkpoint:
     """A tiny network before its first epoch."""
     return trainer.initial_checkpoint(
-        ModelConfig(width, normalisation, SIZE),
+        ModelConfig(width, normalisation, SIZE, poolings=poolings),
         Recipe(**recipe),
         replace(DATA, synthetic=synthetic),
     )
