@@ -107,12 +107,10 @@ def test_the_commands_use_it_and_say_so(pair: Path, tmp_path: Path, lesionseg: C
     assert summary["threshold"] == 0.503
 
 
-def test_the_page_uses_it(tmp_path: Path) -> None:
-    path = tmp_path / "a.pt"
-    checkpoints.save(dataclasses.replace(begun(8, seed=3), threshold=0.35), path)
-    network = pages.load_network(path)
-    assert network.threshold == 0.35
+def test_the_page_uses_it(pair: Path, tmp_path: Path) -> None:
+    network = pages.load_network(pair)
+    assert network.threshold == 0.503
     pages.write_file(tmp_path / "a.html", network)
     settings = re.findall(r'id="settings">(.*?)</script>', (tmp_path / "a.html").read_text())[0]
-    assert json.loads(settings)["threshold"] == 0.35
+    assert json.loads(settings)["threshold"] == 0.503
     assert pages.load_network(store.BUNDLED_FILE).threshold == load("bundled").threshold
