@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import processes
 import pytest
 import torch
 from helpers import SIZE, begun, prepared, saved, write_pairs, write_photo
@@ -95,46 +97,42 @@ class Ended(NamedTuple):
 
 def alone() -> dict[str, str]:
     """The environment of a process that is not one of several."""
-    return {name: value for name, value in os.environ.items() if name not in PLACE}
+    environment = {name: value for name, value in os.environ.items() if name not in PLACE}
+    return environment | {"OMP_NUM_THREADS": "1"}
 
 
 @contextmanager
-def two(folder: Path, *words: object) -> Iterator[list["subprocess.Popen[bytes]"]]:
+def two(folder: Path, *words: object) -> Iterator[list[ForkServerProcess]]:
     """Two processes as a batch system starts them; what they say goes to files in `folder`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder.mkdir()
-    started = []
+    started: list[ForkServerProcess] = []
     try:
         for rank in range(2):
             place = (rank, 2, rank, 2, "127.0.0.1", port)
             environment = alone() | dict(zip(PLACE, map(str, place), strict=True))
-            with (folder / f"{rank}.out").open("wb") as out, said(folder, rank).open("wb") as err:
-                started.append(
-                    subprocess.Popen(
-                        [sys.executable, *map(str, words)],
-                        env=environment | {"OMP_NUM_THREADS": "1"},
-                        stdin=subprocess.DEVNULL,
-                        stdout=out,
-                        stderr=err,
-                    )
-                )
+            out, err = folder / f"{rank}.out", said(folder, rank)
+            err.touch()
+            started.append(processes.start(words, environment, out, err))
         yield started
     finally:
         for process in started:
             process.kill()
-            process.wait()
+            process.join()
 
 
 def said(folder: Path, rank: int) -> Path:
     return folder / f"{rank}.err"
 
 
-def ended(folder: Path, started: list["subprocess.Popen[bytes]"]) -> list[Ended]:
+def ended(folder: Path, started: list[ForkServerProcess]) -> list[Ended]:
     return [
         Ended(
-            process.wait(120), (folder / f"{rank}.out").read_text(), said(folder, rank).read_text()
+            processes.status(process),
+            (folder / f"{rank}.out").read_text(),
+            said(folder, rank).read_text(),
         )
         for rank, process in enumerate(started)
     ]
@@ -146,10 +144,12 @@ def training(folder: Path, data: Path, run: Path, signals: Mapping[int, int]) ->
         deadline = time.monotonic() + 120
         while "epoch 2:" not in (so_far := said(folder, 0).read_text()):
             assert time.monotonic() < deadline, so_far
-            assert all(process.poll() is None for process in started), so_far
+            assert all(process.is_alive() for process in started), so_far
             time.sleep(0.02)
         for rank, number in signals.items():
-            started[rank].send_signal(number)
+            pid = started[rank].pid
+            assert pid is not None
+            os.kill(pid, number)
         return ended(folder, started)
 
 
@@ -239,18 +239,12 @@ def test_one_that_is_asked_to_stop_stops_both(shared: Path, tmp_path: Path) -> N
 @pytest.fixture(scope="module")
 def by_torchrun(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Ended, Path]:
     """A training by torchrun, and the run's folder."""
-    run = tmp_path_factory.mktemp("torchrun") / "run"
+    folder = tmp_path_factory.mktemp("torchrun")
+    run, out, err = folder / "run", folder / "out", folder / "err"
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
     words = ("train", "--epochs", 2, *LONG[3:], "--data", data, "-o", run)
-    ended = subprocess.run(
-        [sys.executable, *map(str, (*torchrun, "-m", "lesionseg", "--", *words))],
-        env=alone() | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr), run
+    process = processes.start((*torchrun, "-m", "lesionseg", "--", *words), alone(), out, err)
+    return Ended(processes.status(process), out.read_text(), err.read_text()), run
 
 
 def test_one_of_the_two_speaks(by_torchrun: tuple[Ended, Path]) -> None:
