@@ -545,7 +545,7 @@ def test_a_pipe_takes_a_photo_and_gives_a_mask(
     assert out == (tmp_path / "mask.png").read_bytes()
 
 
-@pytest.mark.usefixtures("trained", "heard")
+@pytest.mark.usefixtures("exported_run", "heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_batch_and_leaves_whole_files(
     number: signal.Signals, cache_dir: Path, photo: Path, tmp_path: Path
