@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from helpers import Command, Ended
 from hypothesis import settings
 
@@ -57,23 +56,11 @@ def heard() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let torch's exporter, which takes seconds, convert a network once for all test processes.
-
-    Coverage's tracer, which doubles these seconds, is off meanwhile. It misses nothing: the lines
-    of the package that the exporter runs are run in torch when the two are compared.
-    """
-    convert, by_torch = export.program, torch.onnx.export
+    """Let torch's exporter, which takes seconds, convert a network once for all test processes."""
+    convert = export.program
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
-
-    def untraced(*values: Any, **options: Any) -> Any:
-        tracer = sys.gettrace()
-        sys.settrace(None)
-        try:
-            return by_torch(*values, **options)
-        finally:
-            sys.settrace(tracer)
 
     def program(whole: Any, checkpoint: Any, source: str, **options: bool) -> Any:
         if options:
@@ -88,7 +75,6 @@ def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         return SimpleNamespace(model_proto=onnx.load_from_string(path.read_bytes()))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.onnx, "export", untraced)
         patch.setattr(export, "program", program)
         yield
 
