@@ -22,6 +22,14 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("random", deadline=None, max_examples=1000)
 settings.load_profile("repeatable")
 
+# Files that take longest come first: no process is then left with one of them at the end.
+LONGEST = ("test_phone", "test_distributed", "test_app", "test_export", "test_trainer")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; `--no-loadscope-reorder` keeps this order."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 @pytest.fixture(autouse=True)
 def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
