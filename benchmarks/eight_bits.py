@@ -18,9 +18,10 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.data import discovery
 from lesionseg.evaluation.scoring import evaluate
+from lesionseg.images.photos import read_photo_shrunk
 from lesionseg.network.runtime import EXPORTED, PHOTO, PROBABILITIES, Network, OnnxNetwork
 from lesionseg.segmentation.segmenter import Segmenter
 
@@ -68,7 +69,7 @@ def main() -> None:
 
     def photos(split: str, most: int | None = None) -> list[NDArray[np.uint8]]:
         return [
-            images.read_photo_shrunk(pair.photo, size)[0][np.newaxis]
+            read_photo_shrunk(pair.photo, size)[0][np.newaxis]
             for pair in dataset.split(split)[:most]
         ]
 

@@ -29,7 +29,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from lesionseg import store
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 from lesionseg.segmentation.segmenter import Segmenter, load
 from lesionseg.web import pages
 

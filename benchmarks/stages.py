@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lesionseg import images, store
+from lesionseg import store
+from lesionseg.images.encode import mask_png
+from lesionseg.images.photos import read_photo_shrunk
 from lesionseg.network.device import keep_freed_memory
 from lesionseg.network.runtime import OnnxNetwork
 from lesionseg.segmentation.segmenter import Segmenter
@@ -27,11 +29,11 @@ def main() -> None:
     keep_freed_memory()
     network = OnnxNetwork(store.BUNDLED_FILE.with_suffix(".onnx"), threads=1)
     segmenter = Segmenter(network)
-    shrunk, _ = images.read_photo_shrunk(photos[0], segmenter.size)
+    shrunk, _ = read_photo_shrunk(photos[0], segmenter.size)
     (probabilities,) = segmenter.predict([shrunk])
 
     def read(photo: Path) -> None:
-        images.read_photo_shrunk(photo, segmenter.size)
+        read_photo_shrunk(photo, segmenter.size)
 
     def predict(photo: Path) -> None:
         segmenter.predict([np.asarray(shrunk)])
@@ -40,7 +42,7 @@ def main() -> None:
         with Image.open(photo) as opened:  # its header alone
             width, height = opened.size
         drawn = segmenter.at_size(probabilities, height, width)
-        (Path(folder) / f"{photo.stem}.png").write_bytes(images.mask_png(drawn.mask))
+        (Path(folder) / f"{photo.stem}.png").write_bytes(mask_png(drawn.mask))
 
     do = {"read": read, "network": predict, "write": write}[stage]
     for _ in map_ahead(do, photos, len(os.sched_getaffinity(0))):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lesionseg.errors import LesionsegError
 
-Mask = NDArray[np.bool_]  # the same as `images.Mask`, without loading Pillow
+Mask = NDArray[np.bool_]  # as `images.arrays.Mask`; the ground layer imports no package
 
 METRICS = ("dice", "jaccard", "threshold_jaccard", "accuracy", "sensitivity", "specificity")
 FAILURE_BELOW = 0.65  # a lower Jaccard counts as a failure, and as 0 in the threshold Jaccard
@@ -82,7 +82,7 @@ def confusion(prediction: Mask, truth: Mask) -> Confusion:
 
     Raises:
         LesionsegError: the two differ in size.
-        TypeError: one of them is not bool; 0 to 255 must be thresholded first (`images.read_mask`).
+        TypeError: one of them is not bool; 0 to 255 must be thresholded first (`read_mask`).
     """
     if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
         raise TypeError(f"expected bool masks, got {prediction.dtype} and {truth.dtype}")

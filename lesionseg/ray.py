@@ -8,10 +8,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lesionseg import files, images
+from lesionseg import files
 from lesionseg.data.filenames import MASK, is_mask_name, list_images
 from lesionseg.errors import LesionsegError
 from lesionseg.extras import install_hint
+from lesionseg.images.encode import mask_png
 from lesionseg.segmentation.segmenter import load
 
 _COLUMNS = ("photo", "mask", "quality", "error")
@@ -51,7 +52,7 @@ class Worker:
         mask = self._masks / f"{photo.stem}{MASK}.png"
         try:
             result = self._segmenter(photo)
-            files.write(mask, images.mask_png(result.mask))
+            files.write(mask, mask_png(result.mask))
         except LesionsegError as error:  # a bad photo does not stop the others
             return row | {"error": str(error)}
         return row | {"mask": str(mask), "quality": result.quality}

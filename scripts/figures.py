@@ -30,7 +30,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lesionseg import images, store
+from lesionseg import store
+from lesionseg.images.encode import overlay_png
+from lesionseg.images.masks import read_mask
+from lesionseg.images.photos import read_photo
 from lesionseg.metrics import FAILURE_BELOW
 from lesionseg.network.runtime import checksum
 from lesionseg.segmentation.segmenter import load
@@ -168,9 +171,9 @@ def onnx_agreement(data: Path) -> Figures:
         run(command.replace("-o masks", f"-o {shlex.quote(str(masks))}"), data, cache)
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         for path in sorted((data / "isic-raw" / "images").iterdir()):
-            photo = images.read_photo(path)
+            photo = read_photo(path)
             (own,) = session.run(["mask"], {"photo": photo[np.newaxis]})
-            mask, _ = images.read_mask(masks / f"{path.stem}_segmentation.png", truth=False)
+            mask, _ = read_mask(masks / f"{path.stem}_segmentation.png", truth=False)
             pixels = mask.astype(np.uint8)
             border = cv2.dilate(pixels, np.ones((3, 3))) != cv2.erode(pixels, np.ones((3, 3)))
             other = (own[0] == 255) != mask
@@ -189,9 +192,9 @@ def onnx_agreement(data: Path) -> Figures:
 
 def strip(photo: Path, target: Path) -> None:
     """Draw a photo, the same with the outline of its mask, and the mask, side by side."""
-    pixels = images.read_photo(photo)
+    pixels = read_photo(photo)
     mask = load("bundled", device="cpu")(photo).mask
-    outlined = Image.open(BytesIO(images.overlay_png(pixels, mask))).convert("RGB")
+    outlined = Image.open(BytesIO(overlay_png(pixels, mask))).convert("RGB")
     parts = [Image.fromarray(pixels), outlined, Image.fromarray(mask).convert("RGB")]
     width = round(EXAMPLE_HEIGHT * pixels.shape[1] / pixels.shape[0])
     picture = Image.new("RGB", (3 * width + 16, EXAMPLE_HEIGHT), "white")

@@ -12,11 +12,12 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from lesionseg import images
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data import synthetic
 from lesionseg.data.cache import CachedPairs
-from lesionseg.images import Mask, Photo
+from lesionseg.images.arrays import Mask, Photo
+from lesionseg.images.encode import mask_png
+from lesionseg.images.resize import shrink, shrink_mask
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.export import export
@@ -60,8 +61,8 @@ def prepared(*indices: int) -> CachedPairs:
     """Drawings at the network's size."""
     drawn = [drawing(index) for index in indices]
     return CachedPairs(
-        np.stack([images.shrink(photo, SIZE) for photo, _ in drawn]),
-        np.stack([images.shrink_mask(mask, SIZE).astype(np.uint8) for _, mask in drawn]),
+        np.stack([shrink(photo, SIZE) for photo, _ in drawn]),
+        np.stack([shrink_mask(mask, SIZE).astype(np.uint8) for _, mask in drawn]),
         tuple(str(index) for index in indices),
         (),
         "0",
@@ -130,7 +131,7 @@ def write_photo(path: Path, index: int = 0) -> Path:
 def write_mask(path: Path, mask: Mask) -> Path:
     """A mask file of 0 and 255."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(images.mask_png(mask))
+    path.write_bytes(mask_png(mask))
     return path
 
 

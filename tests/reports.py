@@ -15,7 +15,7 @@ from lesionseg.data.filenames import file_id
 from lesionseg.data.pairs import Pair
 from lesionseg.evaluation.report import CheckpointInfo, DataInfo, Evaluation
 from lesionseg.evaluation.scoring import compare
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 from lesionseg.metrics import Confusion, PhotoScore
 
 HEIGHT, WIDTH = 120, 160

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import write_mask, write_photo
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.data import transfer
 from lesionseg.data.pairs import Pair, read_pair
 from lesionseg.data.unpack import unpack
@@ -19,15 +19,17 @@ from lesionseg.errors import (
     as_result,
     counted,
 )
+from lesionseg.images.masks import read_mask
+from lesionseg.images.photos import read_photo
 
 
 def read_text_as_photo(folder: Path) -> None:
     (folder / "a.jpg").write_text("text")
-    images.read_photo(folder / "a.jpg")
+    read_photo(folder / "a.jpg")
 
 
 def read_missing_mask(folder: Path) -> None:
-    images.read_mask(folder / "a.png")
+    read_mask(folder / "a.png")
 
 
 def read_mask_of_another_size(folder: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from lesionseg.errors import LesionsegError
-from lesionseg.images import read_mask
+from lesionseg.images.masks import read_mask
 from lesionseg.metrics import (
     METRICS,
     Confusion,

@@ -25,7 +25,7 @@ from lesionseg.clinic.objects import (
 from lesionseg.clinic.segmentation import tracking_uid
 from lesionseg.errors import LesionsegError
 from lesionseg.extras import install_hint
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 from lesionseg.labels import outline
 from lesionseg.segmentation.measurements import Measurements, measure
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesionseg import dicom
 from lesionseg.clinic.objects import Algorithm
 from lesionseg.errors import LesionsegError, one_line
+from lesionseg.images import dicom
 from lesionseg.network.ensemble import Ensemble, joint_checksum
 from lesionseg.network.runtime import OnnxNetwork, checksum
 from lesionseg.segmentation.segmenter import Segmentation, Segmenter

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.data.pairs import Pair, read_pair
 from lesionseg.errors import LesionsegError, counted
+from lesionseg.images.arrays import Photo
 from lesionseg.threads import map_ahead
 
 _VERSION = 1  # of the arrays; raise it when the same photos would give other ones
@@ -117,7 +118,7 @@ def _build(
     Not through a memory map, which would kill the process on a full disk.
     """
 
-    def read(pair: Pair) -> tuple[images.Photo, NDArray[np.bool_] | NDArray[np.uint8]] | str:
+    def read(pair: Pair) -> tuple[Photo, NDArray[np.bool_] | NDArray[np.uint8]] | str:
         try:
             return read_pair(pair, size)
         except LesionsegError as error:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg import images
 from lesionseg.config import ModelConfig
 from lesionseg.data import discovery, filenames
 from lesionseg.data.cache import CachedPairs
@@ -24,7 +23,8 @@ from lesionseg.data.drafts import DraftsError
 from lesionseg.data.filenames import is_mask_name, list_images
 from lesionseg.data.pairs import Pair, read_truth
 from lesionseg.errors import LesionsegError, NoPairsError, counted
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
+from lesionseg.images.photos import read_photo_shrunk
 from lesionseg.threads import map_ahead
 
 _FULL_ABOVE = 0.99  # share of the pixels that are lesion
@@ -191,7 +191,7 @@ def _check(
 def _read(item: _Item) -> _Reading | str:
     """Read a photo and its mask; return the reason where one of them cannot be used."""
     try:
-        _, size = images.read_photo_shrunk(item.photo, ModelConfig().image_size)
+        _, size = read_photo_shrunk(item.photo, ModelConfig().image_size)
         with item.photo.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
         if item.pair is None:

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lesionseg import images
 from lesionseg.errors import LesionsegError, PhotoError, counted, one_line
+from lesionseg.images.masks import GREY_WITHIN, is_grey, mask_colours
 
 LABEL_MAP = "labelmap.txt"
 _COLOUR = re.compile(r"#?([0-9a-fA-F]{6})")
@@ -123,7 +123,7 @@ def _coloured(masks: Sequence[Path]) -> list[Path]:
     coloured = []
     for mask in masks[:: max(1, len(masks) // _SAMPLE)][:_SAMPLE]:
         try:
-            colours = () if images.is_grey(mask) else images.mask_colours(mask)
+            colours = () if is_grey(mask) else mask_colours(mask)
         except PhotoError:
             continue  # which is said where it is read
         if not all(map(_is_grey, colours)):
@@ -139,14 +139,14 @@ def _options(masks: Sequence[Path]) -> str:
 
 def _colours_of(mask: Path) -> tuple[str, ...]:
     try:
-        return images.mask_colours(mask)
+        return mask_colours(mask)
     except PhotoError:
         return ()  # which is said where it is read
 
 
 def _is_grey(colour: str) -> bool:
     channels = bytes.fromhex(colour[1:])
-    return max(channels) - min(channels) <= images.GREY_WITHIN
+    return max(channels) - min(channels) <= GREY_WITHIN
 
 
 def _shown(masks: Sequence[Path]) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lesionseg import filetypes
 from lesionseg.data import hints, splits
 from lesionseg.data.catalog import DESCRIPTION, Description, read_description
 from lesionseg.data.colours import ColourChoice, find_colours
@@ -31,6 +30,7 @@ from lesionseg.data.lists import read_names
 from lesionseg.data.pairs import Matches, Pair, match_masks
 from lesionseg.data.splits import SPLITS, Fold, Lists
 from lesionseg.errors import LesionsegError, NoPairsError, one_line
+from lesionseg.images import filetypes
 from lesionseg.labels import formats
 from lesionseg.labels.formats import Categories, Labels
 

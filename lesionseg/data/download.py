@@ -313,9 +313,11 @@ def _unpack(request: _Request, archive: Archive, source: Path) -> None:
     def change(name: str, data: bytes) -> bytes:
         if request.shrink is None or Path(name).suffix.lower() not in _IMAGES:
             return data
-        from lesionseg import images  # here, since it loads NumPy and Pillow
+        # Here, since they load NumPy and Pillow.
+        from lesionseg.images.masks import shrink_mask_file
+        from lesionseg.images.photos import shrink_photo_file
 
-        smaller = {"photos": images.shrink_photo_file, "masks": images.shrink_mask_file}
+        smaller = {"photos": shrink_photo_file, "masks": shrink_mask_file}
         try:
             return smaller[archive.kind](data, request.shrink)
         except LesionsegError as error:

@@ -6,8 +6,8 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-from lesionseg import dicom, filetypes
 from lesionseg.errors import LesionsegError
+from lesionseg.images import dicom, filetypes
 
 MASK, OVERLAY, PROBABILITIES = "_segmentation", "_overlay", "_probabilities"  # ends of names
 REPORT = "_report"  # of a DICOM structured report

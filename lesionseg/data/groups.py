@@ -4,9 +4,9 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from lesionseg import filetypes
 from lesionseg.data.filenames import file_id, fold
 from lesionseg.errors import LesionsegError, one_line
+from lesionseg.images import filetypes
 
 FILE = "groups.csv"  # found in a set's folder
 _ID_COLUMNS = ("id", "image_id", "image", "isic_id")

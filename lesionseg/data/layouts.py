@@ -24,7 +24,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesionseg import filetypes
 from lesionseg.data.filenames import (
     MASK_FOLDERS,
     PHOTO_FOLDERS,
@@ -39,6 +38,7 @@ from lesionseg.data.filenames import (
 from lesionseg.data.pairs import Matches, Pair, match_labels, match_masks
 from lesionseg.data.splits import FOLDERS, OFFICIAL, SEEDED, SPLITS
 from lesionseg.errors import LesionsegError, counted
+from lesionseg.images import filetypes
 from lesionseg.labels import formats
 from lesionseg.labels.formats import Categories, Labels
 

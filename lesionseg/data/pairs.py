@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg import dicom, filetypes, images
 from lesionseg.data import colours
 from lesionseg.data.filenames import (
     MASK,
@@ -19,6 +18,11 @@ from lesionseg.data.filenames import (
     name_of,
 )
 from lesionseg.errors import PhotoError
+from lesionseg.images import dicom, filetypes
+from lesionseg.images.arrays import Mask, Photo
+from lesionseg.images.masks import read_mask
+from lesionseg.images.photos import read_photo_shrunk
+from lesionseg.images.resize import shrink_mask
 from lesionseg.labels import formats, segmentations
 from lesionseg.labels.annotations import Unusable
 from lesionseg.labels.formats import LabelledPhoto, Labels
@@ -198,7 +202,7 @@ def _by_id(
     return {key: path for key, path in path_of.items() if key not in repeated}, problems
 
 
-def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask | NDArray[np.uint8]]:
+def read_pair(pair: Pair, size: int) -> tuple[Photo, Mask | NDArray[np.uint8]]:
     """Read a photo as (size, size, 3) uint8 and its mask as (size, size) bool.
 
     The mask of an unlabelled photo is uint8 and has UNKNOWN everywhere.
@@ -206,15 +210,15 @@ def read_pair(pair: Pair, size: int) -> tuple[images.Photo, images.Mask | NDArra
     Raises:
         PhotoError: one of them cannot be read, or they differ in size.
     """
-    photo, own_size = images.read_photo_shrunk(pair.photo, size)
+    photo, own_size = read_photo_shrunk(pair.photo, size)
     if pair.unlabelled:
         return photo, np.full((size, size), UNKNOWN, np.uint8)
     mask, _ = read_truth(pair, own_size)
-    return photo, images.shrink_mask(mask, size)
+    return photo, shrink_mask(mask, size)
 
 
-def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.Mask, bool]:
-    """Read a mask as `images.read_mask` does, and check that it has its photo's (height, width).
+def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[Mask, bool]:
+    """Read a mask as `read_mask` does, and check that it has its photo's (height, width).
 
     Without a size, any is accepted.
 
@@ -230,7 +234,7 @@ def read_truth(pair: Pair, size: tuple[int, int] | None = None) -> tuple[images.
             )
         return labels.mask(), False
     try:
-        mask, zero_one = images.read_mask(pair.mask, colours=pair.colours)
+        mask, zero_one = read_mask(pair.mask, colours=pair.colours)
     except PhotoError as error:
         hint = "" if pair.colours else colours.hint(pair.mask)
         raise PhotoError(f"{error}{hint}") from None

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg import files
-from lesionseg.images import Mask, Photo, mask_png, photo_jpeg
+from lesionseg.images.arrays import Mask, Photo
+from lesionseg.images.encode import mask_png, photo_jpeg
 
 Rng = np.random.Generator
 Shape = tuple[int, int]  # (H, W)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg.images import Mask, Probabilities
+from lesionseg.images.arrays import Mask, Probabilities
 
 BINS = 15
 _UNIT = 2.0**-20  # of sums of probabilities: whole numbers add up to the same in any order

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from lesionseg import files, images
+from lesionseg import files
 from lesionseg.data import colours
 from lesionseg.data.filenames import MASK, fold, list_images, mask_ids, may_hold_truth
 from lesionseg.data.pairs import Pair, read_truth, turned_hint
 from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result, counted
 from lesionseg.evaluation import calibration
 from lesionseg.evaluation.thumbnails import outline
-from lesionseg.images import Mask, Probabilities
+from lesionseg.images.arrays import Mask, Probabilities
+from lesionseg.images.encode import mask_png
+from lesionseg.images.masks import read_mask
 from lesionseg.metrics import PhotoScore, confusion
 from lesionseg.segmentation.segmenter import Segmenter, stream
 from lesionseg.threads import map_ahead
@@ -93,7 +95,7 @@ def evaluate(
         truth, zero_one = read_truth(pair, size)
         prediction = segmenter.at_size(probabilities, *size)
         if masks is not None:
-            files.write(masks / f"{pair.id}{MASK}.png", images.mask_png(prediction.mask))
+            files.write(masks / f"{pair.id}{MASK}.png", mask_png(prediction.mask))
         return _Scored(
             _score(pair.id, prediction.mask, truth, prediction.quality, outlines),
             zero_one,
@@ -145,7 +147,7 @@ def compare(
     def score(pair: Pair) -> _Scored | LesionsegError:
         try:
             path = _mask_of(pair, masks, predictions)
-            prediction, zero_one = images.read_mask(path, truth=False, colours=lesion_colours)
+            prediction, zero_one = read_mask(path, truth=False, colours=lesion_colours)
             truth, truth_zero_one = read_truth(pair)
             if prediction.shape != truth.shape:
                 raise PhotoError(

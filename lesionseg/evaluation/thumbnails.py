@@ -9,8 +9,9 @@ import base64
 import cv2
 import numpy as np
 
-from lesionseg import images
-from lesionseg.images import Mask, Source
+from lesionseg.images.arrays import Mask
+from lesionseg.images.decode import Source
+from lesionseg.images.photos import thumbnail
 
 GRID = 800  # units along the longer side of a photo
 _TOLERANCE = 1.5  # of the simplified line, in units: a fifth of a percent of the longer side
@@ -59,7 +60,7 @@ def data_uri(source: Source, side: int) -> str:
     """Return a photo as a WebP in a data URI, its longer side at most `side` pixels, aspect kept.
 
     Raises:
-        LesionsegError: as `images.read_photo`.
+        LesionsegError: as `read_photo`.
     """
-    data = images.thumbnail(source, side)
+    data = thumbnail(source, side)
     return "data:image/webp;base64," + base64.b64encode(data).decode("ascii")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lesionseg.errors import counted, one_line
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 from lesionseg.labels.outline import Ring, crossings, fill_union
 from lesionseg.labels.runlength import Runs, fill_all
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from lesionseg.errors import counted
 from lesionseg.files import AtomicTextFile
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,

@@ -19,7 +19,7 @@ from lesionseg import files
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import LesionsegError, one_line
 from lesionseg.files import AtomicTextFile
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 from lesionseg.labels import coco, cvat, label_studio, labelme
 from lesionseg.labels.annotations import Categories, LabelledPhoto, Unusable, original_stems, stem
 

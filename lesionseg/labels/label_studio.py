@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import numpy as np
 
 from lesionseg.files import AtomicTextFile
-from lesionseg.images import LESION_ABOVE, Mask
+from lesionseg.images.arrays import Mask
+from lesionseg.images.masks import LESION_ABOVE
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from lesionseg import images
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
+from lesionseg.images.masks import read_mask
+from lesionseg.images.photos import photo_size
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import (
     LESION,
@@ -104,7 +105,7 @@ def _size_of_photo(file: Path, name: object) -> tuple[int, int] | None:
         name = PureWindowsPath(name)
         for folder in (file.parent / name.parent.as_posix(), *_beside(file.parent)):
             with suppress(LesionsegError):
-                return images.photo_size(folder / name.name)
+                return photo_size(folder / name.name)
     return None
 
 
@@ -115,7 +116,7 @@ def _beside(folder: Path) -> list[Path]:
 def _runs(shape: dict[str, Any], height: int, width: int) -> Runs:
     """Return the mask that lies within two points, both included."""
     try:
-        mask, _ = images.read_mask(io.BytesIO(base64.b64decode(shape["mask"])), truth=False)
+        mask, _ = read_mask(io.BytesIO(base64.b64decode(shape["mask"])), truth=False)
     except LesionsegError as error:
         raise ValueError("its mask is not an image") from error
     corners = np.array(shape["points"], np.float64)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg.config import TOLERANCE
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 
 Ring = NDArray[np.float64]  # (N, 2): x and y of the corners; the last is joined to the first
 

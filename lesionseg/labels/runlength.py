@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 
 
 class Box(NamedTuple):

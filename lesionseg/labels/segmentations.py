@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lesionseg import dicom
 from lesionseg.errors import PhotoError
+from lesionseg.images import dicom_masks
 from lesionseg.labels import runlength
 from lesionseg.labels.annotations import LabelledPhoto, Unusable
 from lesionseg.labels.runlength import Box, Runs
@@ -15,7 +15,7 @@ def read(path: Path) -> list[LabelledPhoto | Unusable]:
     A mask without a lesion is kept: whoever made the file says that there is none.
     """
     try:
-        masks = dicom.read_segmentation(path)
+        masks = dicom_masks.read_segmentation(path)
     except PhotoError as error:
         return [Unusable(path.name, str(error))]
     entries: list[LabelledPhoto | Unusable] = []

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg import images
 from lesionseg.errors import CheckpointError
+from lesionseg.images.resize import enlarge, shrink
 from lesionseg.network.provenance import Provenance, TrainingData
 from lesionseg.network.runtime import Network, open_network
 
@@ -42,8 +42,8 @@ class Ensemble:
             if own == size:
                 total += network(photos)
                 continue
-            small = np.stack([images.shrink(photo, own, gap=None) for photo in photos])
-            total += [images.enlarge(soft, size, size) for soft in network(small)]
+            small = np.stack([shrink(photo, own, gap=None) for photo in photos])
+            total += [enlarge(soft, size, size) for soft in network(small)]
         total /= len(self.networks)
         return total
 

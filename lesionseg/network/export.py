@@ -26,7 +26,7 @@ from lesionseg.config import Kernels
 from lesionseg.data.synthetic import generate
 from lesionseg.errors import LesionsegError
 from lesionseg.extras import install_hint
-from lesionseg.images import enlarge, shrink
+from lesionseg.images.resize import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.ensemble import check_distinct, joint_checksum, joint_provenance
 from lesionseg.network.provenance import Provenance

@@ -16,9 +16,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from lesionseg import dicom, distributed, files, images
+from lesionseg import distributed, files
 from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
-from lesionseg.images import Mask, Probabilities, Source
+from lesionseg.images import dicom
+from lesionseg.images.arrays import Mask, Probabilities
+from lesionseg.images.decode import Source
+from lesionseg.images.encode import mask_png, overlay_png, probability_png
+from lesionseg.images.masks import read_mask
+from lesionseg.images.photos import photo_size, read_later_frames, read_photo
 from lesionseg.segmentation.manifest import Manifest
 from lesionseg.segmentation.outcome import Outcome, Status, Tally
 from lesionseg.segmentation.outputs import (
@@ -187,8 +192,8 @@ def _skip(job: Job, writer: OutputWriter) -> Outcome:
     if not writer.writes_files:
         return Outcome(job, Status.SKIPPED)
     try:
-        mask, _ = images.read_mask(job.paths.mask, truth=False)
-        height, width = images.photo_size(job.photo)
+        mask, _ = read_mask(job.paths.mask, truth=False)
+        height, width = photo_size(job.photo)
         if mask.shape != (height, width):
             raise PhotoError(
                 f"{job.paths.mask}: expected {width}x{height} pixels as {job.photo} has, got "
@@ -250,12 +255,12 @@ def run(
             encoded = encode(job, header, segmentation)
             uids = encoded.uids
         if job.paths.overlay is not None:
-            photo = images.read_photo(photo_source(job))
+            photo = read_photo(photo_source(job))
             if photo.shape[:2] != mask.shape:
                 raise PhotoError(f"{job.photo}: changed while it was segmented; run it again")
-            _write(job.paths.overlay, images.overlay_png(photo, mask))
+            _write(job.paths.overlay, overlay_png(photo, mask))
         if job.paths.probabilities is not None:
-            png = images.probability_png(segmentation.probabilities)
+            png = probability_png(segmentation.probabilities)
             _write(job.paths.probabilities, png)
         if encoded and job.paths.segmentation:
             _write(job.paths.segmentation, encoded.segmentation)
@@ -264,7 +269,7 @@ def run(
         if encoded and is_dicom_name(job.paths.mask):
             content = encoded.segmentation
         else:
-            content = images.mask_png(mask, one_bit=options.one_bit)
+            content = mask_png(mask, one_bit=options.one_bit)
         before_mask()
         _write(job.paths.mask, content)  # last: it marks the job as done
         return Outcome(
@@ -288,7 +293,7 @@ def run(
             raise PhotoError(f"{job.photo}: not a DICOM file; name a .png file with -o")
         frames = [first]
         if dicom.frame_count(header) > 1:
-            for frame in images.read_later_frames(photo_source(job), segmenter.size):
+            for frame in read_later_frames(photo_source(job), segmenter.size):
                 (probabilities,) = segmenter.predict([frame])
                 frames.append(segmenter.at_size(probabilities, *first.mask.shape))
         try:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 
 _REACH = 3  # of the pairs of pixels by which the border is crossed, along rows and columns
 _FOLDED = 1024  # the longer side, in pixels, at which a lesion is folded at most

@@ -13,11 +13,11 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lesionseg import dicom
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import DiskFullError, LesionsegError
 from lesionseg.files import AtomicTextFile, TableWriter, spreadsheet_text
-from lesionseg.images import Mask
+from lesionseg.images import dicom
+from lesionseg.images.arrays import Mask
 from lesionseg.segmentation.measurements import Measurements, measure
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from lesionseg import dicom, filetypes
 from lesionseg.data.filenames import (
     MASK,
     OVERLAY,
@@ -22,6 +21,7 @@ from lesionseg.data.filenames import (
     name_of,
 )
 from lesionseg.errors import LesionsegError, describe
+from lesionseg.images import dicom, filetypes
 
 STDIO = Path("-")  # standard input or standard output
 _STDIO_AMONG_OTHERS = "standard input is a single photo; give it alone, with a file for -o"

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 
 _SIDES_ONLY = 4  # neighbours of a pixel, of the lesion and of what is around it
 _LARGEST, _OUTSIDE = 2, 3  # values beside 0 and 1

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lesionseg.images import Probabilities
+from lesionseg.images.arrays import Probabilities
 
 MARGIN = 0.2  # of the photo's mean distance to the threshold; at which quality is near the Dice
 _SMALLEST = 1e-7  # a probability nearer to 0 or 1 has lost its digits in float32

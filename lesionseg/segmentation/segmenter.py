@@ -15,9 +15,12 @@ from typing import BinaryIO, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.errors import CheckpointError, LesionsegError, PhotoError, as_result, one_line
-from lesionseg.images import Mask, Photo, Probabilities, Source
+from lesionseg.images.arrays import Mask, Photo, Probabilities
+from lesionseg.images.decode import PillowImage, Source
+from lesionseg.images.photos import from_pillow, read_photo_shrunk
+from lesionseg.images.resize import enlarge, enlarged_above, shrink
 from lesionseg.network.device import out_of_memory_says
 from lesionseg.network.ensemble import open_networks
 from lesionseg.network.runtime import Network
@@ -27,7 +30,7 @@ from lesionseg.threads import map_ahead
 
 T = TypeVar("T")
 R = TypeVar("R")
-PhotoLike = str | Path | Photo | images.PillowImage | bytes | BinaryIO
+PhotoLike = str | Path | Photo | PillowImage | bytes | BinaryIO
 
 _NO_ANSWER = "the network gives no probabilities for this photo; try another --checkpoint"
 _AHEAD = 4  # photos that `Segmenter.map` reads at a time, and of which it makes a batch
@@ -56,7 +59,7 @@ class Segmentation:
     @cached_property
     def probabilities(self) -> Probabilities:
         """Enlarge the probabilities to the photo's size: (H, W) float32, 0 to 1, all regions."""
-        return images.enlarge(self.low_res_probabilities, *self.mask.shape)
+        return enlarge(self.low_res_probabilities, *self.mask.shape)
 
 
 class Segmenter:
@@ -144,7 +147,7 @@ class Segmenter:
         """Compute probabilities at the network's size.
 
         Args:
-            photos: B arrays of (size, size, 3) uint8, as `images.shrink` returns.
+            photos: B arrays of (size, size, 3) uint8, as `shrink` returns.
 
         Returns:
             (B, size, size) float32, 0 to 1; NaN for a photo that the network has no answer to.
@@ -163,7 +166,7 @@ class Segmenter:
         """
         if np.isnan(probabilities).any():
             raise PhotoError(_NO_ANSWER)
-        mask = images.enlarged_above(probabilities, height, width, self.threshold)
+        mask = enlarged_above(probabilities, height, width, self.threshold)
         mask = mask if self.all_regions else keep_largest_region(mask)
         return Segmentation(mask, agreement(probabilities, self.threshold), probabilities)
 
@@ -182,8 +185,8 @@ def _source(photo: PhotoLike) -> Source | Photo:
         return Path(photo)
     if isinstance(photo, bytes | bytearray | memoryview):
         return _NamedBytes(bytes(photo), "photo")
-    if isinstance(photo, images.PillowImage):
-        return images.from_pillow(photo)
+    if isinstance(photo, PillowImage):
+        return from_pillow(photo)
     if isinstance(photo, np.ndarray):
         if np.issubdtype(photo.dtype, np.floating):
             raise PhotoError(
@@ -226,10 +229,10 @@ def _name_of(source: Source | Photo) -> str:
 
 
 def _shrunk(source: Source | Photo, size: int) -> tuple[Photo, tuple[int, int]]:
-    """Return a photo as `images.read_photo_shrunk` does, from a file or an array."""
+    """Return a photo as `read_photo_shrunk` does, from a file or an array."""
     if isinstance(source, np.ndarray):
-        return images.shrink(source, size), (source.shape[0], source.shape[1])
-    return images.read_photo_shrunk(source, size)
+        return shrink(source, size), (source.shape[0], source.shape[1])
+    return read_photo_shrunk(source, size)
 
 
 def load(

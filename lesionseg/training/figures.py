@@ -19,7 +19,7 @@ from lesionseg import files
 from lesionseg.data.cache import CachedPairs
 from lesionseg.errors import one_line, printable
 from lesionseg.extras import install_hint
-from lesionseg.images import Mask, Photo
+from lesionseg.images.arrays import Mask, Photo
 from lesionseg.metrics import confusion
 from lesionseg.segmentation.postprocess import keep_largest_region
 from lesionseg.training.history import History, best_epoch

@@ -28,8 +28,11 @@ from helpers import (
 )
 from PIL import Image
 
-from lesionseg import files, images, store
+from lesionseg import files, store
 from lesionseg.data.catalog import Description, write_description
+from lesionseg.images.encode import mask_png
+from lesionseg.images.masks import read_mask
+from lesionseg.images.photos import read_photo
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.segmentation.segmenter import Segmenter
 
@@ -134,7 +137,7 @@ def test_segment_needs_no_training_and_no_network(
     assert (ended.status, ended.out) == (0, "")
     assert ended.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
     assert ended.err.count("\n") == 1
-    assert images.read_mask(tmp_path / "mask.png")[0].shape == images.read_photo(photo).shape[:2]
+    assert read_mask(tmp_path / "mask.png")[0].shape == read_photo(photo).shape[:2]
     assert not cache_dir.exists()
 
 
@@ -207,7 +210,7 @@ def regions(cache_dir: Path) -> Path:
 
 @pytest.mark.usefixtures("regions")
 def test_all_regions_or_the_largest(lesionseg: Command, photo: Path, tmp_path: Path) -> None:
-    data, (height, width, _) = tmp_path / "data", images.read_photo(photo).shape
+    data, (height, width, _) = tmp_path / "data", read_photo(photo).shape
     write_photo(data / "images" / "a.png", 5)
     write_mask(data / "masks" / "a.png", np.zeros((height, width), bool))
     written = []
@@ -217,7 +220,7 @@ def test_all_regions_or_the_largest(lesionseg: Command, photo: Path, tmp_path: P
         assert lesionseg("eval", "--data", data, "--masks", folder, *words).status == 0
         assert one.read_bytes() == (folder / "a_segmentation.png").read_bytes()
         network = Segmenter(torch_network(begun(2, seed=3)), all_regions=bool(words))
-        assert one.read_bytes() == images.mask_png(network(photo).mask)
+        assert one.read_bytes() == mask_png(network(photo).mask)
         written.append(one.read_bytes())
     assert written[0] != written[1]
 
@@ -227,7 +230,7 @@ def test_masks_of_one_bit(lesionseg: Command, photo: Path, tmp_path: Path) -> No
     eight, one = tmp_path / "eight.png", tmp_path / "one.png"
     assert lesionseg("segment", photo, "-o", eight).status == 0
     assert lesionseg("segment", photo, "-o", one, "--one-bit").status == 0
-    assert one.read_bytes() == images.mask_png(images.read_mask(eight)[0], one_bit=True)
+    assert one.read_bytes() == mask_png(read_mask(eight)[0], one_bit=True)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +354,7 @@ def test_segment_a_folder_with_a_bad_photo(lesionseg: Command, tmp_path: Path) -
     assert [Path(line["file"]).name for line in lines] == ["1.png", "2.png", "3.png"]
     assert "not a photo" in lines[1]["error"]
     assert lines[0]["mask"] == str(tmp_path / "masks" / "1_segmentation.png")
-    assert (lines[0]["height"], lines[0]["width"]) == images.read_photo(photos / "1.png").shape[:2]
+    assert (lines[0]["height"], lines[0]["width"]) == read_photo(photos / "1.png").shape[:2]
     assert "photos: 2 done, 1 failed, 0 skipped" in ended.err
     write_photo(photos / "2.png", 2)
     again = lesionseg(*words, "--skip-existing")
@@ -566,7 +569,7 @@ def test_a_signal_ends_a_batch_and_leaves_whole_files(
     assert 0 < len(written) < 2000
     for mask in (written[0], written[-1]):
         assert mask.suffix == ".png"
-        images.read_mask(mask)
+        read_mask(mask)
     assert not [path for path in written if path.name.startswith(".")]
 
 
@@ -628,8 +631,8 @@ def test_real_photos(lesionseg: Command, tmp_path: Path) -> None:
     ended = lesionseg("segment", *photos, "-o", tmp_path / "masks")
     assert ended.status == 0
     for photo in photos:
-        mask, _ = images.read_mask(tmp_path / "masks" / f"{photo.stem}_segmentation.png")
-        truth, _ = images.read_mask(raw / "masks" / f"{photo.stem}_segmentation.png")
+        mask, _ = read_mask(tmp_path / "masks" / f"{photo.stem}_segmentation.png")
+        truth, _ = read_mask(raw / "masks" / f"{photo.stem}_segmentation.png")
         assert mask.shape == truth.shape
     scored = lesionseg("eval", "--data", raw, "--json", "--predictions", tmp_path / "masks")
     assert json.loads(scored.out)["photos"] == 6

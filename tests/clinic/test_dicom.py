@@ -24,8 +24,9 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 
-from lesionseg import dicom, images
 from lesionseg.errors import LesionsegError, PhotoError
+from lesionseg.images import dicom
+from lesionseg.images.photos import read_photo, read_photo_shrunk, thumbnail
 
 # What pydicom's own test files are: photos, or why not. A new file there is a test that fails.
 PHOTOS = {
@@ -58,15 +59,15 @@ DICOMDIR = PYDICOM_FILES / "dicomdirtests" / "DICOMDIR"
 def test_each_of_pydicoms_files_is_read_as_its_decoders_do_or_refused(path: Path) -> None:
     if path.name not in PHOTOS:
         with pytest.raises(LesionsegError, match=REFUSED.get(path.name, r"\S")) as error:
-            images.read_photo(path)
+            read_photo(path)
         assert str(error.value).startswith(f"{path}: ")
         assert "\n" not in str(error.value)
         return
     if path.name == "GDCMJ2K_TextGBR.dcm" and find_spec("openjpeg") is None:  # not by Pillow alone
         with pytest.raises(PhotoError, match=r"'pip install pylibjpeg pylibjpeg-openjpeg'$"):
-            images.read_photo(path)
+            read_photo(path)
         return
-    photo = images.read_photo(path)
+    photo = read_photo(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(path)
@@ -94,20 +95,20 @@ def test_every_refused_file_is_there() -> None:
 def test_a_jpeg_gives_the_same_pixels_in_dicom_at_every_size(tmp_path: Path) -> None:
     path = write_dicom_photo(tmp_path / "photo.dcm", 3)
     bare = io.BytesIO(jpeg(3))
-    np.testing.assert_array_equal(images.read_photo(path), images.read_photo(bare))
+    np.testing.assert_array_equal(read_photo(path), read_photo(bare))
     bare.seek(0)
-    shrunk, size = images.read_photo_shrunk(path, 32)
-    np.testing.assert_array_equal(shrunk, images.read_photo_shrunk(bare, 32)[0])
+    shrunk, size = read_photo_shrunk(path, 32)
+    np.testing.assert_array_equal(shrunk, read_photo_shrunk(bare, 32)[0])
     assert size == drawing(3)[0].shape[:2]
-    assert images.thumbnail(path, 16)[8:12] == b"WEBP"
+    assert thumbnail(path, 16)[8:12] == b"WEBP"
 
 
 def test_a_photo_without_suffix_is_known_by_its_content(tmp_path: Path) -> None:
     path = write_dicom_photo(tmp_path / "IM0001")
     assert dicom.is_dicom_file(path)
     assert not dicom.is_dicom_file(tmp_path / "none")
-    assert images.read_photo(path).shape == drawing(0)[0].shape
-    assert images.read_photo(io.BytesIO(path.read_bytes())).shape == drawing(0)[0].shape
+    assert read_photo(path).shape == drawing(0)[0].shape
+    assert read_photo(io.BytesIO(path.read_bytes())).shape == drawing(0)[0].shape
 
 
 def test_the_masks_of_a_photo_in_dicom_and_out_of_it_are_equal(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_exif_turns_no_photo_in_dicom_as_it_turns_none_in_viewers(tmp_path: Path
     exif[0x0112] = 6
     Image.fromarray(drawing(0)[0]).save(buffer, "JPEG", exif=exif)
     path = write_dicom_photo(tmp_path / "photo.dcm", PixelData=encapsulate([buffer.getvalue()]))
-    assert images.read_photo(path).shape == drawing(0)[0].shape
+    assert read_photo(path).shape == drawing(0)[0].shape
 
 
 @pytest.mark.parametrize("subsampling", [0, 2])
@@ -138,7 +139,7 @@ def test_colours_are_told_by_the_jpegs_markers_before_the_header(
     path = write_dicom_photo(
         tmp_path / "photo.dcm", PhotometricInterpretation="RGB", PixelData=content
     )
-    np.testing.assert_array_equal(images.read_photo(path), images.read_photo(buffer))
+    np.testing.assert_array_equal(read_photo(path), read_photo(buffer))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_uncompressed_photos(tmp_path: Path, photometric: str, dtype: type) -> N
     else:
         pixels = photo.astype(dtype) * (257 if dtype is np.uint16 else 1)
     path = save(uncompressed(pixels, photometric), tmp_path / "photo.dcm")
-    np.testing.assert_array_equal(images.read_photo(path), photo)
+    np.testing.assert_array_equal(read_photo(path), photo)
 
 
 def test_a_palette_of_a_big_endian_file(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_a_palette_of_a_big_endian_file(tmp_path: Path) -> None:
             dataset["PixelData"].VR = "OW"
         path = tmp_path / f"{ord(order)}.dcm"
         dataset.save_as(path, enforce_file_format=True)
-        photos.append(images.read_photo(path))
+        photos.append(read_photo(path))
     np.testing.assert_array_equal(photos[0], np.repeat(255 - grey[:, :, None], 3, axis=2))
     np.testing.assert_array_equal(photos[1], photos[0])
 
@@ -197,7 +198,7 @@ def test_what_is_no_photo_is_one_line(
 ) -> None:
     path = write_dicom_photo(tmp_path / "photo.dcm", **attributes)
     with pytest.raises(LesionsegError, match=line) as error:
-        images.read_photo(path)
+        read_photo(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
 
@@ -215,7 +216,7 @@ def test_a_header_that_would_give_another_picture_is_refused(
     pixels = drawing(0)[0].astype(np.uint16) << 8
     path = save(uncompressed(pixels, "RGB", **attributes), tmp_path / "photo.dcm")
     with pytest.raises(LesionsegError, match=line):
-        images.read_photo(path)
+        read_photo(path)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ def test_what_cannot_be_decoded_names_the_package_that_would(
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
     path = save(dataset, tmp_path / "photo.dcm")
     with pytest.raises(LesionsegError, match=line):
-        images.read_photo(path)
+        read_photo(path)
 
 
 def test_a_truncated_file_is_one_line_wherever_it_ends(tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ def test_a_truncated_file_is_one_line_wherever_it_ends(tmp_path: Path) -> None:
     for length in [*range(132, len(whole) - 40, 97), len(whole) - 40]:
         path.write_bytes(whole[:length])
         with pytest.raises(LesionsegError) as error:
-            images.read_photo(path)
+            read_photo(path)
         assert "\n" not in str(error.value)
 
 
@@ -255,12 +256,12 @@ def test_a_claim_of_two_gigabytes(tmp_path: Path) -> None:
     at = whole.rindex(length, 0, len(whole) - len(dataset.PixelData))
     (tmp_path / "photo.dcm").write_bytes(whole[:at] + b"\xfe\xff\xff\x7f" + whole[at + 4 : -99])
     with pytest.raises(LesionsegError, match=r"photo\.dcm: "):
-        images.read_photo(tmp_path / "photo.dcm")
+        read_photo(tmp_path / "photo.dcm")
 
 
 def test_a_dicomdir_is_no_photo() -> None:
     with pytest.raises(LesionsegError, match="no pixels in this DICOM file"):
-        images.read_photo(DICOMDIR)
+        read_photo(DICOMDIR)
 
 
 def test_without_pydicom_a_line_says_what_to_install(
@@ -269,7 +270,7 @@ def test_without_pydicom_a_line_says_what_to_install(
     path = write_dicom_photo(tmp_path / "photo.dcm")
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(LesionsegError, match="pip install pydicom highdicom"):
-        images.read_photo(path)
+        read_photo(path)
 
 
 def test_headers(tmp_path: Path) -> None:

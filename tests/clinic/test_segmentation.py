@@ -13,10 +13,11 @@ from helpers import drawing, write_mask
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from lesionseg import dicom, images
 from lesionseg.clinic.objects import Algorithm
 from lesionseg.clinic.segmentation import encode_segmentation
 from lesionseg.errors import LesionsegError, PhotoError
+from lesionseg.images import dicom, dicom_masks
+from lesionseg.images.masks import read_mask
 
 ALGORITHM = Algorithm("0123456789abcdef" * 4, ("threshold 0.5",))
 SOURCES: dict[str, dict[str, Any]] = {
@@ -47,8 +48,8 @@ def test_three_readers_give_the_mask_back(tmp_path: Path, source: str) -> None:
     seg = highdicom.seg.segread(path)
     pixels = seg.get_pixels_by_source_instance([header.SOPInstanceUID])
     np.testing.assert_array_equal(pixels[0, :, :, 0], truth)
-    np.testing.assert_array_equal(dicom.read_segmentation(path)[header.SOPInstanceUID], truth)
-    np.testing.assert_array_equal(images.read_mask(path)[0], truth)
+    np.testing.assert_array_equal(dicom_masks.read_segmentation(path)[header.SOPInstanceUID], truth)
+    np.testing.assert_array_equal(read_mask(path)[0], truth)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -98,7 +99,7 @@ def test_a_second_run_gives_the_same_object_and_another_mask_another(tmp_path: P
 
 def test_a_photo_without_a_lesion_has_an_empty_frame(tmp_path: Path) -> None:
     header, path = written(tmp_path, mask=np.zeros_like(drawing(0)[1]))
-    assert not dicom.read_segmentation(path)[header.SOPInstanceUID].any()
+    assert not dicom_masks.read_segmentation(path)[header.SOPInstanceUID].any()
     assert dciodvfy(path) == []
 
 
@@ -112,7 +113,7 @@ def test_a_photo_of_several_frames(tmp_path: Path) -> None:
     ]
     assert numbers == [1, 2, 3]
     np.testing.assert_array_equal(
-        dicom.read_segmentation(path)[header.SOPInstanceUID], drawing(0)[1]
+        dicom_masks.read_segmentation(path)[header.SOPInstanceUID], drawing(0)[1]
     )
 
 
@@ -167,7 +168,7 @@ def other_program(tmp_path: Path, kind: str, **changes: Any) -> tuple[str, Path]
 @pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
 def test_segmentations_of_highdicom_are_read(tmp_path: Path, kind: str) -> None:
     uid, path = other_program(tmp_path, kind)
-    (item,) = dicom.read_segmentation(path).items()
+    (item,) = dicom_masks.read_segmentation(path).items()
     assert item[0] == uid
     np.testing.assert_array_equal(item[1], drawing(0)[1])
 
@@ -180,13 +181,13 @@ def test_of_several_segments_the_lesion_counts(tmp_path: Path) -> None:
     second.SegmentedPropertyTypeCodeSequence[0].CodeValue = "1"
     seg.SegmentSequence.append(second)
     save(seg, path)
-    assert list(dicom.read_segmentation(path)) == [uid]
+    assert list(dicom_masks.read_segmentation(path)) == [uid]
     for segment in seg.SegmentSequence:
         segment.SegmentLabel = f"Part {segment.SegmentNumber}"
         segment.SegmentedPropertyTypeCodeSequence[0].CodeValue = "1"
     save(seg, path)
     with pytest.raises(PhotoError, match="expected a segment called lesion, got Part 1, Part 2"):
-        dicom.read_segmentation(path)
+        dicom_masks.read_segmentation(path)
 
 
 def test_what_is_no_segmentation_is_one_line(tmp_path: Path) -> None:
@@ -195,13 +196,13 @@ def test_what_is_no_segmentation_is_one_line(tmp_path: Path) -> None:
     mask = write_mask(tmp_path / "mask.png", drawing(0)[1])
     for path in (photo, damaged, mask, tmp_path / "none.dcm"):
         with pytest.raises(PhotoError) as error:
-            dicom.read_segmentation(path)
+            dicom_masks.read_segmentation(path)
         assert str(path) in str(error.value)
         assert "\n" not in str(error.value)
 
 
 def test_a_segmentation_in_memory_is_a_mask(tmp_path: Path) -> None:
     _, path = written(tmp_path)
-    mask, zero_one = images.read_mask(io.BytesIO(path.read_bytes()))
+    mask, zero_one = read_mask(io.BytesIO(path.read_bytes()))
     assert not zero_one
     np.testing.assert_array_equal(mask, drawing(0)[1])

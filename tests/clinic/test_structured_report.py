@@ -10,11 +10,11 @@ import pytest
 from dicom_files import PATIENT, dciodvfy, photo_dataset, save
 from helpers import drawing
 
-from lesionseg import dicom
 from lesionseg.clinic.objects import Algorithm
 from lesionseg.clinic.report import encode_report
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Mask
+from lesionseg.images import dicom
+from lesionseg.images.arrays import Mask
 from lesionseg.labels import outline
 from lesionseg.segmentation.measurements import measure
 

@@ -18,11 +18,12 @@ from dicom_files import (
 )
 from helpers import Command, drawing, write_mask, write_pairs
 
-from lesionseg import dicom, images
 from lesionseg.clinic.objects import Algorithm
 from lesionseg.clinic.segmentation import encode_segmentation
 from lesionseg.data import discovery
 from lesionseg.data.pairs import read_truth
+from lesionseg.images import dicom
+from lesionseg.images.masks import read_mask
 
 
 def write_segmentation(path: Path, photo: Path, index: int) -> Path:
@@ -132,9 +133,9 @@ def test_a_photo_in_dicom_gives_a_segmentation_and_a_report(
         assert written.PatientID == PATIENT["PatientID"]
         assert dciodvfy(tmp_path / name) == []
     assert lesionseg("segment", photo, "-o", tmp_path / "mask.png", "-c", "bundled").status == 0
-    mask, _ = images.read_mask(tmp_path / "mask.png")
+    mask, _ = read_mask(tmp_path / "mask.png")
     assert mask.any()
-    np.testing.assert_array_equal(mask, images.read_mask(tmp_path / "outline.dcm")[0])
+    np.testing.assert_array_equal(mask, read_mask(tmp_path / "outline.dcm")[0])
     (tmp_path / "photo.jpg").write_bytes(jpeg(1))
     bare = tmp_path / "photo.jpg"
     assert lesionseg("segment", bare, "-o", tmp_path / "bare.png", "-c", "bundled").status == 0

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.data import cache
 from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.pairs import Pair, read_pair
 from lesionseg.errors import LesionsegError
+from lesionseg.images.photos import read_photo
+from lesionseg.images.resize import shrink
 
 SIZE = 32
 
@@ -66,7 +68,7 @@ def test_the_arrays_are_those_of_the_pairs(pairs: list[Pair], workers: int) -> N
     assert got.problems == ()
     assert got.masks.max() == 1
     assert seen == [(done, 5) for done in range(1, 6)]
-    upright = images.shrink(images.read_photo(pairs[0].photo), SIZE)
+    upright = shrink(read_photo(pairs[0].photo), SIZE)
     assert (got.photos[0] == upright).all()
 
 

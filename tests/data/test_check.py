@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from helpers import Command, drawing, write_mask, write_pairs, write_photo
 
-from lesionseg import images
 from lesionseg.data import check, discovery
 from lesionseg.errors import LesionsegError
+from lesionseg.images.masks import read_mask
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_the_command(lesionseg: Command, data: Path, tmp_path: Path) -> None:
 )
 def test_inverted_masks_of_real_photos() -> None:
     folder = Path(os.environ["LESIONSEG_TEST_DATA"]) / "isic256"
-    masks = [images.read_mask(pair.mask)[0] for pair in discovery.find(folder).split("val")]
+    masks = [read_mask(pair.mask)[0] for pair in discovery.find(folder).split("val")]
     assert not any(check.doubt_of(mask) for mask in masks)
     inverted = [check.doubt_of(~mask) == "inverted" for mask in masks]
     assert np.mean(inverted) > 0.9  # the rest reach the frame

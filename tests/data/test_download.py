@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from server import Act, Server
 
-from lesionseg import files, images, store
+from lesionseg import files, store
 from lesionseg.cli import app
 from lesionseg.data import unpack as unpacking
 from lesionseg.data.catalog import (
@@ -39,6 +39,9 @@ from lesionseg.data.catalog import (
 from lesionseg.data.download import Progress, download, listing
 from lesionseg.data.transfer import Patience
 from lesionseg.errors import LesionsegError
+from lesionseg.images.encode import mask_png, photo_jpeg
+from lesionseg.images.masks import read_mask, shrink_mask_file
+from lesionseg.images.photos import read_photo, read_photo_shrunk, shrink_photo_file
 
 QUICK = Patience(timeout=0.3, delays=(0.0, 0.0))
 PHOTOS, MASKS = "ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_GroundTruth"
@@ -65,7 +68,7 @@ def photo_and_mask(seed: int, width: int = 160, height: int = 120) -> tuple[byte
     photo = rng.integers(0, 256, (height, width, 3), np.uint8)
     y, x = np.mgrid[:height, :width]
     mask = np.hypot(y - height / 2, x - width / 2) < 0.3 * height + seed
-    return images.photo_jpeg(photo), images.mask_png(mask)
+    return photo_jpeg(photo), mask_png(mask)
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -811,7 +814,7 @@ def test_shrunk(server: Server, tmp_path: Path) -> None:
         paths = list((tmp_path / folder).glob(names))
         assert len(paths) == 6
         assert {size_of(path) for path in paths} == {(67, 50)}
-    mask, zero_one = images.read_mask(tmp_path / MASKS / "ISIC_0000000_segmentation.png")
+    mask, zero_one = read_mask(tmp_path / MASKS / "ISIC_0000000_segmentation.png")
     assert not zero_one
     assert mask.mean() == pytest.approx(np.pi * 0.3**2 * 120 / 160, rel=0.02)
     assert (tmp_path / PHOTOS / "LICENSE.txt").read_bytes() == b"CC0"
@@ -846,8 +849,8 @@ def test_a_photo_that_cannot_be_shrunk(tmp_path: Path) -> None:
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 60))
 def test_photo_and_mask_end_at_the_same_size(width: int, height: int, side: int) -> None:
     photo, mask = photo_and_mask(1, width, height)
-    small_photo = images.read_photo(io.BytesIO(images.shrink_photo_file(photo, side)))
-    small_mask, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask, side)))
+    small_photo = read_photo(io.BytesIO(shrink_photo_file(photo, side)))
+    small_mask, _ = read_mask(io.BytesIO(shrink_mask_file(mask, side)))
     assert small_photo.shape[:2] == small_mask.shape
     assert min(small_mask.shape) == min(width, height, side)
     # The longer side is within half a pixel of its exact length, told in whole numbers, as a
@@ -859,16 +862,16 @@ def test_photo_and_mask_end_at_the_same_size(width: int, height: int, side: int)
 
 def test_a_small_photo_is_left_as_it_is() -> None:
     photo, mask = photo_and_mask(0)
-    assert images.shrink_photo_file(photo, 120) == photo
-    assert images.shrink_photo_file(photo, 119) != photo
-    same_mask, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask, 120)))
-    assert (same_mask == images.read_mask(io.BytesIO(mask))[0]).all()
+    assert shrink_photo_file(photo, 120) == photo
+    assert shrink_photo_file(photo, 119) != photo
+    same_mask, _ = read_mask(io.BytesIO(shrink_mask_file(mask, 120)))
+    assert (same_mask == read_mask(io.BytesIO(mask))[0]).all()
 
 
 def test_a_shrunk_photo_looks_the_same() -> None:
     y, x = np.mgrid[:800, :1200]
     photo = np.stack([y * 255 // 800, x * 255 // 1200, (x + y) * 255 // 2000], 2).astype(np.uint8)
-    small = images.read_photo(io.BytesIO(images.shrink_photo_file(images.photo_jpeg(photo), 100)))
+    small = read_photo(io.BytesIO(shrink_photo_file(photo_jpeg(photo), 100)))
     direct = np.asarray(Image.fromarray(photo).resize((150, 100), Image.Resampling.BOX))
     assert np.abs(small.astype(int) - direct.astype(int)).mean() < 2
 
@@ -878,8 +881,8 @@ def test_a_turned_photo_is_stored_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (1200, 800)).save(buffer, "JPEG", exif=exif)
-    small = images.shrink_photo_file(buffer.getvalue(), 100)
-    assert images.read_photo(io.BytesIO(small)).shape == (150, 100, 3)
+    small = shrink_photo_file(buffer.getvalue(), 100)
+    assert read_photo(io.BytesIO(small)).shape == (150, 100, 3)
 
 
 # The demo set, and the list
@@ -1188,15 +1191,15 @@ def test_real_photos_shrunk(tmp_path: Path) -> None:
         fetch(server, folder, dataset, shrink=300)
     for photo, mask in names.items():
         whole, small = (
-            images.read_photo(path).shape[:2] for path in (photo, folder / PHOTOS / photo.name)
+            read_photo(path).shape[:2] for path in (photo, folder / PHOTOS / photo.name)
         )
         assert min(small) == min(300, *whole)
         assert small[1] / small[0] == pytest.approx(whole[1] / whole[0], rel=0.005)
-        full, _ = images.read_mask(mask)
-        shrunk_mask, zero_one = images.read_mask(folder / MASKS / mask.name)
+        full, _ = read_mask(mask)
+        shrunk_mask, zero_one = read_mask(folder / MASKS / mask.name)
         assert shrunk_mask.shape == small
         assert not zero_one
         assert shrunk_mask.mean() == pytest.approx(full.mean(), abs=0.003)
-        seen, _ = images.read_photo_shrunk(photo, 64)
-        again, _ = images.read_photo_shrunk(folder / PHOTOS / photo.name, 64)
+        seen, _ = read_photo_shrunk(photo, 64)
+        again, _ = read_photo_shrunk(folder / PHOTOS / photo.name, 64)
         assert np.abs(seen.astype(int) - again.astype(int)).mean() < 3

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lesionseg import filetypes
 from lesionseg.data.filenames import list_images
+from lesionseg.images import filetypes
 
 IMAGE = Image.new("RGB", (8, 8))
 

@@ -10,12 +10,12 @@ from helpers import drawing, write_mask, write_photo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesionseg import images
 from lesionseg.data import lists
 from lesionseg.data.discovery import find
 from lesionseg.data.lists import read_names, stream_names
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import scoring
+from lesionseg.images.photos import read_photo
 from lesionseg.segmentation.plan import OutputPaths, plan_jobs
 
 NAMES = ["photos/Müller 1.jpg", "b.png", " c.tif"]
@@ -204,7 +204,7 @@ def test_photos_and_masks_find_each_other(tmp_path: Path, photo: str, mask: str)
 
 def test_labels_find_their_photo(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / f"{APART}.png")
-    height, width = images.read_photo(photo).shape[:2]
+    height, width = read_photo(photo).shape[:2]
     (tmp_path / "labels.json").write_text(
         f'{{"images": [{{"id": 1, "file_name": "{COMPOSED}.png", "height": {height}, '
         f'"width": {width}}}], "categories": [{{"id": 1, "name": "lesion"}}], "annotations": '

@@ -7,7 +7,9 @@ import pytest
 
 from lesionseg.data import synthetic
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Mask, Photo, read_mask, read_photo
+from lesionseg.images.arrays import Mask, Photo
+from lesionseg.images.masks import read_mask
+from lesionseg.images.photos import read_photo
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lesionseg.evaluation import calibration
 from lesionseg.evaluation.calibration import BINS, Counts
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 from lesionseg.segmentation.segmenter import load
 
 

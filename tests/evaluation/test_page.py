@@ -23,13 +23,13 @@ from reports import (
     write_predictions,
 )
 
-from lesionseg import images
 from lesionseg.data import synthetic
 from lesionseg.data.filenames import file_id
 from lesionseg.data.pairs import Pair
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import page
 from lesionseg.evaluation.report import EarlierCheckpoint, Evaluation
+from lesionseg.images.encode import photo_jpeg
 
 ODD = (
     '<script>alert(1)</script>',
@@ -306,7 +306,7 @@ def test_a_thousand_photos_are_a_few_megabytes(tmp_path: Path) -> None:
     for index in range(40):
         photo, mask = synthetic.generate(0, index)
         path = tmp_path / f"{index:04}.jpg"
-        path.write_bytes(images.photo_jpeg(photo))
+        path.write_bytes(photo_jpeg(photo))
         truth = write_mask(masks / f"{index:04}.png", mask)
         every.append(Pair(f"ISIC_{index:07}", path, truth))
     for count in (24, 40):

@@ -15,7 +15,7 @@ from lesionseg.data.pairs import Pair
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import scoring
 from lesionseg.evaluation.scoring import ScoringResult
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 from lesionseg.metrics import Confusion, PhotoScore
 from lesionseg.segmentation.segmenter import Segmenter
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lesionseg.errors import LesionsegError
 from lesionseg.evaluation import thumbnails
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 
 Ring = list[tuple[int, int]]
 

@@ -21,14 +21,14 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lesionseg import images
 from lesionseg.data import synthetic
 from lesionseg.data.cache import cache_pairs
 from lesionseg.data.discovery import find
 from lesionseg.data.pairs import read_pair, read_truth
 from lesionseg.errors import LesionsegError
 from lesionseg.files import AtomicTextFile
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
+from lesionseg.images.encode import mask_png
 from lesionseg.labels import formats, labelme, runlength
 from lesionseg.labels.outline import Ring, fill, polygon, regions
 
@@ -506,7 +506,7 @@ def lesion(points: Any, **more: Any) -> dict[str, Any]:
 
 
 def png(mask: Mask) -> str:
-    return base64.b64encode(images.mask_png(mask)).decode()
+    return base64.b64encode(mask_png(mask)).decode()
 
 
 def test_labelme_polygons_and_masks(tmp_path: Path) -> None:
@@ -741,7 +741,7 @@ def test_labels_in_a_data_folder(
     for path, mask in moved.items():
         for folder in (path.parent, tmp_path / "set" / "masks"):
             folder.mkdir(exist_ok=True)
-            (folder / f"{path.stem}_segmentation.png").write_bytes(images.mask_png(~mask))
+            (folder / f"{path.stem}_segmentation.png").write_bytes(mask_png(~mask))
     again = find(tmp_path / "set")
     assert again.pairs == dataset.pairs
     assert all(pair.labels for pair in again.split("all"))
@@ -751,7 +751,7 @@ def test_labels_in_a_data_folder(
 
 def test_a_folder_of_masks_and_labels_as_truth(tmp_path: Path, photos: dict[Path, Mask]) -> None:
     write(tmp_path / "out", photos)
-    (tmp_path / "out" / "two_segmentation.png").write_bytes(images.mask_png(disc()))
+    (tmp_path / "out" / "two_segmentation.png").write_bytes(mask_png(disc()))
     dataset = find(None, tmp_path / "photos", tmp_path / "out")
     assert all(pair.labels for pair in dataset.split("all"))
     assert dataset.problems == (f"1 mask not used, as {tmp_path / 'out'} takes precedence",)
@@ -759,7 +759,7 @@ def test_a_folder_of_masks_and_labels_as_truth(tmp_path: Path, photos: dict[Path
 
 def test_foreign_files_change_nothing(tmp_path: Path, photos: dict[Path, Mask]) -> None:
     for path, mask in photos.items():
-        (path.parent / f"{path.stem}_segmentation.png").write_bytes(images.mask_png(mask))
+        (path.parent / f"{path.stem}_segmentation.png").write_bytes(mask_png(mask))
         (path.parent / f"{path.stem}.json").write_text('{"age": 50}')
     (tmp_path / "photos" / "annotations.json").write_text("[1]")
     (tmp_path / "photos" / "broken.json").write_text("{")

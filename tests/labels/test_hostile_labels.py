@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesionseg import images
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
+from lesionseg.images.encode import mask_png
 from lesionseg.labels import formats, runlength
 from lesionseg.labels.outline import Ring, fill, fill_union
 
 SQUARE = [2, 2, 9, 2, 9, 8, 2, 8]
 _CORNERS = [[2, 2], [9, 2], [9, 8]]
-_MASK = base64.b64encode(images.mask_png(np.ones((4, 5), np.bool_))).decode()
+_MASK = base64.b64encode(mask_png(np.ones((4, 5), np.bool_))).decode()
 COCO: dict[str, Any] = {
     "images": [
         {"id": 1, "file_name": "a.jpg", "width": 20, "height": 10},

@@ -16,7 +16,7 @@ from PIL import Image
 from lesionseg.data.cache import cache_pairs
 from lesionseg.data.discovery import find
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 from lesionseg.labels import formats, label_studio, labelme
 
 

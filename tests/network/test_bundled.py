@@ -18,10 +18,11 @@ import pytest
 import torch
 from helpers import DATA, SIZE, begun, drawing, saved, torch_network, write_pairs
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.data import discovery
 from lesionseg.data.pairs import read_pair
 from lesionseg.evaluation import scoring
+from lesionseg.images.resize import shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.export import OPSET
@@ -214,7 +215,7 @@ def test_how_it_is_made(
     exported = OnnxNetwork(graph)
     assert exported.source == checksum(target)
     assert exported.provenance.plain() == made.plain()
-    photo = np.stack([images.shrink(drawing(0)[0], SIZE)])
+    photo = np.stack([shrink(drawing(0)[0], SIZE)])
     assert np.abs(exported(photo) - torch_network(made)(photo)).max() < 1e-5
 
 

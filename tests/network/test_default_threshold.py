@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from helpers import Command, begun, saved, write_pairs, write_photo
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.errors import CheckpointError, LesionsegError
+from lesionseg.images.resize import enlarged_above
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network import runtime
 from lesionseg.network.export import export
@@ -75,7 +76,7 @@ def test_an_export_has_that_of_its_masks(pair: Path) -> None:
         network = OnnxNetwork(path)
         photo = np.random.default_rng(0).integers(0, 256, (1, 70, 80, 3), np.uint8)
         (mask,), (soft,) = network.masks(photo)
-        own = images.enlarged_above(soft, 70, 80, threshold)
+        own = enlarged_above(soft, 70, 80, threshold)
         assert ((mask == 255) == own).mean() > 0.99
 
 

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from helpers import DATA, Command, drawing, exported, saved, write_pairs, write_photo
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.clinic.results import algorithm_of
 from lesionseg.config import ModelConfig, Recipe, Stem
 from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.evaluation import api, display_paths
 from lesionseg.evaluation.deidentify import hide_names
+from lesionseg.images.arrays import Photo
+from lesionseg.images.masks import read_mask
+from lesionseg.images.resize import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network import runtime
 from lesionseg.network.ensemble import Ensemble, joint_checksum, joint_provenance
@@ -50,7 +53,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
-def photos() -> list[images.Photo]:
+def photos() -> list[Photo]:
     return [drawing(index)[0] for index in range(3)]
 
 
@@ -71,12 +74,12 @@ def test_each_network_sees_its_own_size(networks: dict[str, Path]) -> None:
     both = load([networks[name] for name in SIZES], "cpu")
     assert both.size == 64
     for photo in photos():
-        large = images.shrink(photo, 64)
+        large = shrink(photo, 64)
         maps = []
         for name, size in SIZES.items():
-            small = images.shrink(large, size, gap=None)
+            small = shrink(large, size, gap=None)
             (soft,) = load(networks[name], "cpu").predict([small])
-            maps.append(images.enlarge(soft, 64, 64))
+            maps.append(enlarge(soft, 64, 64))
         assert maps[0].std() > 0
         expected = np.mean(maps, axis=0)
         assert np.abs(both(photo).low_res_probabilities - expected).max() < 1e-6
@@ -189,7 +192,7 @@ def test_segment_with_several(
     assert [line["checkpoint"] for line in lines] == [list(map(str, paths))] * 3
     both = load(paths, "cpu")
     for index in range(3):
-        mask, _ = images.read_mask(tmp_path / "masks" / f"{index}_segmentation.png", truth=False)
+        mask, _ = read_mask(tmp_path / "masks" / f"{index}_segmentation.png", truth=False)
         assert (mask == both(tmp_path / "photos" / f"{index}.png").mask).all()
     again = lesionseg(*words, tmp_path / "again", "-c", networks["fused"])
     assert "fused.onnx (threshold 0.494, the mean of 2 networks) on cpu (ONNX" in again.err

@@ -19,12 +19,13 @@ from helpers import DATA, SIZE, begun, exported, saved, torch_network, write_pho
 from numpy.typing import NDArray
 from PIL import Image
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.cli import app
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data import synthetic
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Mask, Photo
+from lesionseg.images.arrays import Mask, Photo
+from lesionseg.images.photos import read_photo
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network import export, runtime
 from lesionseg.network.runtime import EXPORTED, OnnxNetwork, TorchNetwork, checksum
@@ -279,7 +280,7 @@ def test_masks_of_real_photos_are_those_of_the_tool() -> None:
     photos = sorted((Path(REAL or "") / "isic-raw" / "images").iterdir())[::12]
     assert photos
     for path in photos:
-        masks, _ = bundled.masks(images.read_photo(path)[np.newaxis])
+        masks, _ = bundled.masks(read_photo(path)[np.newaxis])
         expected = Segmenter(bundled, all_regions=True)(path).mask
         differ = (masks[0] == 255) != expected
         assert differ.mean() <= 1e-3, path.name
@@ -395,7 +396,7 @@ def test_the_page_for_developers_draws_what_segment_draws(
     Image.fromarray(photo_of(SIZE, SIZE, 1)).save("photo.jpg", exif=turned())
     names: dict[str, Any] = {}
     exec("\n".join(blocks()[:3]), names)  # as a reader would
-    photo = images.read_photo(Path("photo.jpg"))
+    photo = read_photo(Path("photo.jpg"))
     assert (names["photo"] == photo).all()
     drawn = Segmenter(small())(photo)
     assert drawn.mask.any()

@@ -16,8 +16,9 @@ import torch
 from helpers import SIZE, begun, drawing, exported, saved
 from onnx import TensorProto, helper
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.errors import CheckpointError
+from lesionseg.images.resize import shrink
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.runtime import (
     EXPORTED,
@@ -304,7 +305,7 @@ def test_nan_for_one_photo_leaves_the_others(
     path = exported(tmp_path / "a.pt")
     path.with_suffix(EXPORTED).rename(tmp_path / "b.onnx")
     network = open_network(path if suffix == ".pt" else tmp_path / "b.onnx", "cpu")
-    photos = np.stack([images.shrink(drawing(index)[0], SIZE) for index in range(3)])
+    photos = np.stack([shrink(drawing(index)[0], SIZE) for index in range(3)])
     before = network(photos)
     assert not np.isnan(before).any()
     photos[1, 0, 0, 0] = 255

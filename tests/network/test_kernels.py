@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.errors import LesionsegError
+from lesionseg.images.arrays import Photo
+from lesionseg.images.photos import read_photo_shrunk
+from lesionseg.images.resize import shrink
 from lesionseg.network import export, kernels, runtime
 from lesionseg.network.runtime import EXPORTED, INT8, OnnxNetwork, checksum
 
@@ -114,7 +117,7 @@ def test_the_bundled_one_is_of_the_bundled_weights() -> None:
     assert names == ["shrink", "enlarge"]
 
 
-def _compare(photos: list[images.Photo], least: float) -> None:
+def _compare(photos: list[Photo], least: float) -> None:
     full = OnnxNetwork(store.BUNDLED_FILE.with_suffix(EXPORTED))
     small = OnnxNetwork(BUNDLED_INT8)
     masks = [[network(photo[np.newaxis]) > 0.5 for photo in photos] for network in (full, small)]
@@ -125,7 +128,7 @@ def _compare(photos: list[images.Photo], least: float) -> None:
 
 def test_the_bundled_one_gives_the_same_masks() -> None:
     size = OnnxNetwork(BUNDLED_INT8).provenance.model.image_size
-    _compare([images.shrink(drawing(index)[0], size) for index in range(3)], 0.995)
+    _compare([shrink(drawing(index)[0], size) for index in range(3)], 0.995)
 
 
 @pytest.mark.skipif(REAL is None, reason="LESIONSEG_TEST_DATA names no real photos")
@@ -133,7 +136,7 @@ def test_the_bundled_one_gives_the_same_masks_of_real_photos() -> None:
     size = OnnxNetwork(BUNDLED_INT8).provenance.model.image_size
     paths = sorted((Path(REAL or "") / "isic-raw" / "images").iterdir())[::12]
     assert paths
-    _compare([images.read_photo_shrunk(path, size)[0] for path in paths], 0.999)
+    _compare([read_photo_shrunk(path, size)[0] for path in paths], 0.999)
 
 
 def test_float32_is_as_before(tmp_path: Path) -> None:

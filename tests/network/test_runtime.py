@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from helpers import DATA, SIZE, begun, drawing, exported, saved, torch_network, write_photo
 
-from lesionseg import filetypes, images, store
+from lesionseg import store
 from lesionseg.cli import app
 from lesionseg.data import synthetic
 from lesionseg.errors import CheckpointError, LesionsegError
-from lesionseg.images import Photo
+from lesionseg.images import filetypes
+from lesionseg.images.arrays import Photo
+from lesionseg.images.masks import read_mask
+from lesionseg.images.resize import shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network import runtime
 from lesionseg.network.provenance import Provenance, fields_of
@@ -225,7 +228,7 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def shrunk(index: int, size: int) -> Photo:
-    return images.shrink(synthetic.generate(0, index)[0], size)
+    return shrink(synthetic.generate(0, index)[0], size)
 
 
 def test_a_fast_start_gives_the_same_probabilities() -> None:
@@ -302,5 +305,5 @@ def test_a_folder_keeps_its_order_and_names_a_damaged_photo(
     assert "photos: 8 done, 1 failed, 0 skipped" in said.err
     by_torch = Segmenter(torch_network(begun(2, seed=3)))
     for index in (0, 8):
-        mask, _ = images.read_mask(tmp_path / "masks" / f"{index}_segmentation.png")
+        mask, _ = read_mask(tmp_path / "masks" / f"{index}_segmentation.png")
         assert (mask == by_torch(drawing(index)[0]).mask).mean() >= 0.999

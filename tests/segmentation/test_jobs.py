@@ -13,8 +13,11 @@ import pytest
 from helpers import drawing, segmenter, write_mask, write_photo
 from PIL import Image
 
-from lesionseg import images
 from lesionseg.errors import LesionsegError, PhotoError
+from lesionseg.images.arrays import Photo
+from lesionseg.images.decode import Source
+from lesionseg.images.encode import mask_png
+from lesionseg.images.photos import read_photo
 from lesionseg.segmentation import jobs
 from lesionseg.segmentation.jobs import JobOptions
 from lesionseg.segmentation.outcome import Outcome, Status, Tally
@@ -148,7 +151,7 @@ def test_from_standard_input_to_standard_output(
     here: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     single(run(plan("-", "-", "overlay.png")))
-    assert capsysbinary.readouterr().out == images.mask_png(segmenter()(here / "a.png").mask)
+    assert capsysbinary.readouterr().out == mask_png(segmenter()(here / "a.png").mask)
     assert (here / "overlay.png").exists()  # the photo is there twice, though it was read once
 
 
@@ -223,8 +226,8 @@ def run_shared(
 def test_what_became_of_each_photo_is_shown_in_order_and_counted(here: Path) -> None:
     (here / "photos" / "bad.jpg").write_text("not a photo")
     planned = plan("photos a.png b.jpg", "out")
-    (here / "out" / "y_segmentation.png").write_bytes(images.mask_png(drawing(0)[1]))
-    (here / "out" / "a_segmentation.png").write_bytes(images.mask_png(drawing(0)[1]))
+    (here / "out" / "y_segmentation.png").write_bytes(mask_png(drawing(0)[1]))
+    (here / "out" / "a_segmentation.png").write_bytes(mask_png(drawing(0)[1]))
     options = replace(OPTIONS, skip_existing=True, doubtful_below=1.0)
     tally, shown, opened = run_shared(planned, options)
     assert shown == [
@@ -275,13 +278,13 @@ def test_a_mask_that_is_there_but_cannot_be_read_fails_only_where_it_is_needed(h
 def test_a_photo_that_changes_on_the_way_fails_alone(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = images.read_photo
+    read = read_photo
 
-    def read_anew(source: images.Source) -> images.Photo:
+    def read_anew(source: Source) -> Photo:
         photo = read(source)
         return photo[1:] if source == Path("a.png") else photo
 
-    monkeypatch.setattr(images, "read_photo", read_anew)
+    monkeypatch.setattr("lesionseg.segmentation.jobs.read_photo", read_anew)
     first, second = run(plan("a.png b.jpg", "out", "out"))
     assert str(first.error) == "a.png: changed while it was segmented; run it again"
     assert second.status is Status.DONE

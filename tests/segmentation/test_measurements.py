@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
 from lesionseg.segmentation.measurements import Measurements, measure
 
 NAMES = {field.name for field in dataclasses.fields(Measurements)}

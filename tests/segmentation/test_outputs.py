@@ -14,9 +14,12 @@ import pytest
 from helpers import SIZE, Command, saved, write_photo
 from PIL import Image
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.data.drafts import RECORD
-from lesionseg.images import Mask
+from lesionseg.images.arrays import Mask
+from lesionseg.images.encode import mask_png
+from lesionseg.images.masks import read_mask
+from lesionseg.images.photos import read_photo
 from lesionseg.labels import formats
 from lesionseg.segmentation import jobs
 from lesionseg.segmentation.measurements import measure
@@ -39,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def mask_of(name: str, folder: str = "out") -> Mask:
-    return images.read_mask(Path(folder) / f"{name}_segmentation.png", truth=False)[0]
+    return read_mask(Path(folder) / f"{name}_segmentation.png", truth=False)[0]
 
 
 def dice(one: Mask, other: Mask) -> float:
@@ -68,7 +71,7 @@ def test_labels_of_a_folder(lesionseg: Command, place: str, options: list[str]) 
         mask = mask_of(formats.stem(photo.name))
         assert (photo.height, photo.width) == mask.shape  # upright
         assert dice(photo.mask(), mask) >= (0.998 if not options else 1)
-    height, width = images.read_photo(Path("photos/turned.jpg")).shape[:2]
+    height, width = read_photo(Path("photos/turned.jpg")).shape[:2]
     assert (labels.photos[2].height, labels.photos[2].width) == (height, width)
     with Image.open("photos/turned.jpg") as stored:
         assert stored.size == (height, width)
@@ -119,7 +122,7 @@ def test_measurements(lesionseg: Command) -> None:
     rows = table("new/m.csv")
     assert [line["file"] for line in lines] == [row["file"] for row in rows]
     for line, row in zip(lines, rows, strict=True):
-        mask = images.read_mask(Path(line["mask"]), truth=False)[0]
+        mask = read_mask(Path(line["mask"]), truth=False)[0]
         expected: dict[str, Any] = asdict(measure(mask, line["quality"], 0.1))
         assert line["measurements"] == expected
         del row["file"], row["mask"]
@@ -150,7 +153,7 @@ def test_masks_that_are_there_are_read(
     assert lesionseg("segment", "photos/a.png", "photos/b.png", "-o", "out").status == 0
     corrected = np.zeros(mask_of("a").shape, np.bool_)
     corrected[10:30, 10:30] = True
-    Path("out/a_segmentation.png").write_bytes(images.mask_png(corrected))
+    Path("out/a_segmentation.png").write_bytes(mask_png(corrected))
     Path("photos/b.json").write_text("corrected")
     words = ("segment", "photos", "-o", "out", "--skip-existing", "--labels", place)
     ended = lesionseg(*words, "--measurements", "m.csv", "--json")
@@ -187,7 +190,7 @@ def test_what_cannot_be_read_is_left_out(lesionseg: Command) -> None:
 def test_an_interrupted_batch_leaves_no_file_for_all(
     lesionseg: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    png, left = images.mask_png, [1]
+    png, left = mask_png, [1]
 
     def interrupted(mask: Mask, **how: bool) -> bytes:
         if not left:
@@ -195,7 +198,7 @@ def test_an_interrupted_batch_leaves_no_file_for_all(
         left.pop()
         return png(mask, **how)
 
-    monkeypatch.setattr(images, "mask_png", interrupted)
+    monkeypatch.setattr("lesionseg.segmentation.jobs.mask_png", interrupted)
     words = ("--labels", "l.json", "--measurements", "m.csv", "--workers", 1, "--batch-size", 1)
     assert lesionseg("segment", "photos", "-o", "out", *words).status == 130
     names = {path.name for path in Path().iterdir()}

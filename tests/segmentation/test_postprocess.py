@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lesionseg import images
-from lesionseg.images import Mask, Probabilities
+from lesionseg.images.arrays import Mask, Probabilities
+from lesionseg.images.resize import enlarge, enlarged_above
 from lesionseg.segmentation.postprocess import keep_largest_region
 from lesionseg.segmentation.segmenter import Segmenter
 
@@ -116,8 +116,8 @@ def test_so_it_is_at_the_photos_size(
     probabilities: Probabilities, size: tuple[int, int], threshold: float
 ) -> None:
     result = network(threshold).at_size(probabilities, *size)
-    above = images.enlarged_above(probabilities, *size, threshold)
-    assert (result.probabilities == images.enlarge(probabilities, *size)).all()
+    above = enlarged_above(probabilities, *size, threshold)
+    assert (result.probabilities == enlarge(probabilities, *size)).all()
     # A probability at the threshold may be rounded to either side of it.
     certain = np.abs(result.probabilities - threshold) > 1e-6
     assert (above == (result.probabilities > threshold))[certain].all()

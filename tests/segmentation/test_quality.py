@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lesionseg.images import Mask, Probabilities
+from lesionseg.images.arrays import Mask, Probabilities
 from lesionseg.segmentation.quality import agreement
 
 shapes = st.tuples(st.integers(1, 8), st.integers(1, 8))

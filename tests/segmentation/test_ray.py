@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from helpers import saved, write_photo
 
-from lesionseg import images
 from lesionseg.extras import install_hint
+from lesionseg.images.masks import read_mask
 from lesionseg.ray import Worker, main
 from lesionseg.segmentation import jobs
 from lesionseg.segmentation.jobs import JobOptions
@@ -38,7 +38,7 @@ def test_a_worker_writes_masks_and_reports_bad_photos(tmp_path: Path) -> None:
     rows = worker({"photo": [str(photo), str(tmp_path / "none.png")]})
     mask = tmp_path / "masks" / "a_segmentation.png"
     expected = load(checkpoint)(photo)
-    assert np.array_equal(images.read_mask(mask)[0], expected.mask)
+    assert np.array_equal(read_mask(mask)[0], expected.mask)
     assert rows == {
         "photo": [str(photo), str(tmp_path / "none.png")],
         "mask": [str(mask), None],
@@ -98,7 +98,7 @@ def test_the_masks_are_those_of_segment(tmp_path: Path) -> None:
     outcomes = list(jobs.run(load(checkpoint), planned, JobOptions(batch_size=8, workers=1)))
     assert len(list(folders[1].iterdir())) == len(photos)
     for mask in folders[1].iterdir():
-        one, other = images.read_mask(mask)[0], images.read_mask(alone / mask.name)[0]
+        one, other = read_mask(mask)[0], read_mask(alone / mask.name)[0]
         assert np.array_equal(one, other), mask.name
 
     lines = [line for file in folders[2].iterdir() for line in file.read_text().splitlines()]

@@ -14,9 +14,10 @@ import pytest
 from helpers import SIZE, begun, drawing, saved, segmenter, torch_network, write_photo
 from PIL import Image
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.errors import CheckpointError, LesionsegError, PhotoError
-from lesionseg.images import Mask, Probabilities
+from lesionseg.images.arrays import Mask, Probabilities
+from lesionseg.images.resize import enlarge, shrink
 from lesionseg.segmentation import quality
 from lesionseg.segmentation.segmenter import Segmenter, load, stream
 
@@ -152,23 +153,23 @@ def test_a_turned_photo_gets_an_upright_mask(tmp_path: Path) -> None:
 
 def test_probabilities_are_enlarged_first_and_thresholded_after() -> None:
     photo, _ = drawing(1)
-    probabilities = segmenter().predict([images.shrink(photo, SIZE)])
+    probabilities = segmenter().predict([shrink(photo, SIZE)])
     assert probabilities.shape == (1, SIZE, SIZE)
     assert probabilities.dtype == np.float32
-    expected = images.enlarge(probabilities[0], *photo.shape[:2]) > 0.5
+    expected = enlarge(probabilities[0], *photo.shape[:2]) > 0.5
     thresholded = (probabilities[0] > 0.5).astype(np.float32)
-    thresholded_first = images.enlarge(thresholded, *photo.shape[:2]) > 0.5
+    thresholded_first = enlarge(thresholded, *photo.shape[:2]) > 0.5
     assert (every(0.5)(photo).mask == expected).all()
     assert (expected != thresholded_first).any()
 
 
 def test_probabilities_are_all_that_the_network_saw() -> None:
     photo, _ = drawing(1)
-    (expected,) = segmenter().predict([images.shrink(photo, SIZE)])
+    (expected,) = segmenter().predict([shrink(photo, SIZE)])
     for network in (segmenter(), every(0.5)):
         result = network(photo)
         assert (result.low_res_probabilities == expected).all()
-        assert (result.probabilities == images.enlarge(expected, *photo.shape[:2])).all()
+        assert (result.probabilities == enlarge(expected, *photo.shape[:2])).all()
         assert result.probabilities is result.probabilities  # made once
 
 
@@ -203,7 +204,7 @@ def test_quality_is_that_of_the_whole_map(threshold: float) -> None:
         network = Segmenter(torch_network(begun()), threshold, all_regions=all_regions)
         assert network.at_size(unsure, 20, 30).quality == expected
     photo, _ = drawing(0)
-    (probabilities,) = every(threshold).predict([images.shrink(photo, SIZE)])
+    (probabilities,) = every(threshold).predict([shrink(photo, SIZE)])
     assert every(threshold)(photo).quality == quality.agreement(probabilities, threshold)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lesionseg import store
-from lesionseg.images import Mask, Photo
+from lesionseg.images.arrays import Mask, Photo
 from lesionseg.training import figures, runs, trainer
 from lesionseg.training.figures import BLUE, CURVES, ORANGE, SAMPLES, TrainingFigures
 from lesionseg.training.history import EpochScores

@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lesionseg import images
 from lesionseg.errors import LesionsegError
+from lesionseg.images.encode import mask_png
 from lesionseg.training.history import EpochScores
 from lesionseg.training.tensorboard import TensorBoardWriter
 
 pytest.importorskip("tensorboardX")
 
 
-FIRST, SECOND = (
-    images.mask_png(np.zeros((height, width), bool)) for height, width in ((2, 3), (5, 4))
-)
+FIRST, SECOND = (mask_png(np.zeros((height, width), bool)) for height, width in ((2, 3), (5, 4)))
 
 
 def history(epochs: int) -> list[EpochScores]:

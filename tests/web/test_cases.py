@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionseg import images
-from lesionseg.images import Mask, Photo
+from lesionseg.images.arrays import Mask, Photo, Probabilities
+from lesionseg.images.resize import enlarged_above, shrink
 from lesionseg.segmentation.measurements import measure
 from lesionseg.segmentation.postprocess import keep_largest_region
 from lesionseg.segmentation.quality import agreement
@@ -41,7 +41,7 @@ def photo(width: int, height: int) -> Photo:
     return np.asarray(values, np.uint8)
 
 
-def probabilities(side: int, shift: int) -> images.Probabilities:
+def probabilities(side: int, shift: int) -> Probabilities:
     """Multiples of 1/256, so that both languages hold the same ones."""
     y, x = np.indices((side, side))
     values = 128 + 9 * (side / 3 + shift - np.hypot(x - side / 2, y - side / 3))
@@ -57,7 +57,7 @@ def rows_of(mask: Mask) -> list[str]:
 
 
 def shrunk(case: Case) -> Case:
-    small = images.shrink(photo(case["width"], case["height"]), case["size"])
+    small = shrink(photo(case["width"], case["height"]), case["size"])
     return {"bytes": base64.b64encode(small.tobytes()).decode()}
 
 
@@ -72,7 +72,7 @@ def draft(case: Case) -> Case:
 def enlarged(case: Case) -> Case:
     soft = probabilities(case["side"], case["shift"])
     size = case["height"], case["width"]
-    return {"rows": rows_of(images.enlarged_above(soft, *size, case["threshold"]))}
+    return {"rows": rows_of(enlarged_above(soft, *size, case["threshold"]))}
 
 
 def quality(case: Case) -> Case:

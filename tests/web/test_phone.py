@@ -25,8 +25,10 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from lesionseg import images, store
+from lesionseg import store
 from lesionseg.data import synthetic
+from lesionseg.images.arrays import Mask
+from lesionseg.images.photos import read_photo
 from lesionseg.segmentation.measurements import measure
 from lesionseg.segmentation.segmenter import Segmenter, load
 from lesionseg.web import pages
@@ -123,7 +125,7 @@ class Phone:
             "Input.dispatchTouchEvent", {"type": kind, "touchPoints": points}
         )
 
-    def mask(self, stem: str) -> images.Mask:
+    def mask(self, stem: str) -> Mask:
         with Image.open(io.BytesIO(self.save("save-mask", f"{stem}_segmentation.png"))) as image:
             assert image.mode == "L"
             mask = np.asarray(image)
@@ -197,7 +199,7 @@ def draw(path: Path, index: int = 4) -> Path:
     return path
 
 
-def beside_border(mask: images.Mask) -> images.Mask:
+def beside_border(mask: Mask) -> Mask:
     """The pixels that have a neighbour of the other kind."""
     gradient = cv2.morphologyEx(
         mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)
@@ -205,7 +207,7 @@ def beside_border(mask: images.Mask) -> images.Mask:
     return gradient.astype(bool)
 
 
-def assert_same(mask: images.Mask, expected: images.Mask) -> None:
+def assert_same(mask: Mask, expected: Mask) -> None:
     assert mask.shape == expected.shape
     differ = mask != expected
     assert differ.mean() <= 1e-3
@@ -218,7 +220,7 @@ def test_masks_are_those_of_segment(
     lying = tmp_path / "lying.jpg"  # on its side, as phones store photos
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(images.read_photo(photo)).save(lying, quality=95, exif=exif)
+    Image.fromarray(read_photo(photo)).save(lying, quality=95, exif=exif)
     wide = draw(tmp_path / "wide.jpg", 7)
     for path in (photo, lying, wide):
         opened.add(path)
@@ -269,7 +271,7 @@ def test_the_threshold_is_that_of_the_checkpoint(
 
 
 def test_what_is_not_a_photo(opened: Phone, photo: Path, tmp_path: Path) -> None:
-    content, pixels = photo.read_bytes(), images.read_photo(photo)
+    content, pixels = photo.read_bytes(), read_photo(photo)
     clear, dim, jpeg = (io.BytesIO() for _ in range(3))
     transparent = np.dstack([pixels, np.zeros(pixels.shape[:2], np.uint8)])
     Image.fromarray(transparent).save(clear, "PNG")

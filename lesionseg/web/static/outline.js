@@ -1,4 +1,4 @@
-// The outline of a mask painted around the lesion, as lesionseg/images.py's `overlay_png` has it:
+// The outline of a mask painted around the lesion, as lesionseg/images/encode.py's `overlay_png` has it:
 // cyan between black, just outside, so that the lesion's own border stays seen.
 
 const BLACK = [0, 0, 0], CYAN = [0, 255, 255];

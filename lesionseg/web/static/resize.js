@@ -1,5 +1,5 @@
 // Photos to the network's square as Pillow shrinks them, probabilities to the photo's size.
-// The same as `shrink` and `enlarged_above` of lesionseg/images.py, rounding included.
+// The same as `shrink` and `enlarged_above` of lesionseg/images/resize.py, rounding included.
 
 const ONE = 2 ** 22; // of fixed-point weights, as in Pillow's Resample.c
 const HALF = ONE / 2;

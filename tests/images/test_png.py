@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionseg import png
-from lesionseg.images import Mask
+from lesionseg.images import png
+from lesionseg.images.arrays import Mask
 
 HEIGHT, WIDTH = 3000, 1500  # of which 700 rows are a million zeros
 

@@ -1,6 +1,6 @@
-"""DICOM files: photos out of them, and what their headers say. The only reader of pydicom objects.
+"""Read photos in DICOM files, and what their headers say.
 
-`images` uses it, so that whatever takes a photo takes one in a DICOM file, too: `segment`, `eval`,
+`decode` uses it, so that whatever takes a photo takes one in a DICOM file, too: `segment`, `eval`,
 `train`, the library. pydicom comes with the extra `dicom` and is imported for DICOM only.
 
 References: DICOM PS3.3 (attributes), PS3.5 (transfer syntaxes), PS3.10 (files).
@@ -42,12 +42,11 @@ _DECODERS = {  # packages that decode what pydicom cannot alone; none is under t
     "1.2.840.10008.1.2.4.202": "pylibjpeg pylibjpeg-openjpeg",
     "1.2.840.10008.1.2.4.203": "pylibjpeg pylibjpeg-openjpeg",
 }
-_NOT_PHOTOS = {  # storage classes whose pixels are not from a camera
+SEGMENTATIONS = {  # storage classes whose pixels are not from a camera
     "1.2.840.10008.5.1.4.1.1.66.4": "segmentation",
     "1.2.840.10008.5.1.4.1.1.66.7": "label map segmentation",
 }
-_SKIN_LESION = ("95324001", "SCT")
-_MOST_PIXELS = 178_956_970  # of a photo; Pillow decodes no larger one
+MOST_PIXELS = 178_956_970  # of a photo; Pillow decodes no larger one
 _APP14_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"  # "the colours are RGB"
 
 
@@ -122,7 +121,7 @@ def _read(file: BinaryIO, **options: Any) -> "Dataset":
     try:
         return pydicom.dcmread(file, **options)
     except Exception as error:  # pydicom names no closed list of what a damaged file may raise
-        raise PhotoError(f"cannot read this DICOM file: {_reason(error)}") from error
+        raise PhotoError(f"cannot read this DICOM file: {reason(error)}") from error
 
 
 def value(dataset: "Dataset", name: str) -> Any:
@@ -162,8 +161,8 @@ def frame(dataset: "Dataset", index: int = 0) -> Frame:
 
 def _check(dataset: "Dataset") -> tuple[int, int]:
     """Return the (height, width) of a photo; refuse all else."""
-    kind = _kind(dataset)
-    if kind in _NOT_PHOTOS.values():
+    kind = kind_of(dataset)
+    if kind in SEGMENTATIONS.values():
         raise PhotoError(f"expected a photo, got a DICOM {kind}")
     syntax = _syntax(dataset)
     if any(name in syntax.name for name in ("MPEG", "HEVC", "SMPTE")):
@@ -176,10 +175,10 @@ def _check(dataset: "Dataset") -> tuple[int, int]:
     if not dataset.get("BitsStored"):
         dataset.BitsStored = dataset.BitsAllocated
     height, width = int(dataset.Rows), int(dataset.Columns)
-    if height * width > _MOST_PIXELS:
+    if height * width > MOST_PIXELS:
         raise PhotoError(
             f"too large to decode safely: {width}x{height} pixels, over "
-            f"{_MOST_PIXELS / 1e6:.0f} megapixels; shrink it first"
+            f"{MOST_PIXELS / 1e6:.0f} megapixels; shrink it first"
         )
     photometric = str(dataset.PhotometricInterpretation)
     if photometric not in (*_PHOTOMETRIC, *_PHOTOMETRIC_JPEG2000):
@@ -195,13 +194,13 @@ def _check(dataset: "Dataset") -> tuple[int, int]:
     return height, width
 
 
-def _kind(dataset: "Dataset") -> str:
+def kind_of(dataset: "Dataset") -> str:
     """Return what a file holds, by the name of its storage class."""
     meta = getattr(dataset, "file_meta", None)
     uid = dataset.get("SOPClassUID") or (meta.get("MediaStorageSOPClassUID") if meta else None)
     if uid is None:
         return "no storage class"
-    return _NOT_PHOTOS.get(str(uid)) or str(getattr(uid, "name", uid))
+    return SEGMENTATIONS.get(str(uid)) or str(getattr(uid, "name", uid))
 
 
 def _syntax(dataset: "Dataset") -> Any:
@@ -219,7 +218,7 @@ def _encapsulated(dataset: "Dataset", index: int) -> bytes:
     try:
         return get_frame(dataset.PixelData, index, number_of_frames=frame_count(dataset))
     except Exception as error:
-        raise PhotoError(f"damaged DICOM: {_reason(error)}") from error
+        raise PhotoError(f"damaged DICOM: {reason(error)}") from error
 
 
 def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -242,7 +241,7 @@ def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray
         if photometric == "PALETTE COLOR":
             values = apply_color_lut(values, _with_little_endian_palette(dataset))
     except Exception as error:  # as many as there are decoders and ways to be damaged
-        raise PhotoError(f"cannot decode {syntax.name}: {_reason(error)}{advice}") from error
+        raise PhotoError(f"cannot decode {syntax.name}: {reason(error)}{advice}") from error
     bits = 8 * values.dtype.itemsize if photometric == "PALETTE COLOR" else int(dataset.BitsStored)
     if values.shape[:2] != (height, width) or values.dtype.kind != "u":
         raise PhotoError(f"damaged DICOM: expected {width}x{height} pixels, got {values.shape}")
@@ -320,115 +319,6 @@ def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
         at += 2 + length
 
 
-def read_segmentation(path: Path) -> dict[str, NDArray[np.bool_]]:
-    """Read the masks in a DICOM Segmentation, by the UID of the photo that each was drawn on.
-
-    What any segment of a lesion covers is lesion: those whose code or label says lesion, or the
-    only one. Of a photo of several frames it is the mask of the first. Fractional segments count
-    from half their highest value on.
-
-    Returns:
-        (H, W) bool for each SOP Instance UID.
-
-    Raises:
-        PhotoError: not a segmentation, damaged, without a lesion, or it names no photo.
-    """
-    try:
-        with path.open("rb") as file:
-            if not is_dicom(file):
-                raise PhotoError("not a DICOM file")
-            return segmentation_masks(_read(file))
-    except OSError as error:
-        raise PhotoError(f"{path}: {error.strerror}") from error
-    except PhotoError as error:
-        raise PhotoError(f"{path}: {error}") from None
-
-
-def is_segmentation(dataset: "Dataset") -> bool:
-    """Tell whether a DICOM file holds a segmentation."""
-    return _kind(dataset) in _NOT_PHOTOS.values()
-
-
-def segmentation_masks(dataset: "Dataset") -> dict[str, NDArray[np.bool_]]:
-    """Collect the masks of `read_segmentation` from a file that was read."""
-    if not is_segmentation(dataset):
-        raise PhotoError(f"expected a DICOM segmentation, got {_kind(dataset)}")
-    try:
-        if int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset) > 16 * _MOST_PIXELS:
-            raise PhotoError("too large to decode safely")
-        return _segmentation_masks(dataset)
-    except PhotoError:
-        raise
-    except Exception as error:  # a missing attribute, damaged pixels
-        raise PhotoError(f"damaged DICOM segmentation: {_reason(error)}") from error
-
-
-def _segmentation_masks(dataset: "Dataset") -> dict[str, NDArray[np.bool_]]:
-    segments = _lesion_segments(dataset)
-    pixels = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
-    kind = str(dataset.SegmentationType)
-    (shared,) = dataset.get("SharedFunctionalGroupsSequence") or (None,)
-    masks: dict[str, NDArray[np.bool_]] = {}
-    for values, groups in zip(pixels, dataset.PerFrameFunctionalGroupsSequence, strict=True):
-        if kind != "LABELMAP":
-            of = _first("SegmentIdentificationSequence", groups, shared)
-            if int(of.ReferencedSegmentNumber) not in segments:
-                continue
-        derivation = _first("DerivationImageSequence", groups, shared)
-        uid, number = _source(derivation, dataset)
-        if number not in (None, 1):
-            continue
-        if kind == "LABELMAP":
-            mask = np.isin(values, sorted(segments))
-        elif kind == "FRACTIONAL":
-            mask = values >= int(dataset.MaximumFractionalValue) / 2
-        else:
-            mask = values > 0
-        masks[uid] = masks.get(uid, np.False_) | mask
-    if not masks:
-        raise PhotoError("no outline in this DICOM segmentation")
-    return masks
-
-
-def _lesion_segments(dataset: "Dataset") -> set[int]:
-    """Return the numbers of the segments that are lesions."""
-    labels = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.SegmentSequence}
-    lesions = set()
-    for item in dataset.SegmentSequence:
-        (kind,) = item.get("SegmentedPropertyTypeCodeSequence") or (None,)
-        code = kind is not None and (kind.get("CodeValue"), kind.get("CodingSchemeDesignator"))
-        label = labels[int(item.SegmentNumber)]
-        if code == _SKIN_LESION or "lesion" in label.casefold():
-            lesions.add(int(item.SegmentNumber))
-    if not lesions and len(labels) > 1:
-        raise PhotoError(f"expected a segment called lesion, got {', '.join(labels.values())}")
-    return lesions or set(labels)
-
-
-def _first(name: str, *groups: "Dataset | None") -> Any:
-    """Return the first item of a sequence, from the first functional groups that have it."""
-    for group in groups:
-        if group is not None and group.get(name):
-            return group[name].value[0]
-    return None
-
-
-def _source(derivation: Any, dataset: "Dataset") -> tuple[str, int | None]:
-    """Return the UID and the frame's number of the photo that a frame was drawn on."""
-    image = _first("SourceImageSequence", derivation)
-    if image is not None:
-        number = image.get("ReferencedFrameNumber")
-        return str(image.ReferencedSOPInstanceUID), None if number is None else int(number)
-    uids = {
-        str(item.ReferencedSOPInstanceUID)
-        for series in dataset.get("ReferencedSeriesSequence") or ()
-        for item in series.get("ReferencedInstanceSequence") or ()
-    }
-    if len(uids) != 1:
-        raise PhotoError(f"expected the UID of one photo for each frame, got {len(uids)}")
-    return uids.pop(), None
-
-
 def spacing(header: "Dataset") -> tuple[float, float] | None:
     """Return the millimetres between rows and between columns; None where the file gives none.
 
@@ -481,5 +371,6 @@ def _note_oblong(name: str, rows: float, columns: float) -> None:
     )
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Return the text of an exception of pydicom on one line, at most 200 characters."""
     return (" ".join(str(error).split()) or type(error).__name__)[:200]

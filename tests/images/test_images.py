@@ -19,9 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lesionseg import dicom, filetypes, images
 from lesionseg.errors import LesionsegError
-from lesionseg.images import Mask, Photo, Probabilities
+from lesionseg.images import dicom, filetypes
+from lesionseg.images.arrays import Mask, Photo, Probabilities
+from lesionseg.images.encode import mask_png, overlay_png, photo_jpeg, probability_png
+from lesionseg.images.masks import mask_colours, read_mask, shrink_mask_file
+from lesionseg.images.photos import read_photo, read_photo_shrunk, shrink_photo_file
+from lesionseg.images.resize import enlarge, enlarged_above, shrink, shrink_mask
 
 GREY = np.kron(np.array([[0, 64, 128], [160, 208, 255]]), np.ones((16, 16))).astype(np.uint8)
 COLOUR = np.stack([GREY, 255 - GREY, GREY // 2], axis=2)  # (32, 48, 3)
@@ -60,12 +64,12 @@ def close(got: Photo, expected: NDArray[Any], tolerance: int) -> bool:
 
 def assert_photo(file: Path, expected: NDArray[Any], tolerance: int = 0) -> None:
     """The file holds the picture, and every way of reading it says so."""
-    photo = images.read_photo(file)
+    photo = read_photo(file)
     assert photo.dtype == np.uint8
     assert close(photo, expected, tolerance)
-    shrunk, size = images.read_photo_shrunk(file, 16)
+    shrunk, size = read_photo_shrunk(file, 16)
     assert size == photo.shape[:2]
-    assert (shrunk == images.shrink(photo, 16)).all()
+    assert (shrunk == shrink(photo, 16)).all()
 
 
 @pytest.mark.parametrize("number", STORED)
@@ -150,15 +154,15 @@ def test_photos_of_more_than_16_bits_are_refused(tmp_path: Path, values: Any, me
     file = tmp_path / "photo.tif"
     Image.fromarray(np.full((8, 8), values)).save(file)
     with pytest.raises(LesionsegError, match=rf"^{file}: expected .*{message}$"):
-        images.read_photo(file)
+        read_photo(file)
 
 
 def test_a_large_jpeg_is_read_at_a_reduced_scale_and_looks_the_same(tmp_path: Path) -> None:
     file = tmp_path / "large.jpg"
     noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
     picture(noise).resize((1600, 1200), Image.Resampling.BICUBIC).save(file, quality=90)
-    shrunk, size = images.read_photo_shrunk(file, 64)
-    full = images.shrink(images.read_photo(file), 64)
+    shrunk, size = read_photo_shrunk(file, 64)
+    full = shrink(read_photo(file), 64)
     assert size == (1200, 1600)
     assert 0 < np.abs(shrunk.astype(int) - full.astype(int)).mean() < 1
 
@@ -169,7 +173,7 @@ def test_the_size_of_a_nearly_square_photo(
 ) -> None:
     file = tmp_path / "photo.jpg"  # an eighth of it is square
     Image.new("RGB", (1001, 1003)).save(file, exif=orientation(number))
-    assert images.read_photo_shrunk(file, 32)[1] == size
+    assert read_photo_shrunk(file, 32)[1] == size
 
 
 HEIC = (  # COLOUR, as pillow-heif wrote it; deflated, in base 85
@@ -196,7 +200,7 @@ def test_a_heic_photo_without_its_reader(tmp_path: Path, monkeypatch: pytest.Mon
     file = tmp_path / "photo.heic"
     file.write_bytes(zlib.decompress(base64.b85decode(HEIC)))
     with pytest.raises(LesionsegError, match=r"DICOM, got HEIC \(pip install pi-heif\)$"):
-        images.read_photo(file)
+        read_photo(file)
 
 
 # What is said of a photo that is read all the same
@@ -263,7 +267,7 @@ def test_an_avif_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     picture(STORED[6](COLOUR)).save(
         file, "AVIF", quality=100, subsampling="4:4:4", exif=orientation(6)
     )
-    photo = images.read_photo(file)
+    photo = read_photo(file)
     assert photo.shape == COLOUR.shape
     assert np.abs(photo.astype(int) - COLOUR).mean() < 3
     assert notes(caplog) == []
@@ -299,7 +303,7 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
 BOMB = png((b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)), (b"IDAT", b""))
 
 
-@pytest.mark.parametrize("read", [images.read_photo, images.read_mask])
+@pytest.mark.parametrize("read", [read_photo, read_mask])
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -325,7 +329,7 @@ def test_other_files_are_refused_in_one_line(
     elif content == "pipe":
         os.mkfifo(file)  # to open it would wait for ever
         assert not dicom.is_dicom_file(file)
-    what = "mask" if read is images.read_mask else "photo"
+    what = "mask" if read is read_mask else "photo"
     with pytest.raises(LesionsegError, match=rf"^{file}: {message.format(what=what)}$"):
         read(file)
 
@@ -336,14 +340,14 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, format: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     picture(noise).save(file, format)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    for read in (images.read_photo, lambda path: images.read_photo_shrunk(path, 16)):
+    for read in (read_photo, lambda path: read_photo_shrunk(path, 16)):
         with pytest.raises(LesionsegError, match=rf"^{file}: [^\n]+$"):
             read(file)
 
 
 def test_a_stream_is_called_standard_input() -> None:
     with pytest.raises(LesionsegError, match=r"^standard input: not a photo"):
-        images.read_photo(io.BytesIO(b"text"))
+        read_photo(io.BytesIO(b"text"))
 
 
 # Masks
@@ -380,7 +384,7 @@ def save(array: NDArray[Any], folder: Path, mode: str | None = None, **options: 
     ],
 )
 def test_masks(tmp_path: Path, values: NDArray[Any], mode: str | None, zero_one: bool) -> None:
-    mask, is_zero_one = images.read_mask(save(values, tmp_path, mode))
+    mask, is_zero_one = read_mask(save(values, tmp_path, mode))
     assert mask.dtype == np.bool_
     assert (mask == LEFT_HALF).all()
     assert is_zero_one == zero_one
@@ -395,7 +399,7 @@ def test_a_mask_with_a_transparent_value_that_it_does_not_hold(
 ) -> None:
     file = save(values, tmp_path, transparency=transparency)
     assert b"tRNS" in chunks(file.read_bytes())
-    assert (images.read_mask(file)[0] == LEFT_HALF).all()
+    assert (read_mask(file)[0] == LEFT_HALF).all()
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".tif", ".png"])
@@ -416,7 +420,7 @@ def test_masks_of_other_kinds_of_files(
 ) -> None:
     file = tmp_path / f"mask{suffix}"
     picture(values, mode).save(file)
-    mask, is_zero_one = images.read_mask(file)
+    mask, is_zero_one = read_mask(file)
     assert (mask == LEFT_HALF).all()
     assert is_zero_one == zero_one
 
@@ -433,7 +437,7 @@ def test_masks_of_other_kinds_of_files(
 def test_masks_of_floating_point(tmp_path: Path, values: NDArray[Any], zero_one: bool) -> None:
     file = tmp_path / "mask.tif"
     Image.fromarray(values).save(file)
-    mask, is_zero_one = images.read_mask(file)
+    mask, is_zero_one = read_mask(file)
     assert (mask == (LEFT_HALF if values.any() else False)).all()
     assert is_zero_one == zero_one
 
@@ -447,32 +451,32 @@ def test_colours_of_a_mask(tmp_path: Path, mode: str, suffix: str) -> None:
     file = tmp_path / f"mask{suffix}"
     picture = Image.fromarray(COLOURS)
     (picture.quantize(4) if mode == "P" else picture.convert(mode)).save(file)
-    assert images.mask_colours(file) == ("#fa3253", "#000000", "#008000")
+    assert mask_colours(file) == ("#fa3253", "#000000", "#008000")
     for colours, expected in (
         ({"#fa3253"}, [False, True, True, False]),
         ({"#fa3253", "#000000"}, [True, True, True, False]),
         ({"#fa3254"}, [False] * 4),
     ):
-        mask, zero_one = images.read_mask(file, colours=frozenset(colours))
+        mask, zero_one = read_mask(file, colours=frozenset(colours))
         assert (mask[0].tolist(), zero_one) == (expected, False)
 
 
 def test_masks_without_colours_to_choose(tmp_path: Path) -> None:
     file = tmp_path / "mask.png"
     Image.fromarray(LEFT_HALF * np.uint16(300)).save(file)
-    assert images.mask_colours(file) == ()
+    assert mask_colours(file) == ()
     with pytest.raises(LesionsegError, match="8 bits a channel to choose colours from, got I;16"):
-        images.read_mask(file, colours=frozenset({"#000001"}))
+        read_mask(file, colours=frozenset({"#000001"}))
     Image.fromarray(
         np.arange(3 * 400, dtype=np.uint16).view(np.uint8)[:1200].reshape(20, 20, 3)
     ).save(file)
-    assert images.mask_colours(file) == ()
+    assert mask_colours(file) == ()
     Image.fromarray(np.full((3, 3), 2, np.uint8)).save(file)
-    assert images.mask_colours(file) == ("#020202",)
+    assert mask_colours(file) == ("#020202",)
 
 
 def test_a_mask_without_lesion(tmp_path: Path) -> None:
-    mask, zero_one = images.read_mask(save(np.zeros((6, 8), np.uint8), tmp_path))
+    mask, zero_one = read_mask(save(np.zeros((6, 8), np.uint8), tmp_path))
     assert not mask.any()
     assert not zero_one
 
@@ -482,7 +486,7 @@ def test_masks_are_turned_as_their_photos(tmp_path: Path, number: int) -> None:
     corner = np.zeros((6, 8), bool)
     corner[:2, :3] = True
     stored = STORED[number](corner * np.uint8(255))
-    mask, _ = images.read_mask(save(stored, tmp_path, exif=orientation(number)))
+    mask, _ = read_mask(save(stored, tmp_path, exif=orientation(number)))
     assert mask.shape == corner.shape
     assert (mask == corner).all()
 
@@ -516,7 +520,7 @@ def test_what_is_no_mask(
     file = tmp_path / "mask.tif"
     picture(np.atleast_2d(values), mode).save(file)
     with pytest.raises(LesionsegError, match=rf"^{file}: expected a mask of .*{message}$"):
-        images.read_mask(file)
+        read_mask(file)
 
 
 # Sizes
@@ -528,7 +532,7 @@ def masks(side: int = 20) -> st.SearchStrategy[Mask]:
 
 @given(masks(), st.integers(1, 30))
 def test_a_mask_and_its_complement_shrink_alike(mask: Mask, size: int) -> None:
-    lesion, rest = images.shrink_mask(mask, size), images.shrink_mask(~mask, size)
+    lesion, rest = shrink_mask(mask, size), shrink_mask(~mask, size)
     assert lesion.shape == (size, size)
     assert lesion.dtype == np.bool_
     assert (lesion | rest).all()
@@ -537,8 +541,8 @@ def test_a_mask_and_its_complement_shrink_alike(mask: Mask, size: int) -> None:
 
 
 def test_shrinking_keeps_the_place() -> None:
-    assert (images.shrink_mask(LEFT_HALF, 4) == [[True, True, False, False]] * 4).all()
-    assert (images.shrink_mask(LEFT_HALF.repeat(50, 0).repeat(50, 1), 8)[:, :4]).all()
+    assert (shrink_mask(LEFT_HALF, 4) == [[True, True, False, False]] * 4).all()
+    assert (shrink_mask(LEFT_HALF.repeat(50, 0).repeat(50, 1), 8)[:, :4]).all()
 
 
 @given(
@@ -551,7 +555,7 @@ def test_shrinking_keeps_the_place() -> None:
     st.integers(1, 40),
 )
 def test_enlarging_keeps_the_range(soft: Probabilities, height: int, width: int) -> None:
-    large = images.enlarge(soft, height, width)
+    large = enlarge(soft, height, width)
     assert large.shape == (height, width)
     assert large.dtype == np.float32
     assert soft.min() - 1e-6 <= large.min()
@@ -560,7 +564,7 @@ def test_enlarging_keeps_the_range(soft: Probabilities, height: int, width: int)
 
 
 def test_enlarging_is_bilinear_between_pixel_centres() -> None:
-    large = images.enlarge(np.array([[0, 1]], np.float32), 1, 4)
+    large = enlarge(np.array([[0, 1]], np.float32), 1, 4)
     assert large.tolist() == [[0, 0.25, 0.75, 1]]
 
 
@@ -570,12 +574,12 @@ def test_a_shrunk_photo_file_and_its_mask_match(number: int) -> None:
     stored = STORED[number](COLOUR.repeat(20, 0).repeat(20, 1))  # a grid of 320-pixel squares
     picture(stored).save(photo, "JPEG", exif=orientation(number))
     picture(stored[:, :, 0]).save(mask, "PNG", exif=orientation(number))
-    small = images.read_photo(io.BytesIO(images.shrink_photo_file(photo.getvalue(), 64)))
-    shrunk, _ = images.read_mask(io.BytesIO(images.shrink_mask_file(mask.getvalue(), 64)))
+    small = read_photo(io.BytesIO(shrink_photo_file(photo.getvalue(), 64)))
+    shrunk, _ = read_mask(io.BytesIO(shrink_mask_file(mask.getvalue(), 64)))
     assert small.shape == (64, 96, 3)
     assert np.abs(small.astype(int) - COLOUR.repeat(2, 0).repeat(2, 1)).mean() < 4
     assert (shrunk == (GREY > 128).repeat(2, 0).repeat(2, 1)).all()
-    assert images.shrink_photo_file(photo.getvalue(), 640) == photo.getvalue()
+    assert shrink_photo_file(photo.getvalue(), 640) == photo.getvalue()
 
 
 # What is written
@@ -593,13 +597,13 @@ def chunks(data: bytes) -> set[bytes]:
 
 @given(masks(), st.booleans())
 def test_a_mask_comes_back_as_it_was_written(mask: Mask, one_bit: bool) -> None:
-    data = images.mask_png(mask, one_bit=one_bit)
+    data = mask_png(mask, one_bit=one_bit)
     assert chunks(data) == {b"IHDR", b"IDAT", b"IEND"}
     assert data[24] == (1 if one_bit else 8)  # bits a pixel
     with Image.open(io.BytesIO(data)) as image:
         assert (image.format, image.mode) == ("PNG", "1" if one_bit else "L")
         assert (np.asarray(image.convert("L")) == mask * 255).all()
-    again, zero_one = images.read_mask(io.BytesIO(data))
+    again, zero_one = read_mask(io.BytesIO(data))
     assert again.shape == mask.shape
     assert (again == mask).all()
     assert not zero_one
@@ -607,15 +611,15 @@ def test_a_mask_comes_back_as_it_was_written(mask: Mask, one_bit: bool) -> None:
 
 def test_probabilities_are_written_as_grey() -> None:
     probabilities = np.array([[0, 0.1, 0.5, 0.999, 1]], np.float32)
-    data = images.probability_png(probabilities)
+    data = probability_png(probabilities)
     assert chunks(data) == {b"IHDR", b"IDAT", b"IEND"}
     with Image.open(io.BytesIO(data)) as image:
         assert np.asarray(image).tolist() == [[0, 26, 128, 255, 255]]
 
 
 def test_a_photo_written_as_jpeg() -> None:
-    data = images.photo_jpeg(COLOUR)
-    assert close(images.read_photo(io.BytesIO(data)), COLOUR, 4)
+    data = photo_jpeg(COLOUR)
+    assert close(read_photo(io.BytesIO(data)), COLOUR, 4)
     with Image.open(io.BytesIO(data)) as image:
         assert not image.getexif()
 
@@ -623,7 +627,7 @@ def test_a_photo_written_as_jpeg() -> None:
 def outlined(photo: Photo, mask: Mask) -> Photo:
     """The overlay; the photo and the lesion on it are as they were."""
     before = photo.copy()
-    drawn = images.read_photo(io.BytesIO(images.overlay_png(photo, mask)))
+    drawn = read_photo(io.BytesIO(overlay_png(photo, mask)))
     assert (photo == before).all()  # the caller's own
     assert drawn.shape == photo.shape
     assert (drawn[mask] == photo[mask]).all()
@@ -678,7 +682,7 @@ def test_a_lesion_of_one_pixel_is_outlined(place: tuple[int, int]) -> None:
 @pytest.mark.parametrize("lesion", [False, True])
 def test_no_outline_where_all_is_the_same(lesion: bool) -> None:
     mask = np.full(COLOUR.shape[:2], lesion)
-    assert (images.read_photo(io.BytesIO(images.overlay_png(COLOUR, mask))) == COLOUR).all()
+    assert (read_photo(io.BytesIO(overlay_png(COLOUR, mask))) == COLOUR).all()
 
 
 def test_an_odd_exif_tag_is_in_nobodys_way(tmp_path: Path) -> None:
@@ -690,7 +694,7 @@ def test_an_odd_exif_tag_is_in_nobodys_way(tmp_path: Path) -> None:
     )
     stored = np.arange(30 * 20 * 3, dtype=np.uint8).reshape(30, 20, 3)
     Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
-    assert (images.read_photo(tmp_path / "a.png") == np.rot90(stored, -1)).all()
+    assert (read_photo(tmp_path / "a.png") == np.rot90(stored, -1)).all()
 
 
 @given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 2**16), st.floats(0, 1))
@@ -698,9 +702,9 @@ def test_enlarged_above_is_enlarged_and_thresholded(
     height: int, width: int, seed: int, threshold: float
 ) -> None:
     soft = np.random.default_rng(seed).random((32, 32), np.float32)
-    enlarged = images.enlarge(soft, height, width)
-    mask = images.enlarged_above(soft, height, width, threshold)
+    enlarged = enlarge(soft, height, width)
+    mask = enlarged_above(soft, height, width, threshold)
     assert mask.shape == (height, width)
     certain = np.abs(enlarged - threshold) > 1e-6  # of the others rounding decides
     assert (mask == (enlarged > threshold))[certain].all()
-    assert not images.enlarged_above(np.ones_like(soft), height, width, 1.0).any()
+    assert not enlarged_above(np.ones_like(soft), height, width, 1.0).any()

@@ -12,8 +12,11 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from lesionseg import images, tiff
 from lesionseg.errors import LesionsegError
+from lesionseg.images import tiff
+from lesionseg.images.masks import LESION_ABOVE, read_mask
+from lesionseg.images.photos import read_photo, read_photo_shrunk
+from lesionseg.images.resize import shrink
 
 HEIGHT, WIDTH = 32, 48
 _Y, _X = np.mgrid[:HEIGHT, :WIDTH]
@@ -66,16 +69,16 @@ def test_a_tiff_is_read_as_what_went_in(
     stored, expected = picture(photometric, bits)
     write(file, stored, photometric, planar, compression, predictor, tile, byteorder)
     tolerance = {"jpeg": 12}.get(compression or "", 2 if photometric == "ycbcr" else 0)
-    photo = images.read_photo(file)
+    photo = read_photo(file)
     assert photo.shape == expected.shape
     assert np.abs(photo.astype(int) - expected).max() <= tolerance
-    shrunk, size = images.read_photo_shrunk(file, 16)
+    shrunk, size = read_photo_shrunk(file, 16)
     assert size == (HEIGHT, WIDTH)
-    assert (shrunk == images.shrink(photo, 16)).all()
+    assert (shrunk == shrink(photo, 16)).all()
     if photometric in ("minisblack", "miniswhite"):
         grey = expected[:, :, 0]
         if compression != "jpeg":
-            assert (images.read_mask(file)[0] == (grey > images.LESION_ABOVE)).all()
+            assert (read_mask(file)[0] == (grey > LESION_ABOVE)).all()
 
 
 def picture(photometric: str, bits: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -206,20 +209,20 @@ def test_few_bits(tmp_path: Path, bits: int, white_is_zero: bool) -> None:
     write_packed(file, stored, bits, photometric)
     grey: NDArray[np.uint8] = stored * np.uint8(255 // (2**bits - 1))
     expected = np.dstack([255 - grey if white_is_zero else grey] * 3)
-    assert (images.read_photo(file) == expected).all()
+    assert (read_photo(file) == expected).all()
 
 
 def test_12_bits(tmp_path: Path) -> None:
     file = tmp_path / "photo.tif"
     write_packed(file, GREY.astype(np.uint16) << 4, 12, "minisblack")
-    assert (images.read_photo(file) == np.dstack([GREY] * 3)).all()
+    assert (read_photo(file) == np.dstack([GREY] * 3)).all()
 
 
 def test_a_palette_of_8_bits(tmp_path: Path) -> None:
     file = tmp_path / "photo.tif"
     colours = PALETTE.astype(np.uint16)
     tifffile.imwrite(file, GREY, photometric="palette", colormap=colours)
-    assert (images.read_photo(file) == PALETTE.T[GREY]).all()
+    assert (read_photo(file) == PALETTE.T[GREY]).all()
 
 
 @pytest.mark.parametrize("alpha", ["unspecified", "assocalpha", "unassalpha"])
@@ -235,7 +238,7 @@ def test_opaque_colours_with_a_fourth_channel(
     data = np.ascontiguousarray(np.moveaxis(stored, 2, 0)) if planar == "separate" else stored
     options: dict[str, Any] = {"planarconfig": planar, "extrasamples": [alpha]}
     tifffile.imwrite(file, data, photometric="rgb", **options)
-    assert (images.read_photo(file) == BANDS[:, :, :3]).all()
+    assert (read_photo(file) == BANDS[:, :, :3]).all()
 
 
 # Pages
@@ -262,19 +265,19 @@ def test_a_small_page_is_not_the_photo(tmp_path: Path, small_first: bool, flagge
     arrays = (SMALL, RGB) if small_first else (RGB, SMALL)
     flags = {0 if small_first else 1: 1 if flagged else 0}
     file = pages(tmp_path / "photo.tif", *arrays, flags=flags)
-    assert (images.read_photo(file) == RGB).all()
-    assert images.read_photo_shrunk(file, 16)[1] == (HEIGHT, WIDTH)
+    assert (read_photo(file) == RGB).all()
+    assert read_photo_shrunk(file, 16)[1] == (HEIGHT, WIDTH)
 
 
 def test_of_a_mask_too_the_largest_page_is_read(tmp_path: Path) -> None:
     mask = (GREY > 128) * np.uint8(255)
     file = pages(tmp_path / "mask.tif", 255 - mask[::4, ::4], mask)
-    assert (images.read_mask(file)[0] == (GREY > 128)).all()
+    assert (read_mask(file)[0] == (GREY > 128)).all()
 
 
 def test_a_page_of_transparency_is_not_the_photo(tmp_path: Path) -> None:
     file = pages(tmp_path / "photo.tif", RGB, GREY, flags={1: 4})
-    assert (images.read_photo(file) == RGB).all()
+    assert (read_photo(file) == RGB).all()
 
 
 @pytest.mark.parametrize(
@@ -290,7 +293,7 @@ def test_pages_of_which_none_is_the_photo(
 ) -> None:
     file = pages(tmp_path / "photo.tif", *arrays, flags=flags)
     with pytest.raises(LesionsegError, match=rf"^{file}: expected a TIFF [^\n]*{message}$"):
-        images.read_photo(file)
+        read_photo(file)
 
 
 # What is refused
@@ -324,14 +327,14 @@ def test_what_would_be_read_wrongly_is_refused(
     photometric = "rgb" if array.shape[-1] == 3 else "minisblack"
     tifffile.imwrite(file, array, byteorder=byteorder, **{"photometric": photometric, **options})
     with pytest.raises(LesionsegError, match=rf"^{file}: [^\n]*{message}$"):
-        images.read_photo(file)
+        read_photo(file)
 
 
 def test_a_predictor_that_the_compression_does_not_take_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "photo.tif"
     write(file, RGB, "rgb", compression="packbits", predictor=True)
     with pytest.raises(LesionsegError, match="expected a TIFF without a predictor"):
-        images.read_photo(file)
+        read_photo(file)
 
 
 def test_inks_that_are_not_those_of_cmyk_are_refused() -> None:
@@ -352,5 +355,5 @@ def test_libtiff_writes_nothing_of_its_own(
     content[first + 2 : first + 200] = b"\xff" * 198
     file.write_bytes(content)
     with pytest.raises(LesionsegError, match=rf"^{file}: cannot read this photo: [^\n]+$"):
-        images.read_photo(file)
+        read_photo(file)
     assert capfd.readouterr() == ("", "")
