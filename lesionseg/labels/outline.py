@@ -119,11 +119,11 @@ def fill_union(mask: Mask, shapes: Iterable[Sequence[Ring]]) -> None:
         return
     height, width = mask.shape
     owners = np.repeat([owner for owner, _ in owned], [len(ring) for _, ring in owned])
-    begins, ends = _edges([ring for _, ring in owned])
-    left, right = np.clip([np.floor(begins[:, 0].min()), np.ceil(begins[:, 0].max())], 0, width)
+    starts, ends = _edges([ring for _, ring in owned])
+    left, right = np.clip([np.floor(starts[:, 0].min()), np.ceil(starts[:, 0].max())], 0, width)
     left, columns = int(left), int(right - left) + 1
-    falls = (begins[:, 1] > ends[:, 1])[:, np.newaxis]
-    low, high = np.where(falls, ends, begins), np.where(falls, begins, ends)
+    falls = (starts[:, 1] > ends[:, 1])[:, np.newaxis]
+    low, high = np.where(falls, ends, starts), np.where(falls, starts, ends)
     # An edge crosses the rows whose middles r + 0.5 lie in [low, high).
     first, stop = (
         np.ceil(y - 0.5).clip(0, height).astype(np.intp) for y in (low[:, 1], high[:, 1])
@@ -140,9 +140,9 @@ def fill_union(mask: Mask, shapes: Iterable[Sequence[Ring]]) -> None:
         within = int(np.searchsorted(before, before[top] + _STRIP_CROSSINGS, "right")) - 1
         below = min(bottom, max(top + 1, min(within, top + _STRIP_PIXELS // columns)))
         edges = np.flatnonzero((first < below) & (stop > top))
-        starts = np.maximum(first[edges], top)
-        counts = np.minimum(stop[edges], below) - starts
-        rows = np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
+        tops = np.maximum(first[edges], top)
+        counts = np.minimum(stop[edges], below) - tops
+        rows = np.arange(counts.sum()) + np.repeat(tops - np.cumsum(counts) + counts, counts)
         edges = np.repeat(edges, counts)
         xs = low[edges, 0] + slopes[edges] * (rows + 0.5 - low[edges, 1])
         cells = (rows - top) * columns
@@ -162,18 +162,18 @@ def crossings(rings: Sequence[Ring], height: int) -> float:
     """Return how many rows of a photo the edges of rings cross, all together, about."""
     if not rings:
         return 0.0
-    begins, ends = (corners[:, 1].clip(0, height) for corners in _edges(rings))
-    return float(np.abs(ends - begins).sum())
+    starts, ends = (corners[:, 1].clip(0, height) for corners in _edges(rings))
+    return float(np.abs(ends - starts).sum())
 
 
 def _edges(rings: Sequence[Ring]) -> tuple[Ring, Ring]:
     """Return the starts and the ends of the edges of one or more rings."""
-    begins = np.concatenate(rings)
+    starts = np.concatenate(rings)
     lengths = np.array([len(ring) for ring in rings])
-    following = np.arange(1, len(begins) + 1)
+    following = np.arange(1, len(starts) + 1)
     lasts = np.cumsum(lengths) - 1
     following[lasts] = lasts - lengths + 1
-    return begins, begins[following]
+    return starts, starts[following]
 
 
 def _level_crossings(
@@ -207,9 +207,9 @@ def _traced(mask: Mask) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     edges = [outermost[beyond == 0] - 1 for beyond in behind]
     pixels = np.concatenate(edges).astype(np.intp)
     directions = np.repeat(np.arange(4), [len(part) for part in edges])
-    begins = pixels + _BEGIN[directions]
-    ends = begins + _STEP[directions]
-    keys = (begins @ (1, width + 1)) * 4 + directions
+    starts = pixels + _BEGIN[directions]
+    ends = starts + _STEP[directions]
+    keys = (starts @ (1, width + 1)) * 4 + directions
     order = np.argsort(keys)
     keys, pixels, directions = keys[order], pixels[order], directions[order]
     goals = (ends[order] @ (1, width + 1)) * 4
@@ -239,9 +239,9 @@ def _corners(
 
     They are the middles of its edges; along the frame the ends of what lies on it.
     """
-    begins = pixels + _BEGIN[directions]
-    ends = begins + _STEP[directions]
-    middles = (begins + ends) / 2
+    starts = pixels + _BEGIN[directions]
+    ends = starts + _STEP[directions]
+    middles = (starts + ends) / 2
     on_frame = (middles[:, None] == frame).any(axis=(1, 2))
     turns = directions != np.roll(directions, -1)
     stays = (on_frame != np.roll(on_frame, -1)) | (on_frame & turns)

@@ -210,11 +210,11 @@ class _Trainer:
             if not distributed.lost(error):
                 raise
             self._save_last()
-            kept = f"the run is kept in {self.folder}; resume it with --resume"
+            advice = f"the run is kept in {self.folder}; resume it with --resume"
             if not (self.folder / store.LAST).exists():
-                kept = "nothing was saved yet; start again"
+                advice = "nothing was saved yet; start again"
             raise LesionsegError(
-                f"another of the {distributed.world_size()} processes has ended; {kept}"
+                f"another of the {distributed.world_size()} processes has ended; {advice}"
             ) from error
 
     def _train(self) -> TrainingResult:
@@ -375,8 +375,8 @@ class _Trainer:
         )
 
     def _diverged(self, what: str) -> LesionsegError:
-        kept = self.folder / store.LAST
-        saved = f"the last good checkpoint is {kept}" if kept.exists() else "nothing was saved yet"
+        path = self.folder / store.LAST
+        saved = f"the last good checkpoint is {path}" if path.exists() else "nothing was saved yet"
         return LesionsegError(
             f"{what} is no longer finite in epoch {self.state.epoch + 1} after "
             f"{counted(self.state.photos, 'photo')}; {saved}; lower --learning-rate (now "
