@@ -1,5 +1,7 @@
 """Training and scoring from Python."""
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +107,32 @@ def test_wrong_usage_is_an_error_of_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             function(**arguments)
+
+
+EMPTY: tuple[object, ...] = ([], (), "")
+BOTH = (lesionseg.train, lesionseg.evaluate)
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "value"),
+    [
+        *itertools.product(BOTH, ("photos", "categories", "lesion_colours"), EMPTY),
+        *itertools.product(BOTH, ("data", "truth", "groups", "lesion_labels"), ("",)),
+        *itertools.product((lesionseg.evaluate, lesionseg.load), ("checkpoint",), EMPTY),
+        (lesionseg.evaluate, "checkpoint", ["bundled", ""]),
+        *((lesionseg.evaluate, name, "") for name in ("predictions", "masks", "split")),
+        *itertools.product((lesionseg.train,), ("teachers",), EMPTY),
+        *((lesionseg.train, name, "") for name in ("initial", "run", "output", "fold")),
+    ],
+)
+def test_an_empty_argument_is_not_a_default(
+    function: Callable[..., object], name: str, value: object
+) -> None:
+    message = r"expected one( checkpoint)? or more, got an empty"
+    with pytest.raises(lesionseg.LesionsegError, match=message):
+        function(**{name: value})
+
+
+def test_a_recipe_has_one_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="recipe and name are the same option"):
+        lesionseg.train(tmp_path, recipe="classic", name="accurate")

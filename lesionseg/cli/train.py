@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from lesionseg import distributed, store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, NETWORK, OUTPUT, TRAINING
@@ -35,6 +37,8 @@ from lesionseg.config import Normalisation, Precision, RecipeName, parse_setting
 from lesionseg.errors import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import torch
 
     from lesionseg.training.history import History
@@ -213,8 +217,8 @@ def train(
     batches = {"batch_size": batch_size, "validation_batch_size": val_batch_size}
     steps = {"epochs": epochs, "learning_rate": learning_rate, "patience": patience}
     values = {"name": recipe, "precision": precision, "seed": seed, **network, **batches, **steps}
-    options = parse_settings(setting or ())
-    options |= {name: value for name, value in values.items() if value is not None}
+    options = {name: value for name, value in values.items() if value is not None}
+    options |= _settings(setting or (), options)
     writer = TensorBoardWriter() if tensorboard else nullcontext()
     torch_device = find_device(device)
     signals.interrupt()
@@ -229,6 +233,18 @@ def train(
         note_all(material.notes)
         result = _train(training, material, torch_device, writer)
     _conclude(result, training.folder, material)
+
+
+def _settings(settings: "Sequence[str]", options: "Mapping[str, object]") -> dict[str, Any]:
+    """Parse --set; refuse a part that its own option sets, too."""
+    parsed = parse_settings(settings)
+    if name := next(iter(parsed.keys() & options.keys()), None):
+        option = {"validation_batch_size": "val_batch_size"}.get(name, name).replace("_", "-")
+        raise typer.BadParameter(
+            f"--set {name}={parsed[name]} and --{option} {options[name]} set the same part; "
+            "leave one of them out"
+        )
+    return parsed
 
 
 def _train(

@@ -47,6 +47,27 @@ class Source:
             self.colours,
         )
 
+    def moved_from(self, before: "Source") -> "Source":
+        """Complete the new place of a data set with what was chosen at its old one.
+
+        A file or folder that lay in the old place's folder is looked for in the new one's.
+        """
+
+        def moved(path: Path | None) -> Path | None:
+            if path and before.folder and self.folder and path.is_relative_to(before.folder):
+                return self.folder / path.relative_to(before.folder)
+            return path
+
+        choice = self if self.choice else before
+        return dataclasses.replace(
+            self,
+            groups_file=self.groups_file or moved(before.groups_file),
+            fold=self.fold or before.fold,
+            categories=choice.categories,
+            colours=choice.colours,
+            unlabelled=self.unlabelled or moved(before.unlabelled),
+        )
+
     def choosing_as(self, before: "Source | None") -> "Source":
         """Take what `before` has for the lesion, if it is the same place and nothing is chosen."""
         if before is None or self.choice or self._places() != before._places():
@@ -142,6 +163,18 @@ def _path(path: PathLike | None) -> Path | None:
     return None if path is None else Path(path)
 
 
+def refuse_empty(**arguments: Several) -> None:
+    """Refuse an empty list or text, which would count as no choice and give the default.
+
+    Raises:
+        UsageError: an argument is empty rather than None.
+    """
+    for name, values in arguments.items():
+        if values is not None and (not several(values) or "" in several(values)):
+            what = "an empty text" if several(values) else "an empty list"
+            raise UsageError(f"{name}: expected one or more, got {what}; for the default, None")
+
+
 def several(values: Several) -> tuple[str, ...]:
     """Return one value, some or none as texts."""
     if values is None:
@@ -149,12 +182,22 @@ def several(values: Several) -> tuple[str, ...]:
     return (str(values),) if isinstance(values, str | Path) else tuple(map(str, values))
 
 
-def inherit(typed: Source | None, before: Source | None) -> tuple[Source, tuple[str, ...]]:
+def inherit(
+    typed: Source | None, before: Source | None, *, moved: bool = False
+) -> tuple[Source, tuple[str, ...]]:
     """Complete what the user chose with a checkpoint's own source, else with the downloaded set.
+
+    Args:
+        typed: what the user chose.
+        before: the checkpoint's source.
+        moved: whether `typed` must be the same data as `before`, in whichever place.
 
     Returns:
         The source, and a note on what counts as the lesion if that comes from the checkpoint.
     """
-    used = (typed.choosing_as(before) if typed else before) or Source(find_data())
+    if typed and before and moved:
+        used = typed.moved_from(before)
+    else:
+        used = (typed.choosing_as(before) if typed else before) or Source(find_data())
     inherited = used.choice and not (typed and typed.choice)
     return used, (f"lesion: {used.choice}, as in training",) if inherited else ()

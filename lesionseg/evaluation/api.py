@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from lesionseg.data.source import PathLike, Several, choose_source, several
+from lesionseg.data.source import PathLike, Several, choose_source, refuse_empty, several
 from lesionseg.errors import UsageError
 from lesionseg.evaluation.plan import Plan
 from lesionseg.evaluation.report import Evaluation
@@ -54,9 +54,12 @@ def evaluate(
         before quoting them in `notes`.
 
     Raises:
-        UsageError: arguments that do not go together.
+        UsageError: arguments that do not go together, or an empty list or text.
         LesionsegError: no such checkpoint or photos, or folds that do not belong together.
     """
+    refuse_empty(data=data, checkpoint=checkpoint, photos=photos, truth=truth, groups=groups)
+    refuse_empty(categories=categories, lesion_colours=lesion_colours, lesion_labels=lesion_labels)
+    refuse_empty(split=split, predictions=predictions, masks=masks)
     names = several(checkpoint)
     if predictions is not None and names:
         raise UsageError("a checkpoint or predictions are scored, got both: call it for each")

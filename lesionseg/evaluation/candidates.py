@@ -313,9 +313,8 @@ def _notes(
     if segmenter and (members := segmenter.checkpoint.members):
         notes.append(f"masks of the mean of {len(members)} networks' probabilities")
     if segmenter and (seen := _overlap(pairs, trained_on)):
-        ancestor = ", or started from one that was," if segmenter.checkpoint.parent else ""
         notes.append(
-            f"the network was{ancestor} trained on {seen} of "
+            f"{_trained(segmenter.checkpoint, pairs)} trained on {seen} of "
             f"{counted(len(pairs), 'photo')} scored here"
         )
     if segmenter and segmenter.checkpoint.data.synthetic and not synthetic:
@@ -326,6 +325,26 @@ def _notes(
             "the challenge's own scorer reads such a mask as empty"
         )
     return [*notes, *_suspicions([score.confusion for score in result.scores])]
+
+
+def _trained(network: Provenance, pairs: Sequence[Pair]) -> str:
+    """Say which were trained on these photos: the network, one it started from, its teachers."""
+    members = network.members or (network,)
+    parents = [member.parent for member in members if member.parent]
+    teachers = [teacher for member in members for teacher in member.teachers]
+    own = _overlap(pairs, {id for member in members for id in member.data.train_ids})
+    parent = _overlap(pairs, {id for parent in parents for id in parent.trained_ids()})
+    taught = _overlap(pairs, {id for teacher in teachers for id in teacher.trained_ids()})
+    clauses = []
+    if own:
+        clauses.append("was")
+    if parent:
+        clauses.append("started from one that was")
+    if taught:
+        clauses.append("learned from a teacher that was")
+    if len(clauses) == 1:
+        return f"the network {clauses[0]}"
+    return f"the network {clauses[0]}, or {' or '.join(clauses[1:])},"
 
 
 def _pixels(score: Confusion) -> int:

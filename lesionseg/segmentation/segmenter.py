@@ -254,13 +254,14 @@ def load(
         threshold, all_regions: as for `Segmenter`.
 
     Raises:
-        CheckpointError: no such checkpoint, an empty list of them, or one that is foreign, damaged
+        CheckpointError: no such checkpoint, an empty list or name, or one that is foreign, damaged
             or of a later format.
         LesionsegError: no such device, or a threshold out of range.
     """
     names = [checkpoint] if checkpoint is None or isinstance(checkpoint, str | Path) else checkpoint
-    if not names:
-        raise CheckpointError("expected one checkpoint or more, got an empty list")
+    if not names or "" in names:
+        what = "an empty name" if names else "an empty list"
+        raise CheckpointError(f"expected one checkpoint or more, got {what}")
     paths = [store.find_checkpoint(None if name is None else str(name)) for name in names]
     network = open_networks(paths, device, threads, fast_start=fast_start)
     return Segmenter(network, threshold, paths, all_regions=all_regions)

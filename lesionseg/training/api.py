@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lesionseg import store
-from lesionseg.data.source import PathLike, Several, choose_source, several
+from lesionseg.data.source import PathLike, Several, choose_source, refuse_empty, several
+from lesionseg.errors import UsageError
 from lesionseg.network.device import find_device
 from lesionseg.training import runs, trainer
 from lesionseg.training.history import History
@@ -73,10 +74,16 @@ def train(
             `poolings=5`.
 
     Raises:
+        UsageError: an empty list or text.
         LesionsegError: an option out of range, no photos, or as for `trainer.train`.
         TypeError: an option that neither has.
     """
+    refuse_empty(data=data, photos=photos, truth=truth, groups=groups, fold=fold, initial=initial)
+    refuse_empty(categories=categories, lesion_colours=lesion_colours, lesion_labels=lesion_labels)
+    refuse_empty(teachers=teachers, unlabelled=unlabelled, run=run, output=output)
     if "recipe" in options:
+        if "name" in options:
+            raise UsageError("recipe and name are the same option; give one of them")
         options["name"] = options.pop("recipe")
     torch_device = find_device(device)
     source = choose_source(

@@ -274,6 +274,8 @@ class Run:
     ) -> "Run":
         """Find a run by its folder or name, else the latest; see `resumed` for `options`.
 
+        Data at a new place, `source`, are split as they were at the old one.
+
         Raises:
             LesionsegError: no such run, or it cannot be resumed.
         """
@@ -281,7 +283,13 @@ class Run:
 
         folder = distributed.broadcast(lambda: store.find_run(place))
         last = distributed.broadcast(lambda: resumed(folder, options))
-        used, notes = inherit(source, last.data.source())
+        used, notes = inherit(source, last.data.source(), moved=True)
+        for option, path in (("--groups", used.groups_file), ("--unlabelled", used.unlabelled)):
+            if path and not path.exists():
+                raise LesionsegError(
+                    f"{path}: {option} of {folder.name} was this, and it is no longer there; "
+                    "restore it, or start a new run without --resume"
+                )
         teachers = [Teacher.reload(teacher) for teacher in last.teachers]
         return cls(folder, last.model, last.recipe, used, last, teachers=teachers, notes=notes)
 
@@ -298,7 +306,7 @@ class Run:
             command: the command line, which a new run keeps.
 
         Raises:
-            LesionsegError: the run was begun on other photos, or processes see different ones.
+            LesionsegError: the run was started on other photos, or processes see different ones.
         """
         from lesionseg.training.trainer import initial_checkpoint
 
@@ -378,7 +386,7 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
 
     Raises:
         CheckpointError: the checkpoint cannot be read, or not be resumed.
-        LesionsegError: `options` asks for what the run was not begun with, or all its epochs are
+        LesionsegError: `options` asks for what the run was not started with, or all its epochs are
             done.
     """
     from lesionseg.network import checkpoint as checkpoints
@@ -393,15 +401,15 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
             f"{folder} was started by an earlier lesionseg, whose recipe averaged weights; start "
             "a new run"
         )
-    begun = {**dataclasses.asdict(last.model), **dataclasses.asdict(last.recipe)}
+    original = {**dataclasses.asdict(last.model), **dataclasses.asdict(last.recipe)}
     laid_out = last.recipe.schedule != "constant" or last.recipe.low_res_fraction > 0
-    fixed = begun.keys() - _CHANGEABLE | ({"epochs"} if laid_out else set())
+    fixed = original.keys() - _CHANGEABLE | ({"epochs"} if laid_out else set())
     for name, value in options.items():
-        if name in fixed and value != begun[name]:
+        if name in fixed and value != original[name]:
             what = "recipe" if name == "name" else name.replace("_", " ")
             raise LesionsegError(
-                f"{folder.name} was started with {what} {begun[name]}, got {value}; leave it out, "
-                "or start a new run without --resume"
+                f"{folder.name} was started with {what} {original[name]}, got {value}; leave it "
+                "out, or start a new run without --resume"
             )
     changes = {name: value for name, value in options.items() if name not in fixed}
     recipe = dataclasses.replace(last.recipe, **changes)

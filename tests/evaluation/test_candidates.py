@@ -114,6 +114,41 @@ def test_photos_count_that_an_ancestor_was_trained_on() -> None:
     assert default_split(dataset("seeded"), start) == "all"  # the parent saw z
 
 
+@pytest.mark.parametrize(
+    ("own", "parent", "teacher", "said"),
+    [
+        ("q", "", "a", "learned from a teacher that was trained on 1 of 4"),
+        ("q", "ax", "", "started from one that was trained on 2 of 4"),
+        ("xy", "", "a", "was, or learned from a teacher that was, trained on 3 of 4"),
+        (
+            "q",
+            "a",
+            "xz",
+            "started from one that was, or learned from a teacher that was, trained on 3 of 4",
+        ),
+        (
+            "x",
+            "a",
+            "z",
+            "was, or started from one that was or learned from a teacher that was, "
+            "trained on 3 of 4",
+        ),
+    ],
+)
+def test_it_is_said_which_network_has_seen_the_photos(
+    own: str, parent: str, teacher: str, said: str
+) -> None:
+    start = dataclasses.replace(
+        begun(),
+        data=trained_on(*own),
+        parent=Parent("a.pt", "34", trained_on(*parent)) if parent else None,
+        teachers=(Parent("b.pt", "56", trained_on(*teacher)),) if teacher else (),
+    )
+    note = f"the network {said} photos scored here"
+    segmenter = Segmenter(torch_network(start))
+    assert build(ScoringResult(), dataset(), "all", segmenter).notes == [note]
+
+
 def test_only_the_photos_of_the_split_count_as_trained_on() -> None:
     assert build(ScoringResult(), dataset(), "val", network("a", "y")).notes == []
 

@@ -13,6 +13,7 @@ from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs, write_p
 from lesionseg.config import Recipe
 from lesionseg.data.colours import ColourChoice
 from lesionseg.data.source import Source
+from lesionseg.data.splits import Fold
 from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
@@ -282,3 +283,38 @@ def test_a_picture_on_both_sides_of_the_split_is_said(tmp_path: Path) -> None:
     (note,) = material.notes
     assert note.startswith("1 of 1 validation photo also in training, under another name: ")
     assert f"{held_out} is copy" in note
+
+
+def test_a_run_is_resumed_where_its_data_were_moved_to(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "old", *range(6))
+    ids = sorted(path.stem for path in (folder / "images").iterdir())
+    rows = [f"{name},{index // 2}" for index, name in enumerate(ids)]
+    groups = folder / "patients.csv"
+    groups.write_text("\n".join(["id,patient", *rows]))
+    write_photo(folder / "more" / "new.png", 20)
+    source = Source(folder, (), None, groups, Fold(2, 3), unlabelled=folder / "more")
+    material, _ = gather(source)
+    saved_run(tmp_path / "run", data=material.data, recipe=Recipe(epochs=9))
+    moved = folder.rename(tmp_path / "new")
+    run = Run.resume({}, Source(moved), tmp_path / "run")
+    assert run.source == Source(
+        moved, (), None, moved / "patients.csv", Fold(2, 3), unlabelled=moved / "more"
+    )
+    assert gather(run.source)[0].data.fingerprint == material.data.fingerprint
+    (moved / "patients.csv").unlink()
+    with pytest.raises(LesionsegError, match=r"patients\.csv: --groups of run was this, and it is"):
+        Run.resume({}, Source(moved), tmp_path / "run")
+    groups_elsewhere = dataclasses.replace(material.data, groups_file=str(tmp_path / "gone.csv"))
+    saved_run(tmp_path / "other", data=groups_elsewhere, recipe=Recipe(epochs=9))
+    with pytest.raises(LesionsegError, match=r"gone\.csv: --groups of other was this, and it is"):
+        Run.resume({}, None, tmp_path / "other")
+
+
+def test_the_lesion_is_what_it_was_where_the_data_were_moved_to(tmp_path: Path) -> None:
+    data = dataclasses.replace(DATA, folder=str(tmp_path / "old"), categories=("nevus",))
+    saved_run(tmp_path / "run", data=data)
+    run = Run.resume({"epochs": 9}, Source(tmp_path), tmp_path / "run")
+    assert run.source == Source(tmp_path, categories=frozenset({"nevus"}))
+    assert run.notes == ("lesion: --category nevus, as in training",)
+    chosen = Source(tmp_path, colours=ColourChoice(labels=("a",)))
+    assert Run.resume({"epochs": 9}, chosen, tmp_path / "run").source == chosen

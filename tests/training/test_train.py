@@ -1,6 +1,8 @@
 """What `lesionseg train` shows: pictures in the run's folder, a table on a terminal."""
 
+import dataclasses
 import importlib.util
+import inspect
 import json
 import re
 import sys
@@ -14,6 +16,8 @@ from PIL import Image
 
 from lesionseg import store
 from lesionseg.cli import app, console
+from lesionseg.cli.train import train as command
+from lesionseg.config import ModelConfig, Recipe
 from lesionseg.network import checkpoint as checkpoints
 
 Command = Callable[..., tuple[int, str]]
@@ -158,3 +162,33 @@ def test_from_a_run_with_patience_and_what_does_not_go_together(
     (data / "train.txt").write_text(trained[0])
     other = lesionseg(*words[:-1], "other", "--from", "mine", "--epochs", 1)
     assert "were trained on 2 of 3 validation photos" in other.err
+
+
+SET_TWICE = {  # parts of --set that have an option of their own, with a value each
+    "batch_size": 2,
+    "epochs": 1,
+    "image_size": SIZE,
+    "learning_rate": 0.1,
+    "normalisation": "batch",
+    "patience": 1,
+    "precision": "float32",
+    "seed": 1,
+    "validation_batch_size": 2,
+    "width": 1,
+}
+
+
+@pytest.mark.parametrize(("part", "value"), SET_TWICE.items())
+def test_a_part_is_set_once(lesionseg: Any, part: str, value: object) -> None:
+    option = "--" + part.replace("_", "-").replace("validation", "val")
+    ended = lesionseg("train", "--set", f"{part.replace('_', '-')}={value}", option, value)
+    expected = f"--set {part}={value} and {option} {value} set the same part; leave one of them out"
+    assert (ended.status, ended.err.count("\n"), expected in ended.err) == (2, 1, True)
+
+
+def test_no_part_with_an_option_is_missing_above() -> None:
+    options = {
+        name.replace("val_", "validation_") for name in inspect.signature(command).parameters
+    }
+    parts = {*dataclasses.asdict(ModelConfig()), *dataclasses.asdict(Recipe())}
+    assert parts & options == SET_TWICE.keys()
