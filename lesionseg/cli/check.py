@@ -61,8 +61,8 @@ def check(
         lesionseg check --data isic2018 --json
 
     Every file is read, no network is needed, and nothing is written. The exit status is 1 if
-    anything would be left out; duplicate photos, and masks that look empty, full or inverted, are
-    only reported.
+    anything would be left out, or 'train' would refuse the set; duplicate photos, and masks that
+    look empty, full or inverted, are only reported.
     """
     from lesionseg.data import check as checks
     from lesionseg.data.source import choose_source
@@ -85,7 +85,7 @@ def check(
     else:
         for line in _lines(result):
             print(printable(line))
-    if result.left_out:
+    if result.left_out or result.untrainable:
         raise typer.Exit(1)
 
 
@@ -101,6 +101,8 @@ def _lines(result: "Checked") -> list[str]:
             f"{result.split_source})"
         ]
     lines += [f"note: {note}" for note in result.notes]
+    if result.untrainable:
+        lines.append(f"train would refuse this: {result.untrainable}")
     lines.append(f"left out: {len(result.left_out)}")
     lines += [f"  {count} {kind}" for kind, count in result.left_out_by_kind.items()]
     lines += _names(result.left_out)

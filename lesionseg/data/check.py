@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from lesionseg.data.discovery import Dataset
 from lesionseg.data.drafts import DraftsError
 from lesionseg.data.filenames import is_mask_name, list_images
 from lesionseg.data.pairs import Pair, read_truth
+from lesionseg.data.splits import LISTS
 from lesionseg.errors import LesionsegError, NoPairsError, counted
 from lesionseg.images.arrays import Mask
 from lesionseg.images.photos import read_photo_shrunk
@@ -69,6 +70,7 @@ class Checked:
         sizes: how many photos of which "WIDTHxHEIGHT", most frequent first.
         masks: which look wrong; None for photos without masks.
         notes: what a reader must know of the split, and of what was chosen as the lesion.
+        untrainable: why `train` would refuse photos with masks; "" where it takes them.
     """
 
     folder: Path
@@ -82,6 +84,7 @@ class Checked:
     sizes: dict[str, int]
     masks: MaskDoubts | None
     notes: tuple[str, ...] = ()
+    untrainable: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return these values, ready for `json.dumps`."""
@@ -143,7 +146,19 @@ def check_dataset(
     result = _check(
         dataset.folder, items, dataset.problems, dataset.split_source, workers, on_photo
     )
-    return replace(result, notes=dataset.notes)
+    untrainable = _why_untrainable(result.splits, dataset.split_source)
+    return replace(result, notes=dataset.notes, untrainable=untrainable)
+
+
+def _why_untrainable(splits: Mapping[str, int], source: str) -> str:
+    """Say why `train` would refuse a set with so many usable photos in each split, or ""."""
+    counts = {name: splits.get(name, 0) for name in ("train", "val")}
+    if all(counts.values()):
+        return ""
+    got = ", ".join(f"{name} {count}" for name, count in counts.items())
+    listed = source == LISTS
+    advice = "name some in train.txt or val.txt" if listed else "add photos with masks"
+    return f"expected at least 1 usable photo in train and 1 in val, got {got}; {advice}"
 
 
 def _check(

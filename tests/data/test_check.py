@@ -113,6 +113,39 @@ def test_the_command(lesionseg: Command, data: Path, tmp_path: Path) -> None:
         assert (wrong.status, wrong.err.count("\n")) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("count", "lists", "said"),
+    [
+        (1, {}, "got train "),
+        (4, {"val": ""}, "got train 4, val 0; name some in train.txt or val.txt"),
+        (4, {"train": "", "val": "ISIC_0000001"}, "got train 0, val 1; name some in train.txt or"),
+        (2, {"test": "ISIC_0000000\nISIC_0000001"}, "got train 0, val 0; name some in"),
+    ],
+)
+def test_a_set_that_train_refuses(
+    lesionseg: Command, tmp_path: Path, count: int, lists: dict[str, str], said: str
+) -> None:
+    folder = write_pairs(tmp_path / "data", *range(count))
+    for name, ids in lists.items():
+        (folder / f"{name}.txt").write_text(ids)
+    assert lesionseg("train", "--data", folder, "--image-size", 64, "--width", 1).status == 1
+    ended = lesionseg("check", folder)
+    assert ended.status == 1
+    expected = "train would refuse this: expected at least 1 usable photo in train and 1 in val, "
+    (line,) = (line for line in ended.out.splitlines() if line.startswith("train would"))
+    assert expected + said in line
+    shown = json.loads(lesionseg("check", folder, "--json").out)
+    assert said in shown["untrainable"]
+
+
+def test_unreadable_photos_do_not_count_for_train(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "data", *range(4))
+    (folder / "val.txt").write_text("ISIC_0000001")
+    assert check.check_folder(folder).untrainable == ""
+    (folder / "images" / "ISIC_0000001.png").write_bytes(b"no photo")
+    assert "got train 3, val 0" in check.check_folder(folder).untrainable
+
+
 @pytest.mark.skipif(
     "LESIONSEG_TEST_DATA" not in os.environ, reason="LESIONSEG_TEST_DATA names no real photos"
 )
