@@ -14,7 +14,7 @@ from lesionseg import files, store
 from lesionseg.config import ModelConfig
 from lesionseg.errors import CheckpointError, LesionsegError, one_line
 from lesionseg.network.provenance import Parent, Provenance, fields_of
-from lesionseg.network.runtime import checksum
+from lesionseg.network.runtime import EXPORTED, advice_on_exported, checksum
 from lesionseg.network.unet import UNet
 from lesionseg.version import __version__
 
@@ -79,6 +79,11 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
     Raises:
         CheckpointError: not there, foreign, damaged, or of a later format.
     """
+    if path.suffix == EXPORTED and path.is_file():
+        raise CheckpointError(
+            f"{path}: an exported network, not a lesionseg checkpoint, so it cannot be trained or "
+            f"exported again; {advice_on_exported(path)}"
+        )
     try:
         file = path.open("rb")
     except OSError as error:

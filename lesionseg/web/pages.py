@@ -19,7 +19,14 @@ from tempfile import TemporaryDirectory
 from lesionseg import files, store
 from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network.provenance import DEFAULT_THRESHOLD
-from lesionseg.network.runtime import EXPORTED, INT8, SOURCE, OnnxNetwork, checksum
+from lesionseg.network.runtime import (
+    EXPORTED,
+    INT8,
+    SOURCE,
+    OnnxNetwork,
+    advice_on_exported,
+    checksum,
+)
 from lesionseg.version import __version__
 
 RUNTIME = "1.30.0"  # of ONNX Runtime Web
@@ -83,7 +90,8 @@ def load_network(checkpoint: Path) -> PageNetwork:
     """
     if checkpoint.suffix == EXPORTED:
         raise CheckpointError(
-            f"{checkpoint}: a page is made from a checkpoint (.pt), not from an exported network"
+            f"{checkpoint}: a page is made from a checkpoint (.pt), not from an exported network; "
+            f"{advice_on_exported(checkpoint)}"
         )
     ready = store.BUNDLED_FILE.with_suffix(INT8)
     if checkpoint == store.BUNDLED_FILE and ready.is_file():
@@ -145,7 +153,7 @@ def write_folder(folder: Path, network: PageNetwork) -> int:
         LesionsegError: a file cannot be written, the folder holds another web page, or the
             installation is damaged.
     """
-    _check_free(folder)
+    check_folder(folder)
     assets = {
         f"{name}{_PACKED}": _packed(content)
         for name, content in _assets(network, WASM + WEBGPU).items()
@@ -186,8 +194,12 @@ def write_folder(folder: Path, network: PageNetwork) -> int:
     return len(worker.encode()) + sum(map(len, contents.values()))
 
 
-def _check_free(folder: Path) -> None:
-    """Refuse a file, and a folder whose index.html is not a page written by this module."""
+def check_folder(folder: Path) -> None:
+    """Refuse a file, and a folder whose index.html is not a page written by this module.
+
+    Raises:
+        LesionsegError: the folder cannot take the page.
+    """
     if folder.exists() and not folder.is_dir():
         raise LesionsegError(f"cannot write {folder}: it is a file; name a folder, or FILE.html")
     index = folder / INDEX

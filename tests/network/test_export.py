@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from helpers import DATA, SIZE, begun, exported, saved, torch_network, write_photo
+from helpers import DATA, SIZE, begun, exported, saved, torch_network, write_pairs, write_photo
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -377,7 +377,9 @@ def test_an_export_is_no_checkpoint_to_export(
 ) -> None:
     before = pair.with_suffix(EXPORTED).read_bytes()
     assert lesionseg(monkeypatch, "export", "-c", pair.with_suffix(EXPORTED)) == 1
-    assert "not a lesionseg checkpoint" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "not a lesionseg checkpoint, so it cannot be trained or exported again" in said
+    assert said.endswith(f"; give the checkpoint that it was exported from: {pair}\n")
     assert pair.with_suffix(EXPORTED).read_bytes() == before
 
 
@@ -441,3 +443,30 @@ def test_the_page_for_developers_says_what_the_file_is(pair: Path) -> None:
     assert f"ONNX opset {export.OPSET}," in page
     assert runtime.SOURCE in page
     assert "not a medical device" in page
+
+
+def test_an_export_says_which_checkpoint_to_train_instead(
+    pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "elsewhere" / "network.onnx"
+    moved.parent.mkdir()
+    moved.write_bytes(pair.with_suffix(EXPORTED).read_bytes())
+    run = store.runs_dir() / "mine" / store.BEST
+    run.parent.mkdir(parents=True)
+    data = write_pairs(tmp_path / "data", 1, 2)
+    foreign = tmp_path / "foreign.onnx"
+    foreign.write_bytes(b"of another program")
+
+    def refusal(option: str, network: Path) -> str:
+        assert lesionseg(monkeypatch, "train", "--data", data, option, network) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {network}: an exported network, not a lesionseg checkpoint")
+        assert said.count("\n") == 1
+        return said
+
+    digest = checksum(pair)
+    assert f"(.pt) that it was exported from, of SHA-256 {digest[:12]}" in refusal("--from", moved)
+    run.write_bytes(pair.read_bytes())
+    for option in ("--from", "--teacher"):
+        assert refusal(option, moved).endswith(f"that it was exported from: {run}\n")
+        assert refusal(option, foreign).endswith("give a checkpoint (.pt), a run, or 'bundled'\n")
