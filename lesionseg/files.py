@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+from lesionseg import store
 from lesionseg.errors import DiskFullError, LesionsegError
 
 if sys.platform != "win32":
@@ -47,10 +48,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             yield path
             return
-        if path.parent.exists() and not path.parent.is_dir():
-            raise LesionsegError(f"cannot write {path}: {path.parent} is not a folder")
-        if path.parent.is_symlink() and not path.parent.exists():  # such as an unmounted drive
-            raise LesionsegError(f"cannot write {path}: {path.parent} is a broken link")
+        _existing_folder(path, path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(path.parent)
         while (handle := _create_locked(temporary)) is None:
@@ -69,10 +67,59 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.close(handle)
 
 
+def check_writable(path: Path, *, is_folder: bool = False) -> None:
+    """Refuse a result that cannot be written, before the work for it; nothing is created.
+
+    Args:
+        path: of a file that will be written, or of a folder that files will be written to.
+        is_folder: which of the two it is.
+
+    Raises:
+        LesionsegError: a folder in the place of a file, a file in the place of a folder, a broken
+            link, or no permission.
+    """
+    try:
+        if not is_folder:
+            if path.is_dir():
+                raise LesionsegError(f"cannot write {path}: it is a folder; name a file")
+            if path.exists() and not path.is_file():  # such as /dev/null
+                return
+        folder = _existing_folder(path, path if is_folder else path.parent)
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise cannot_write(path, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _refusal(path, f"{folder} may not be written to")
+
+
+def _existing_folder(path: Path, folder: Path) -> Path:
+    """Return the first folder on the way up that exists; refuse anything else there."""
+    while not folder.exists() and folder != folder.parent:
+        if folder.is_symlink():  # such as to an unmounted drive
+            raise _refusal(path, f"{folder} is a broken link")
+        folder = folder.parent
+    if not folder.is_dir():
+        raise _refusal(path, f"{folder} is not a folder")
+    return folder
+
+
+def create_folder(folder: Path) -> None:
+    """Create a folder and those above it, unless they are there. Raises as `atomic_write`."""
+    try:
+        _existing_folder(folder, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
 def cannot_write(path: Path, error: OSError) -> LesionsegError:
     """Return the error that says why a file cannot be written."""
-    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else LesionsegError
-    return kind(f"cannot write {path}: {error.strerror or error}")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(f"cannot write {path}: {error.strerror or error}")
+    return _refusal(path, error.strerror or str(error))
+
+
+def _refusal(path: Path, reason: str) -> LesionsegError:
+    return LesionsegError(f"cannot write {path}: {reason}{store.cache_advice(path)}")
 
 
 def part_path(path: Path) -> Path:
@@ -194,8 +241,11 @@ def shared_folder(folder: Path) -> Iterator[None]:
     """Share a folder with other processes that build folders in it; create it if missing.
 
     A process that finds no other one in it removes the unfinished folders of killed ones.
+
+    Raises:
+        LesionsegError: it cannot be created.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    create_folder(folder)
     if sys.platform == "win32":  # where a folder cannot be locked this way
         yield
         return

@@ -14,6 +14,7 @@ import pickle
 import shlex
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def cache_dir() -> Path:
     import platformdirs  # 7 ms, for nothing where the folder is named
 
     return platformdirs.user_cache_path("lesionseg", appauthor=False)
+
+
+def cache_advice(place: str | Path) -> str:
+    """Say how to move the cache folder if that is where a place lies; "" elsewhere."""
+    with suppress(OSError):  # the current folder was removed
+        if Path(place).absolute().is_relative_to(cache_dir()):
+            return f"; to move the cache folder, set ${CACHE_VARIABLE} or give --cache-dir"
+    return ""
 
 
 def path(text: str | Path) -> Path:

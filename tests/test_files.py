@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lesionseg import files
+from lesionseg import files, store
 from lesionseg.errors import DiskFullError, LesionsegError
 
 
@@ -136,7 +136,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from lesionseg import files
+from lesionseg import files, store
 with {manager}:
     {content}
     print("ready", flush=True)
@@ -231,3 +231,45 @@ def test_no_spreadsheet_runs_a_name(name: str) -> None:
     assert files.spreadsheet_text(name) == f"'{name}"
     for harmless in (f"a{name}", f"./{name}", "", "-"):
         assert files.spreadsheet_text(harmless) == harmless
+
+
+def test_a_place_that_cannot_be_written_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "link").symlink_to(tmp_path / "drive")
+    below = tmp_path / "file" / "a" / "b.png"
+    for path, is_folder, reason in (
+        (tmp_path, False, "it is a folder; name a file"),
+        (below, False, f"{tmp_path / 'file'} is not a folder"),
+        (tmp_path / "file", True, f"{tmp_path / 'file'} is not a folder"),
+        (tmp_path / "link" / "a.png", False, f"{tmp_path / 'link'} is a broken link"),
+        (tmp_path / ("n" * 300) / "a.png", False, "File name too long"),
+    ):
+        with pytest.raises(LesionsegError) as caught:
+            files.check_writable(path, is_folder=is_folder)
+        assert str(caught.value) == f"cannot write {path}: {reason}"
+    files.check_writable(tmp_path / "file")
+    files.check_writable(tmp_path / "new" / "a.png")
+    files.check_writable(tmp_path / "new", is_folder=True)
+    files.check_writable(Path("/dev/null"))
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # as on a read-only disk
+    with pytest.raises(LesionsegError, match=rf"a\.png: {tmp_path} may not be written to$"):
+        files.check_writable(tmp_path / "new" / "a.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+def test_what_cannot_be_written_in_the_cache_says_how_to_move_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    cache.write_text("a file")
+    monkeypatch.setenv(store.CACHE_VARIABLE, str(cache))
+    advice = r"; to move the cache folder, set \$LESIONSEG_CACHE_DIR or give --cache-dir$"
+    with pytest.raises(LesionsegError, match=rf"^cannot write .*: {cache} is not a folder{advice}"):
+        files.write(cache / "runs" / "a" / "best.pt", "")
+    with (
+        pytest.raises(LesionsegError, match=rf"^cannot write .*: {cache} is not a folder{advice}"),
+        files.shared_folder(store.pair_cache_dir()),
+    ):
+        pytest.fail("the block began")

@@ -152,7 +152,9 @@ def main() -> NoReturn:
         console.error(_NO_TORCH)
         status = 1
     except OSError as error:  # a name too long, a folder that may not be entered, a full disk
-        console.error(describe(error))
+        from lesionseg.store import cache_advice
+
+        console.error(describe(error) + (cache_advice(error.filename) if error.filename else ""))
         status = 1
     except KeyboardInterrupt:  # while a command is imported; later Typer answers
         status = signals.STATUS

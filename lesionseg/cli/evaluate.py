@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lesionseg import distributed, store
+from lesionseg import distributed, files, store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, NETWORK, OUTPUT
 from lesionseg.cli.options import (
@@ -163,6 +163,8 @@ def evaluate(
         )
     if report is not None and report.exists() and not report.is_dir():
         raise typer.BadParameter(f"--report: {report} is not a folder")
+    if report is not None:
+        files.check_writable(report, is_folder=True)
     colours = [*(lesion_colour or ()), *(lesion_color or ())]
     source = choose_source(
         data, photos, truth, category, colours, lesion_label, masks_alone=masks_alone

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lesionseg import store
+from lesionseg import files, store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import OUTPUT
 from lesionseg.cli.options import (
@@ -77,6 +77,7 @@ def export(
         )
     if target.suffix != EXPORTED:
         raise LesionsegError(f"{target}: networks are .onnx files; name it {target.stem}.onnx")
+    files.check_writable(target)
     from lesionseg.network.export import export as write
 
     signals.interrupt()

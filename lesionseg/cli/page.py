@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lesionseg import store
+from lesionseg import files, store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import OUTPUT
 from lesionseg.cli.options import CacheDir, CheckpointName, Quiet, note_run_passed_over, option
@@ -41,11 +41,14 @@ def page(
 
     if output == Path("-"):
         raise typer.BadParameter("a page is a file or a folder: name it, such as -o lesion.html")
+    is_file = output.suffix.lower() in (".html", ".htm")
+    files.check_writable(output, is_folder=not is_file)
+    if not is_file:
+        pages.check_folder(output)
     source = store.find_checkpoint(checkpoint)
     note_run_passed_over(checkpoint)
     signals.interrupt()
     network = pages.load_network(source)
-    is_file = output.suffix.lower() in (".html", ".htm")
     size = (pages.write_file if is_file else pages.write_folder)(output, network)
     kind = "one file" if is_file else "a folder for a web server"
     console.log(f"page with {source}: {kind}, {amount(size)}")

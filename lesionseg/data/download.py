@@ -122,7 +122,8 @@ def download(
                 "to resume"
             ) from error
         path, reason = error.filename or folder, error.strerror or one_line(error)
-        raise DownloadError(f"cannot use {path}: {reason}; name another folder") from error
+        advice = store.cache_advice(folder) or "; name another folder"
+        raise DownloadError(f"cannot use {path}: {reason}{advice}") from error
 
 
 def _generate(dataset: DataSet, folder: Path, report: Callable[[Progress], None]) -> Description:

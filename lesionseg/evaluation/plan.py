@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lesionseg import files
 from lesionseg.data.discovery import Dataset
 from lesionseg.data.source import Source, inherit
 from lesionseg.errors import UsageError
@@ -70,7 +71,8 @@ class Plan:
 
         Raises:
             UsageError: these do not go together.
-            LesionsegError: a checkpoint cannot be read, or there are no photos.
+            LesionsegError: a checkpoint cannot be read, `masks` cannot be written, or there are no
+                photos.
         """
         if out_of_fold and (split or folders):
             raise UsageError("--out-of-fold cannot be combined with --split or --predictions")
@@ -85,6 +87,8 @@ class Plan:
                 "--masks writes the masks of one network; give one --checkpoint and no "
                 "--predictions"
             )
+        if masks:
+            files.check_writable(masks, is_folder=True)
         segmenters = [load(name) for name in names or ([] if folders else [None])]
         networks = [segmenter.checkpoint for segmenter in segmenters]
         before = networks[0].data.source() if networks else None

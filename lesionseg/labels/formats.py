@@ -97,8 +97,7 @@ def writing(
             raise LesionsegError(f"{path}: LabelMe has no run lengths; write a .json or .xml file")
         if not path.is_dir() and (path.exists() or path.suffix):
             raise LesionsegError(f"{path}: expected a .json, a .xml or a folder for labels")
-    elif path.is_dir():
-        raise LesionsegError(f"cannot write {path}: it is a folder; name a file")
+    files.check_writable(path, is_folder=_format(path) is None)
     check_photos(path, photos, keep=keep)
     with AtomicTextFile(path) as file_for_all:
         writer = Writer(file_for_all, None if run_lengths else tolerance)

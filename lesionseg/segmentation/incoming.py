@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
+from lesionseg import files
 from lesionseg.data.filenames import MASK, OVERLAY, PROBABILITIES, REPORT
 from lesionseg.errors import LesionsegError, describe
 from lesionseg.segmentation.plan import (
@@ -49,9 +50,11 @@ def plan_incoming(
         The jobs of the names that are there at a time, before further names are waited for.
 
     Raises:
-        LesionsegError: results go to something that is not a folder.
+        LesionsegError: results go to something that is not a folder, or cannot be written to.
     """
     check_folders(paths)
+    for folder in () if skip_existing else files_of(paths):
+        files.check_writable(folder, is_folder=True)
     return _plan(inputs, paths, _Checks(check_labels, skip_existing), recursive)
 
 

@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lesionseg import files
 from lesionseg.config import TOLERANCE
 from lesionseg.errors import DiskFullError, LesionsegError
 from lesionseg.files import AtomicTextFile, TableWriter, spreadsheet_text
@@ -181,6 +182,8 @@ def writing_outputs(
         and (table.is_file() or not table.exists())
     ):
         raise LesionsegError(f"{table}: measurements are a CSV file; name it {table.stem}.csv")
+    if table is not None:
+        files.check_writable(table)
     writer = None
     try:
         with ExitStack() as stack:

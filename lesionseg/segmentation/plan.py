@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from lesionseg import files
 from lesionseg.data.filenames import (
     MASK,
     OVERLAY,
@@ -97,9 +98,9 @@ def plan_jobs(
             subfolders of the same names.
 
     Raises:
-        LesionsegError: only folders without photos, an output that is an input, one output of two
-            inputs, an output that is neither PNG nor DICOM, a DICOM output of a photo that is not
-            DICOM, or standard output for more than one mask.
+        LesionsegError: only folders without photos, an output that cannot be written or is an
+            input, one output of two inputs, an output that is neither PNG nor DICOM, a DICOM output
+            of a photo that is not DICOM, or standard output for more than one mask.
     """
     try:
         return _plan(inputs, paths, skip_existing, recursive)
@@ -116,13 +117,17 @@ def _plan(
     if errors and len(errors) == len(photos):
         raise errors[0]
     single = len(inputs) == 1 and not _is_dir(inputs[0])
-    if single and not names_folder(paths.mask):
+    is_folder = not single or names_folder(paths.mask)
+    if not is_folder:
         jobs = [Job(inputs[0], _for_single_photo(paths, inputs[0]))]
     else:
         if any(photo.path == STDIO for photo in photos):
             raise LesionsegError(_STDIO_AMONG_OTHERS)
         check_folders(paths)
         jobs = [in_folders(paths, photo) for photo in photos]
+    if not (skip_existing and all(job.done for job in jobs)):
+        for path in files_of(paths if is_folder else jobs[0].paths):
+            files.check_writable(path, is_folder=is_folder)
     usable = [job for job in jobs if job.error is None]
     _refuse_collisions(usable)
     if not single and not skip_existing:

@@ -253,7 +253,8 @@ class Run:
 
         Raises:
             CheckpointError: a teacher is named twice.
-            LesionsegError: a run is there already, or no source is given and no set was downloaded.
+            LesionsegError: a run is there already, its folder cannot be written, or no source is
+                given and no set was downloaded.
         """
         checksums = [teacher.record.checksum for teacher in teachers]
         for teacher in teachers:
@@ -265,6 +266,7 @@ class Run:
         unused = distributed.broadcast(
             lambda: store.unused_run(folder) if folder else store.new_run(name)
         )
+        files.check_writable(unused, is_folder=True)
         source = source or Source(find_data())
         return cls(unused, model, recipe, source, initial=initial, teachers=teachers)
 
@@ -282,6 +284,7 @@ class Run:
         from lesionseg.training.teachers import Teacher
 
         folder = distributed.broadcast(lambda: store.find_run(place))
+        files.check_writable(folder, is_folder=True)
         last = distributed.broadcast(lambda: resumed(folder, options))
         used, notes = inherit(source, last.data.source(), moved=True)
         for option, path in (("--groups", used.groups_file), ("--unlabelled", used.unlabelled)):
@@ -337,7 +340,7 @@ class Run:
         if distributed.rank() > 0:
             yield
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.create_folder(self.folder)
         with files.exclusive_lock(self.folder):
             if self.last is None:
                 store.unused_run(self.folder)

@@ -695,3 +695,51 @@ def test_a_name_is_no_formula_in_a_table(
     words = ("--measurements", "table.csv", "-c", "bundled")
     assert lesionseg("segment", "=1+1.png", "-o", "masks", *words).status == 0
     assert "\n'=1+1.png,masks/=1+1_segmentation.png," in (tmp_path / "table.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("segment", "photo.png", "-o", "FILE/mask.png"),
+        ("segment", "photo.png", "-o", "mask.png", "--overlay", "FILE/overlay.png"),
+        ("segment", "photo.png", "photo.png", "-o", "FILE/masks"),
+        ("segment", "data/images", "-o", "masks", "--probabilities", "FILE/soft"),
+        ("segment", "photo.png", "-o", "mask.png", "--labels", "FILE/labels.json"),
+        ("segment", "photo.png", "-o", "mask.png", "--labels", "FILE/labels"),
+        ("segment", "photo.png", "-o", "mask.png", "--measurements", "FILE/table.csv"),
+        ("eval", "--data", "data", "--report", "FILE/report"),
+        ("eval", "--data", "data", "--masks", "FILE"),
+        ("export", "-o", "FILE/network.onnx"),
+        ("page", "-o", "FILE/page.html"),
+        ("page", "-o", "FILE/page"),
+        ("train", "--data", "data", "--output", "FILE/run"),
+        ("train", "--data", "data", "--output", "FILE"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    lesionseg: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / "data", 1, 2)
+    write_photo(tmp_path / "photo.png")
+    (tmp_path / "FILE").write_text("kept")
+    # Where the network is opened first, it is refused first.
+    (tmp_path / "bad.pt").write_text("no network")
+    monkeypatch.setenv(store.CHECKPOINT_VARIABLE, "bad.pt")
+    before = sorted(tmp_path.rglob("*"))
+    ended = lesionseg(*words)
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert ended.err.startswith("error: cannot write FILE")
+    assert "FILE is not a folder" in ended.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_cache_folder_that_cannot_be_used_says_what_to_do(
+    lesionseg: Command, tmp_path: Path
+) -> None:
+    data = write_pairs(tmp_path / "data", 1, 2, 3, 4)
+    (tmp_path / "file").write_text("")
+    for words in (("train", "--data", data), ("download", "demo")):
+        ended = lesionseg(*words, "--cache-dir", tmp_path / "file")
+        assert (ended.status, ended.err.count("\n")) == (1, 1)
+        assert "to move the cache folder, set $LESIONSEG_CACHE_DIR or give --cache-dir" in ended.err
