@@ -1,5 +1,6 @@
 """What every test starts from."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -66,11 +67,22 @@ def heard() -> Iterator[None]:
 def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let torch's exporter, which takes seconds, convert a network once for all test processes."""
     convert = export.program
+    patch = pytest.MonkeyPatch()
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
 
+    @cache
+    def keep_registry() -> None:
+        """Build the exporter's table of operators, a second's work, once a process."""
+        with contextlib.suppress(ImportError, AttributeError):  # it is private
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            build = staticmethod(cache(ONNXRegistry.from_torchlib))
+            patch.setattr(ONNXRegistry, "from_torchlib", build)
+
     def program(whole: Any, checkpoint: Any, source: str, **options: bool) -> Any:
+        keep_registry()
         if options:
             return convert(whole, checkpoint, source, **options)
         path = folder / f"{source}-{whole.threshold}.onnx"
@@ -82,9 +94,9 @@ def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
         return SimpleNamespace(model_proto=onnx.load_from_string(path.read_bytes()))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "program", program)
-        yield
+    patch.setattr(export, "program", program)
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="module")
