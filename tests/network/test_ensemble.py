@@ -43,7 +43,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for seed, (name, size) in enumerate(SIZES.items(), start=3):
         stem: Stem = "strided" if size == 64 else "none"
         # A short graph, which is converted sooner, most of whose bytes are kernels.
-        model = ModelConfig(16, "batch", size, stem, poolings=2)
+        model = ModelConfig(32, "batch", size, stem, poolings=1)
         data = dataclasses.replace(DATA, train_ids=(name, "shared"), val_ids=("small", "v"))
         checkpoint = trainer.initial_checkpoint(model, Recipe(seed=seed), data)
         threshold = 0.49 + seed / 1000
@@ -218,7 +218,7 @@ def test_eval_of_several_as_one(
     assert summary["notes"][0] == "masks of the mean of 2 networks' probabilities"
     page = (tmp_path / "report" / "report.html").read_text()
     assert "small.pt + " in page
-    assert "the mean of 2 networks: epoch 0, recipe classic, width 16 at 32 pixels" in page
+    assert "the mean of 2 networks: epoch 0, recipe classic, width 32 at 32 pixels" in page
     own = api.evaluate(data, [networks["small"], networks["large"]], ensemble=True, device="cpu")
     assert own.summary.dice.mean == summary["dice"]["mean"]
     assert own.name == "small.pt + large.pt"
