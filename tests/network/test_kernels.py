@@ -55,7 +55,7 @@ def test_a_channel_of_zeros_stays_zero() -> None:
 
 
 def test_what_is_stored_how(tmp_path: Path) -> None:
-    source = saved(tmp_path / "a.pt", width=8, seed=3)
+    source = saved(tmp_path / "a.pt", width=48, seed=3, poolings=1)
     written = export.export(source, tmp_path / "b.onnx", kernels="int8")
     full = export.export(source, tmp_path / "a.onnx")
     assert written.size < 0.4 * full.size  # a small network: the rest of the graph counts
@@ -88,7 +88,7 @@ def test_what_is_stored_how(tmp_path: Path) -> None:
 def test_a_network_that_differs_too_much_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = saved(tmp_path / "a.pt", width=8, seed=3)
+    source = saved(tmp_path / "a.pt", width=48, seed=3, poolings=1)
     monkeypatch.setattr(kernels, "_STEPS", 1)  # three values are too few
     with pytest.raises(LesionsegError, match=r"differs from torch by .*; nothing was written"):
         export.export(source, tmp_path / "a.onnx", kernels="int8")
@@ -98,7 +98,7 @@ def test_a_network_that_differs_too_much_is_not_written(
 def test_the_command_keeps_it_apart_from_what_segment_takes(
     lesionseg: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best = saved(store.runs_dir() / "mine" / store.BEST, width=8, seed=3)
+    best = saved(store.runs_dir() / "mine" / store.BEST, width=48, seed=3, poolings=1)
     ended = lesionseg("export", "--kernels", "int8")
     target = best.with_suffix(INT8)
     assert (ended.status, ended.out) == (0, f"{target}\n")
