@@ -2,6 +2,8 @@
 
     python scripts/bundle.py RUN_FOLDER --data DIR --commit COMMIT [OPTIONS]
 
+With `--mean`, their mean with the weights of other networks of the same shape, which started from
+the same weights (Wortsman et al. 2022, arXiv:2203.05482): of no more arithmetic than one of them.
 Batch normalisation by the means of an epoch, unless told otherwise; kernels in half precision, and
 of the machine that trained it nothing but the command, without folders; scored on the validation
 photos as `lesionseg eval` does, and the scores written into the file, with the threshold that they
@@ -14,6 +16,7 @@ import argparse
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -53,6 +56,19 @@ def _settled(best: Checkpoint, training: CachedPairs) -> Checkpoint:
         for _, photos, _ in loader.epoch(best.recipe, best.recipe.epochs - 1, 0):
             network(photos)
     return dataclasses.replace(best, weights=network.state_dict())
+
+
+def _mean(best: Checkpoint, others: Sequence[Checkpoint]) -> Checkpoint:
+    """Replace the weights and running statistics by their means over several networks."""
+    if any(other.model != best.model for other in others):
+        raise ValueError("networks of different shapes have no mean")
+    weights = {}
+    for name, value in best.weights.items():
+        same = [value, *(other.weights[name] for other in others)]
+        floats = value.is_floating_point()
+        weights[name] = torch.stack([part.float() for part in same]).mean(0) if floats else value
+    commands = [best.command, *(other.command for other in others)]
+    return dataclasses.replace(best, weights=weights, command=" && ".join(commands))
 
 
 def _halved(name: str, value: Tensor) -> Tensor:
@@ -98,6 +114,12 @@ def _graph(path: Path) -> bytes:
     return text
 
 
+def _without_folders(command: str) -> str:
+    """Keep of paths the last part, and of a run's best checkpoint the run."""
+    command = re.sub(rf"(?<= )/(?:\S*/)?([^/\s]+)/{store.BEST}", r"\1", command)
+    return re.sub(r"(?<= )/(\S*/)?", "", command)
+
+
 def _without_places(data: TrainingData) -> TrainingData:
     return dataclasses.replace(
         data,
@@ -128,6 +150,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--commit", required=True)
+    parser.add_argument("--mean", type=Path, nargs="*", default=[], help="checkpoints")
     parser.add_argument("--output", type=Path, default=store.BUNDLED_FILE)
     parser.add_argument("--threshold", type=float, help="default: that of the checkpoint")
     parser.add_argument(
@@ -138,7 +161,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         parser.error(f"--threshold: expected 0 to 1, got {options.threshold:g}")
-    best = checkpoints.load(options.run / store.BEST)
+    best = _mean(checkpoints.load(options.run / store.BEST), [*map(checkpoints.load, options.mean)])
     source = Source(options.data)
     material = gather(source, best.model.image_size, 2, lambda done, total: None)
     if (material.data.train_ids, material.data.val_ids) != (best.data.train_ids, best.data.val_ids):
@@ -150,7 +173,7 @@ def main() -> None:
         best,
         weights={name: _halved(name, value) for name, value in best.weights.items()},
         data=_without_places(best.data),
-        command=re.sub(r"(?<= )/(\S*/)?", "", best.command),
+        command=_without_folders(best.command),
         parent=best.parent and _anonymous(best.parent, known),
         teachers=tuple(_anonymous(teacher, known) for teacher in best.teachers),
         commit=options.commit,
