@@ -395,6 +395,12 @@ ROWS: dict[str, Row] = {
     "larger set, twice the bounds": larger(bounds(**WIDE)),
     "larger set, zoom 0.5 to 1.5": larger(bounds(zoom=(0.5, 1.5), shift=0.25)),
     "larger set, wide": larger(augmentation="wide"),
+    "larger set, wide, Tversky, 128 channels, 16 epochs": larger(
+        augmentation="wide", loss="bce+tversky", max_channels=128, epochs=16
+    ),
+    "larger set, 256 pixels, 128 channels, 10 epochs": larger(
+        image_size=256, max_channels=128, epochs=10
+    ),
     "larger set, strided stem": larger(stem="strided"),
     "larger set, strided stem, fifth pooling": larger(stem="strided", poolings=5, max_channels=256),
     "larger set, squeeze and excitation": larger(squeezed),
@@ -495,7 +501,10 @@ def table(lines: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in (row for row in ROWS if row in of_row):
-        dice, compared = ends(row, "dice"), "now" if row.startswith("now") else "base"
+        dice = ends(row, "dice")
+        compared = (
+            next(name for name in ("now", "larger set", "") if row.startswith(name)) or "base"
+        )
         mean = statistics.mean(dice)
         against = (
             f"{mean - statistics.mean(ends(compared, 'dice')):+.4f}" if compared in of_row else ""
@@ -508,6 +517,26 @@ def table(lines: list[dict[str, Any]]) -> str:
             f"{f'{statistics.mean(other):.4f}' if other else ''} | "
             f"{statistics.median(seconds):.0f} |"
         )
+    return "\n".join(text)
+
+
+def looks_table(lines: list[dict[str, Any]]) -> str:
+    """Write Markdown: Dice, Jaccard and failures of each look, means over the seeds."""
+    text = ["| row | seeds | official validation | `val.txt` | camera | darker skin |"]
+    text.append("|---|---|---|---|---|---|")
+    for row in ROWS:
+        looks = [line["looks"] for line in lines if line["row"] == row and "looks" in line]
+        if not looks:
+            continue
+        cells = [row, str(len(looks))]
+        for look_name in ("official", *third_look.LOOKS):
+            dice, jaccard, failed = (
+                statistics.mean(look[look_name][what] for look in looks)
+                for what in ("dice", "jaccard", "failures")
+            )
+            failures = failed * looks[0][look_name]["photos"]
+            cells.append(f"{dice:.3f} / {jaccard:.3f} / {failures:.0f}")
+        text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text)
 
 
@@ -539,7 +568,7 @@ def main() -> None:
                 file.write(json.dumps(result) + "\n")
             end = result["history"][-1]
             print(row, seed, f"Dice {end['dice']:.4f}", f"{result['seconds']:.0f} s", flush=True)
-    print(table(lines()))
+    print(table(lines()), looks_table(lines()), sep="\n\n")
 
 
 if __name__ == "__main__":
