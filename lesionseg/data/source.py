@@ -58,19 +58,21 @@ class Source:
                 return self.folder / path.relative_to(before.folder)
             return path
 
-        choice = self if self.choice else before
         return dataclasses.replace(
-            self,
+            self._with_choice_of(before),
             groups_file=self.groups_file or moved(before.groups_file),
             fold=self.fold or before.fold,
-            categories=choice.categories,
-            colours=choice.colours,
             unlabelled=self.unlabelled or moved(before.unlabelled),
         )
 
     def choosing_as(self, before: "Source | None") -> "Source":
         """Take what `before` has for the lesion, if it is the same place and nothing is chosen."""
-        if before is None or self.choice or self._places() != before._places():
+        if before is None or self._places() != before._places():
+            return self
+        return self._with_choice_of(before)
+
+    def _with_choice_of(self, before: "Source") -> "Source":
+        if self.choice:
             return self
         return dataclasses.replace(self, categories=before.categories, colours=before.colours)
 
