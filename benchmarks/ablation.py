@@ -502,9 +502,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     ]
     for row in (row for row in ROWS if row in of_row):
         dice = ends(row, "dice")
-        compared = (
-            next(name for name in ("now", "larger set", "") if row.startswith(name)) or "base"
-        )
+        families = (name for name in ("now", "larger set") if row.startswith(name))
+        compared = next(families, "base")
         mean = statistics.mean(dice)
         against = (
             f"{mean - statistics.mean(ends(compared, 'dice')):+.4f}" if compared in of_row else ""

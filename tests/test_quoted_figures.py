@@ -30,7 +30,7 @@ OTHERS = {
     "0.849", "0.765", "0.880", "0.807",  # ISIC 2017 test: PMC10407008
     "0.811", "0.716", "0.870", "0.786", "0.878", "0.799",  # ISIC 2018 test: as cited in the card
     "0.781", "0.857",  # two human readers: IMAplusplus
-    "0.007",  # per cent of pixels, int8 against float32: docs/phone.md
+    "0.009",  # per cent of pixels, int8 against float32: docs/phone.md
     "0.995",  # the Dice that polygons keep: tests/labels
 }  # fmt: skip
 
