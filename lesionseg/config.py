@@ -9,6 +9,7 @@ from lesionseg.errors import UsageError
 
 Normalisation = Literal["batch", "none"]
 Stem = Literal["strided", "quarter", "none"]
+Standardisation = Literal["fixed", "photo"]
 Precision = Literal["float32", "bfloat16", "float16"]
 RecipeName = Literal["classic", "accurate", "finetune"]
 Loss = Literal["bce", "bce+dice", "bce+tversky"]
@@ -61,6 +62,8 @@ class ModelConfig:
             of them there, so that all blocks work at a quarter of the side; "none" (the textbook).
         max_channels: of any block; wider ones are cut to it.
         poolings: of the encoder; each lets the network see twice as far.
+        standardisation: what the colours are shifted and scaled by: "fixed" constants, or the mean
+            and spread of each "photo" itself, so that its light and camera count for less.
 
     Raises:
         UsageError: a value out of range.
@@ -72,6 +75,7 @@ class ModelConfig:
     stem: Stem = "none"
     max_channels: int = 4096
     poolings: int = 4
+    standardisation: Standardisation = "fixed"
 
     def __post_init__(self) -> None:
         _convert(self)
@@ -79,6 +83,7 @@ class ModelConfig:
         _choose("normalisation", self.normalisation, get_args(Normalisation))
         _choose("stem", self.stem, get_args(Stem))
         _check("poolings", self.poolings, 1, 6)
+        _choose("standardisation", self.standardisation, get_args(Standardisation))
         _check("image size", self.image_size, 2 * self.multiple, 2048)
         _check("max channels", self.max_channels, 1, 4096)
         if self.image_size % self.multiple:
@@ -200,8 +205,9 @@ def configure(
 
     Args:
         options: fields of `ModelConfig` and `Recipe`.
-        trained: the shape of the network whose weights training starts from. It stays as it is, and
-            the learning rate is that of `finetune` where `options` has none.
+        trained: the shape of the network whose weights training starts from. It stays as it is; its
+            standardisation, which has no weights, may change. The learning rate is that of
+            `finetune` where `options` has none.
 
     Raises:
         UsageError: a value out of range, no recipe of that name, another shape than that of the
@@ -215,7 +221,7 @@ def configure(
         model, recipe = ModelConfig(), Recipe()
     if trained:
         for key, value in options.items():
-            if key in shape and value != getattr(trained, key):
+            if key in shape - {"standardisation"} and value != getattr(trained, key):
                 raise UsageError(
                     f"{key.replace('_', ' ')}: expected {getattr(trained, key)}, as in the "
                     f"weights to start from, got {value}; leave it out"

@@ -82,6 +82,7 @@ def test_fields_that_a_file_of_0_1_0_lacks_mean_what_it_did() -> None:
         "stem": "none",
         "max_channels": 16 * 256,  # cuts no width that there is
         "poolings": 4,
+        "standardisation": "fixed",
     }
     assert dataclasses.asdict(recipe) == {
         "name": "classic",
@@ -124,6 +125,8 @@ def test_trained_weights_keep_their_shape_and_get_a_rate_for_fine_tuning() -> No
     rate = RECIPES["finetune"][1].learning_rate
     assert accurate == dataclasses.replace(RECIPES["accurate"][1], learning_rate=rate)
     assert configure({"learning_rate": 0.1}, shape)[1].learning_rate == 0.1
+    own = configure({"standardisation": "photo"}, shape)[0]
+    assert own == dataclasses.replace(shape, standardisation="photo")
     with pytest.raises(
         LesionsegError, match="width: expected 32, as in the weights to start from, got 16"
     ):
@@ -177,6 +180,7 @@ def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
         ("loss", "bce+dice", "bce"),
         ("schedule", "cosine", "constant"),
         ("augmentation", "full", "none"),
+        ("standardisation", "photo", "fixed"),
     ],
 )
 def test_parts_of_the_accurate_recipe_can_be_chosen_alone(field: str, on: str, off: str) -> None:

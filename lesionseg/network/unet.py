@@ -101,7 +101,7 @@ class UNet(nn.Module):
         Returns:
             (B, 1, H, W) float logits; their sigmoid is the probability of lesion.
         """
-        x = (photos - self.mean) / self.std
+        x = self._standardise(photos)
         if self.stem is not None:
             x = self.stem(x)  # h, w = H / 2, W / 2, or a quarter; without it h, w = H, W
         skips = []
@@ -118,6 +118,12 @@ class UNet(nn.Module):
         if self.config.stem == "quarter":
             logits = interpolate(logits, scale_factor=4.0, mode="bilinear")
         return logits  # (B, 1, H, W)
+
+    def _standardise(self, photos: Tensor) -> Tensor:
+        if self.config.standardisation == "fixed":
+            return (photos - self.mean) / self.std
+        spread, mean = torch.std_mean(photos.float(), (2, 3), keepdim=True)
+        return (photos - mean) / (spread + 1)  # 1: a photo of one colour has no spread
 
 
 def _initialise(module: nn.Module) -> None:

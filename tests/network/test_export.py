@@ -264,6 +264,22 @@ def test_other_networks_and_thresholds(tmp_path: Path, model: ModelConfig) -> No
         assert 0 < masks.mean() < 255
 
 
+def test_a_photo_s_own_mean_and_spread(tmp_path: Path) -> None:
+    model = ModelConfig(4, "batch", SIZE, poolings=2, standardisation="photo")
+    checkpoint = trainer.initial_checkpoint(model, Recipe(), DATA)
+    checkpoints.save(checkpoint, tmp_path / "a.pt")
+    network = torch_network(checkpoint)
+    photos = np.stack([photo_of(SIZE, SIZE, index) for index in range(2)])
+    threshold = float(np.median(Segmenter(network)(photos[0]).low_res_probabilities))
+    written = export.export(tmp_path / "a.pt", tmp_path / "a.onnx", threshold)
+    masks, probabilities = run(written.path, photos)
+    assert_agree(masks, photos, network, threshold, near=1e-5)
+    assert 0 < masks.mean() < 255
+    for photo, expected in zip(photos, probabilities, strict=True):
+        maps = Segmenter(network)(photo).low_res_probabilities
+        np.testing.assert_allclose(maps, expected, atol=1e-5)
+
+
 def test_the_bundled_file_gives_masks_of_any_size() -> None:
     bundled = OnnxNetwork(store.BUNDLED_FILE.with_suffix(EXPORTED))
     by_torch = torch_network(checkpoints.load(store.BUNDLED_FILE))

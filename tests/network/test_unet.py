@@ -8,7 +8,7 @@ import torch
 from helpers import begun, saved
 from torch import nn
 
-from lesionseg.config import RECIPES, ModelConfig, Normalisation, Recipe, Stem
+from lesionseg.config import RECIPES, ModelConfig, Normalisation, Recipe, Standardisation, Stem
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.unet import LESION_FRACTION, PHOTO_MEAN, PHOTO_STD, UNet, shrink_weights
 
@@ -77,6 +77,18 @@ def test_what_the_sides_are_a_multiple_of(stem: Stem, multiple: int) -> None:
     assert net(photos(1, multiple, multiple)).shape == (1, 1, multiple, multiple)
     with pytest.raises(RuntimeError):
         net(photos(1, multiple + multiple // 2, multiple))
+
+
+@pytest.mark.parametrize(("standardisation", "same"), [("photo", True), ("fixed", False)])
+def test_a_photo_s_own_mean_and_spread_take_out_light_and_tint(
+    standardisation: Standardisation, same: bool
+) -> None:
+    torch.manual_seed(0)
+    net = UNet(ModelConfig(1, image_size=128, standardisation=standardisation)).eval()
+    bright = photos().float()
+    gains, tint = (torch.tensor(values).view(1, 3, 1, 1) for values in ((0.9, 0.7, 0.5), (5, 9, 2)))
+    assert torch.allclose(net(bright), net(bright * gains + tint), atol=0.05) == same
+    assert torch.isfinite(net(torch.full((1, 3, 32, 32), 7, dtype=torch.uint8))).all()
 
 
 def test_the_output_is_logits_not_probabilities() -> None:
