@@ -125,19 +125,6 @@ def squeezed() -> Any:
     return stack
 
 
-def own_mean() -> Any:
-    """Shift and scale each photo by the mean and spread of its own channels."""
-    plain = UNet.forward
-
-    def forward(self: UNet, photos: Tensor) -> Tensor:
-        photos = photos.float()
-        spread, mean = torch.std_mean(photos, (2, 3), keepdim=True)
-        own: Tensor = plain(self, (photos - mean) / (spread + 1) * self.std + self.mean)
-        return own
-
-    return patch.object(UNet, "forward", forward)
-
-
 def bounds(**values: Any) -> Callable[[], Any]:
     """Augment with other bounds."""
     changed = dataclasses.replace(augmentation.BOUNDS["full"], **values)
@@ -404,7 +391,7 @@ ROWS: dict[str, Row] = {
     "larger set, strided stem": larger(stem="strided"),
     "larger set, strided stem, fifth pooling": larger(stem="strided", poolings=5, max_channels=256),
     "larger set, squeeze and excitation": larger(squeezed),
-    "larger set, own mean and spread": larger(own_mean),
+    "larger set, own mean and spread": larger(standardisation="photo"),
 }
 
 
