@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from lesionseg import store
-from lesionseg.images.encode import mask_png
 from lesionseg.images.photos import read_photo_shrunk
+from lesionseg.images.png import mask_png
 from lesionseg.network.device import keep_freed_memory
 from lesionseg.network.runtime import OnnxNetwork
 from lesionseg.segmentation.segmenter import Segmenter

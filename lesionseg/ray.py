@@ -12,7 +12,7 @@ from lesionseg import files
 from lesionseg.data.filenames import MASK, is_mask_name, list_images
 from lesionseg.errors import LesionsegError
 from lesionseg.extras import install_hint
-from lesionseg.images.encode import mask_png
+from lesionseg.images.png import mask_png
 from lesionseg.segmentation.segmenter import load
 
 _COLUMNS = ("photo", "mask", "quality", "error")

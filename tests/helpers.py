@@ -16,7 +16,7 @@ from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data import synthetic
 from lesionseg.data.cache import CachedPairs
 from lesionseg.images.arrays import Mask, Photo
-from lesionseg.images.encode import mask_png
+from lesionseg.images.png import mask_png
 from lesionseg.images.resize import shrink, shrink_mask
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from lesionseg import files
 from lesionseg.images.arrays import Mask, Photo
-from lesionseg.images.encode import mask_png, photo_jpeg
+from lesionseg.images.encode import photo_jpeg
+from lesionseg.images.png import mask_png
 
 Rng = np.random.Generator
 Shape = tuple[int, int]  # (H, W)

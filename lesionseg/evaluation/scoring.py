@@ -14,8 +14,8 @@ from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_resul
 from lesionseg.evaluation import calibration
 from lesionseg.evaluation.thumbnails import outline
 from lesionseg.images.arrays import Mask, Probabilities
-from lesionseg.images.encode import mask_png
 from lesionseg.images.masks import read_mask
+from lesionseg.images.png import mask_png
 from lesionseg.metrics import PhotoScore, confusion
 from lesionseg.segmentation.segmenter import Segmenter, stream
 from lesionseg.threads import map_ahead

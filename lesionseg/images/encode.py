@@ -1,4 +1,4 @@
-"""Encode masks, probabilities, outlines and photos as image files."""
+"""Encode probabilities, outlines and photos as image files; `png` has masks."""
 
 import io
 
@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lesionseg.images import png
 from lesionseg.images.arrays import Mask, Photo, Probabilities
 
 _OVERLAY_PNG = (
@@ -14,11 +13,6 @@ _OVERLAY_PNG = (
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
 )
 _STRIP = 32  # rows; of a wide photo they stay in a processor's cache
-
-
-def mask_png(mask: Mask, *, one_bit: bool = False) -> bytes:
-    """Encode a mask (H, W) bool as a PNG: one channel, 0/255 or of one bit, no metadata."""
-    return png.encode(mask, one_bit=one_bit)
 
 
 def probability_png(probabilities: Probabilities) -> bytes:

@@ -9,7 +9,7 @@ from PIL import Image
 from lesionseg.errors import PhotoError
 from lesionseg.images.arrays import Mask
 from lesionseg.images.decode import Source, decode_upright, open_image
-from lesionseg.images.encode import mask_png
+from lesionseg.images.png import mask_png
 from lesionseg.images.resize import resize_mask, size_at_most
 
 LESION_ABOVE = 128  # the challenge's scorer: a pixel is lesion where the mask value is > 128

@@ -18,7 +18,7 @@ _PIECE = 2**20  # zeros
 _ADLER = 65521
 
 
-def encode(mask: NDArray[np.bool_], *, one_bit: bool = False) -> bytes:
+def mask_png(mask: NDArray[np.bool_], *, one_bit: bool = False) -> bytes:
     """Encode a mask (H, W) bool as a PNG: one channel, 0/255 or of one bit, no metadata."""
     height, width = mask.shape
     lesion = np.flatnonzero(mask.any(axis=1))

@@ -21,9 +21,10 @@ from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_resul
 from lesionseg.images import dicom
 from lesionseg.images.arrays import Mask, Probabilities
 from lesionseg.images.decode import Source
-from lesionseg.images.encode import mask_png, overlay_png, probability_png
+from lesionseg.images.encode import overlay_png, probability_png
 from lesionseg.images.masks import read_mask
 from lesionseg.images.photos import photo_size, read_later_frames, read_photo
+from lesionseg.images.png import mask_png
 from lesionseg.segmentation.manifest import Manifest
 from lesionseg.segmentation.outcome import Outcome, Status, Tally
 from lesionseg.segmentation.outputs import (

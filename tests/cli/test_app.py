@@ -30,9 +30,9 @@ from PIL import Image
 
 from lesionseg import files, store
 from lesionseg.data.catalog import Description, write_description
-from lesionseg.images.encode import mask_png
 from lesionseg.images.masks import read_mask
 from lesionseg.images.photos import read_photo
+from lesionseg.images.png import mask_png
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.segmentation.segmenter import Segmenter
 

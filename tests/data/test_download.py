@@ -39,9 +39,10 @@ from lesionseg.data.catalog import (
 from lesionseg.data.download import Progress, download, listing
 from lesionseg.data.transfer import Patience
 from lesionseg.errors import LesionsegError
-from lesionseg.images.encode import mask_png, photo_jpeg
+from lesionseg.images.encode import photo_jpeg
 from lesionseg.images.masks import read_mask, shrink_mask_file
 from lesionseg.images.photos import read_photo, read_photo_shrunk, shrink_photo_file
+from lesionseg.images.png import mask_png
 
 QUICK = Patience(timeout=0.3, delays=(0.0, 0.0))
 PHOTOS, MASKS = "ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_GroundTruth"

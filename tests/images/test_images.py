@@ -22,9 +22,10 @@ from PIL.PngImagePlugin import PngInfo
 from lesionseg.errors import LesionsegError
 from lesionseg.images import dicom, filetypes
 from lesionseg.images.arrays import Mask, Photo, Probabilities
-from lesionseg.images.encode import mask_png, overlay_png, photo_jpeg, probability_png
+from lesionseg.images.encode import overlay_png, photo_jpeg, probability_png
 from lesionseg.images.masks import mask_colours, read_mask, shrink_mask_file
 from lesionseg.images.photos import read_photo, read_photo_shrunk, shrink_photo_file
+from lesionseg.images.png import mask_png
 from lesionseg.images.resize import enlarge, enlarged_above, shrink, shrink_mask
 
 GREY = np.kron(np.array([[0, 64, 128], [160, 208, 255]]), np.ones((16, 16))).astype(np.uint8)

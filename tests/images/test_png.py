@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionseg.images import png
 from lesionseg.images.arrays import Mask
+from lesionseg.images.png import mask_png
 
 HEIGHT, WIDTH = 3000, 1500  # of which 700 rows are a million zeros
 
@@ -27,7 +27,7 @@ def lesion(first: int, last: int) -> Mask:
 )
 def test_other_programs_read_it(first: int, last: int, one_bit: bool) -> None:
     mask = lesion(first, last)
-    content = png.encode(mask, one_bit=one_bit)
+    content = mask_png(mask, one_bit=one_bit)
     by_opencv = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     assert by_opencv is not None
     assert (by_opencv == mask * np.uint8(255)).all()
@@ -40,10 +40,10 @@ def test_other_programs_read_it(first: int, last: int, one_bit: bool) -> None:
 def test_a_view_of_a_larger_mask() -> None:
     whole = lesion(100, 200)
     part = whole[50:150, 80:1400:3]
-    content = png.encode(part)
+    content = mask_png(part)
     with Image.open(io.BytesIO(content)) as image:
         assert (np.asarray(image) == part * np.uint8(255)).all()
 
 
 def test_rows_without_lesion_take_a_byte_per_thousand() -> None:
-    assert len(png.encode(lesion(0, 0))) < 2 * HEIGHT * WIDTH / 1000
+    assert len(mask_png(lesion(0, 0))) < 2 * HEIGHT * WIDTH / 1000

@@ -28,7 +28,7 @@ from lesionseg.data.pairs import read_pair, read_truth
 from lesionseg.errors import LesionsegError
 from lesionseg.files import AtomicTextFile
 from lesionseg.images.arrays import Mask
-from lesionseg.images.encode import mask_png
+from lesionseg.images.png import mask_png
 from lesionseg.labels import formats, labelme, runlength
 from lesionseg.labels.outline import Ring, fill, polygon, regions
 

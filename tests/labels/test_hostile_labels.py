@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lesionseg.errors import LesionsegError
 from lesionseg.images.arrays import Mask
-from lesionseg.images.encode import mask_png
+from lesionseg.images.png import mask_png
 from lesionseg.labels import formats, runlength
 from lesionseg.labels.outline import Ring, fill, fill_union
 

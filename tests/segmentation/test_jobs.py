@@ -16,8 +16,8 @@ from PIL import Image
 from lesionseg.errors import LesionsegError, PhotoError
 from lesionseg.images.arrays import Photo
 from lesionseg.images.decode import Source
-from lesionseg.images.encode import mask_png
 from lesionseg.images.photos import read_photo
+from lesionseg.images.png import mask_png
 from lesionseg.segmentation import jobs
 from lesionseg.segmentation.jobs import JobOptions
 from lesionseg.segmentation.outcome import Outcome, Status, Tally

@@ -17,9 +17,9 @@ from PIL import Image
 from lesionseg import store
 from lesionseg.data.drafts import RECORD
 from lesionseg.images.arrays import Mask
-from lesionseg.images.encode import mask_png
 from lesionseg.images.masks import read_mask
 from lesionseg.images.photos import read_photo
+from lesionseg.images.png import mask_png
 from lesionseg.labels import formats
 from lesionseg.segmentation import jobs
 from lesionseg.segmentation.measurements import measure

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lesionseg.errors import LesionsegError
-from lesionseg.images.encode import mask_png
+from lesionseg.images.png import mask_png
 from lesionseg.training.history import EpochScores
 from lesionseg.training.tensorboard import TensorBoardWriter
 
