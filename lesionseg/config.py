@@ -12,7 +12,7 @@ Stem = Literal["strided", "quarter", "none"]
 Standardisation = Literal["fixed", "photo"]
 Precision = Literal["float32", "bfloat16", "float16"]
 RecipeName = Literal["classic", "accurate", "finetune"]
-Loss = Literal["bce", "bce+dice", "bce+tversky"]
+Loss = Literal["bce", "bce+dice", "bce+jaccard", "bce+tversky"]
 Schedule = Literal["constant", "cosine"]
 Augmentation = Literal["none", "full", "wide"]
 Kernels = Literal["float32", "int8"]  # of an exported network
@@ -110,8 +110,8 @@ class Recipe:
         validation_batch_size: photos a validation step; changes speed and memory only.
         seed: of the weights at the start, the order of the photos and their augmentation.
         precision: of the network's arithmetic; below float32 it is mixed (autocast).
-        loss: binary cross-entropy on the logits, alone or with the soft Dice or Tversky loss of
-            each photo.
+        loss: binary cross-entropy on the logits, alone or with the soft Dice, Jaccard or Tversky
+            loss of each photo.
         schedule: of the learning rate, step by step; see `trainer.learning_rate`.
         augmentation: of photos and masks in training; see the module `augmentation`.
         low_res_fraction: of the epochs, 0 to 1; the first ones, trained at half the side.
@@ -205,9 +205,8 @@ def configure(
 
     Args:
         options: fields of `ModelConfig` and `Recipe`.
-        trained: the shape of the network whose weights training starts from. It stays as it is; its
-            standardisation, which has no weights, may change. The learning rate is that of
-            `finetune` where `options` has none.
+        trained: the shape of the network whose weights training starts from. It stays as it is, and
+            the learning rate is that of `finetune` where `options` has none.
 
     Raises:
         UsageError: a value out of range, no recipe of that name, another shape than that of the
@@ -221,7 +220,7 @@ def configure(
         model, recipe = ModelConfig(), Recipe()
     if trained:
         for key, value in options.items():
-            if key in shape - {"standardisation"} and value != getattr(trained, key):
+            if key in shape and value != getattr(trained, key):
                 raise UsageError(
                     f"{key.replace('_', ' ')}: expected {getattr(trained, key)}, as in the "
                     f"weights to start from, got {value}; leave it out"

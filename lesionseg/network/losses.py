@@ -6,7 +6,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from lesionseg.config import Loss
 
 SMOOTH = 1.0  # pixels, so that an empty mask has a gradient, too
-MISSED = 0.7  # weight of lesion that is missed; skin that is taken in has the rest
 
 
 def loss_of(logits: Tensor, truth: Tensor, name: Loss) -> Tensor:
@@ -15,7 +14,7 @@ def loss_of(logits: Tensor, truth: Tensor, name: Loss) -> Tensor:
     Args:
         logits: (B, 1, H, W) float32.
         truth: (B, 1, H, W) float32, 0 to 1; between them on a border that was interpolated.
-        name: binary cross-entropy, alone or plus the soft Dice or Tversky loss.
+        name: binary cross-entropy, alone or plus the soft Dice, Jaccard or Tversky loss.
 
     Returns:
         A scalar, 0 or above.
@@ -24,8 +23,10 @@ def loss_of(logits: Tensor, truth: Tensor, name: Loss) -> Tensor:
     match name:
         case "bce+dice":
             return loss + soft_dice_loss(logits, truth)
+        case "bce+jaccard":
+            return loss + tversky_loss(logits, truth, missed=1, excess=1)
         case "bce+tversky":
-            return loss + tversky_loss(logits, truth)
+            return loss + tversky_loss(logits, truth, missed=0.7, excess=0.3)
     return loss
 
 
@@ -39,13 +40,17 @@ def soft_dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return (1 - (2 * shared + SMOOTH) / (both + SMOOTH)).mean()
 
 
-def tversky_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Compute 1 - Tversky index, mean over photos: soft Dice that dislikes missed lesion more
-    (Salehi et al. 2017, arXiv:1706.05721)."""
+def tversky_loss(logits: Tensor, truth: Tensor, missed: float, excess: float) -> Tensor:
+    """Compute 1 - Tversky index, mean over photos (Salehi et al. 2017, arXiv:1706.05721).
+
+    Args:
+        logits: (B, 1, H, W) float32.
+        truth: (B, 1, H, W) float32, 0 to 1.
+        missed: weight of lesion that is missed; with 1 for both this is the soft Jaccard loss.
+        excess: weight of skin that is included.
+    """
     probabilities = logits.sigmoid()
     pixels = (1, 2, 3)
     shared = (probabilities * truth).sum(pixels)
-    missed = truth.sum(pixels) - shared
-    excess = probabilities.sum(pixels) - shared
-    wrong = MISSED * missed + (1 - MISSED) * excess
+    wrong = missed * (truth.sum(pixels) - shared) + excess * (probabilities.sum(pixels) - shared)
     return (1 - (shared + SMOOTH) / (shared + wrong + SMOOTH)).mean()

@@ -46,9 +46,16 @@ def test_values_worked_out_by_hand() -> None:
     logits = torch.zeros(1, 1, 2, 2)  # every probability 1/2
     truth = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
     dice = (2 * 1 + 1) / (2 + 2 + 1)
+    jaccard = (1 + 1) / (3 + 1)
+    quarter = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+    tversky = (0.5 + 1) / (0.5 + 0.7 * 0.5 + 0.3 * 1.5 + 1)
     assert soft_dice_loss(logits, truth).item() == pytest.approx(1 - dice)
     assert loss_of(logits, truth, "bce").item() == pytest.approx(math.log(2))
     assert loss_of(logits, truth, "bce+dice").item() == pytest.approx(math.log(2) + 1 - dice)
+    assert loss_of(logits, truth, "bce+jaccard").item() == pytest.approx(math.log(2) + 1 - jaccard)
+    assert loss_of(logits, quarter, "bce+tversky").item() == pytest.approx(
+        math.log(2) + 1 - tversky
+    )
 
 
 @given(pairs())
