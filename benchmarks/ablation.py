@@ -47,6 +47,7 @@ from lesionseg.data.source import Source
 from lesionseg.metrics import confusion, summarise
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.losses import loss_of, soft_dice_loss
+from lesionseg.network.mean import AnyUNet
 from lesionseg.network.unet import Convolutions, UNet
 from lesionseg.training import runs, trainer
 from lesionseg.training.validation import ValidationScores
@@ -386,7 +387,7 @@ ROWS: dict[str, Row] = {
 }
 
 
-def elsewhere(network: UNet, validation: CachedPairs) -> float:
+def elsewhere(network: AnyUNet, validation: CachedPairs) -> float:
     """Measure the mean Dice of the validation photos as another camera might have taken them:
     turned, zoomed, shifted and recoloured within twice the bounds of the augmentation, the same for
     all rows."""
@@ -407,7 +408,7 @@ def elsewhere(network: UNet, validation: CachedPairs) -> float:
     return statistics.mean(dice)
 
 
-def look(network: UNet, validation: CachedPairs, official: Path) -> dict[str, Any]:
+def look(network: AnyUNet, validation: CachedPairs, official: Path) -> dict[str, Any]:
     """Score the official validation set, and the validation photos under the third look, with the
     largest region alone, at the network's own size."""
     pairs = find(None, official / "images", official / "masks").split("all")

@@ -23,7 +23,7 @@ from lesionseg.data.cache import CachedPairs, cache_pairs
 from lesionseg.data.discovery import find
 from lesionseg.metrics import Confusion, confusion, summarise
 from lesionseg.network import checkpoint as checkpoints
-from lesionseg.network.unet import UNet
+from lesionseg.network.mean import AnyUNet
 from lesionseg.segmentation.postprocess import keep_largest_region
 
 CAMERA = Bounds((0.7, 1.25), 0.2, 0.15, 25.0, 12.0, 0.25, 0.35, 0.12)
@@ -60,7 +60,7 @@ LOOKS: dict[str, Callable[[Tensor, Tensor, int], Pair]] = {
 
 
 def confusions(
-    network: UNet, pairs: CachedPairs, look: Callable[[Tensor, Tensor, int], Pair]
+    network: AnyUNet, pairs: CachedPairs, look: Callable[[Tensor, Tensor, int], Pair]
 ) -> Iterator[Confusion]:
     """Compare the largest region that the network finds in each changed photo with its mask."""
     for place, (photo, mask) in enumerate(zip(pairs.photos, pairs.masks, strict=True)):

@@ -83,7 +83,7 @@ def _graph(path: Path) -> bytes:
     the package carries the kernels once.
     """
     checkpoint, unet = checkpoints.load_network(path)
-    whole = PhotoToMask(unet, checkpoint.model.image_size, checkpoint.threshold).eval()
+    whole = PhotoToMask(unet, checkpoint.threshold).eval()
     exported = program(whole, checkpoint, checksum(path), optimise=False)  # keeps every kernel
     fold_constants(exported.model)
     remove_unused_nodes(exported.model)

@@ -25,7 +25,7 @@ def export(
     output: Annotated[
         Path | None,
         field(
-            "ONNX file.",
+            "ONNX file, or with the ending .pt a checkpoint, which can be trained further.",
             "beside the checkpoint, where 'segment' and 'eval' find it; NAME.int8.onnx with "
             "--kernels int8, which they do not use",
             "--output",
@@ -55,12 +55,14 @@ def export(
         lesionseg export
         lesionseg export -o small.onnx --kernels int8 --checkpoint bundled
         lesionseg export -o both.onnx -c run-a -c run-b
+        lesionseg export -o both.pt -c run-a -c run-b --kernels int8
 
-    The file takes photos of any size, (N, H, W, 3) uint8, and gives masks of that size, (N, H, W)
-    uint8 of 0 and 255; of several networks it gives the mean of their probabilities. It is
-    compared with torch before it is written. Prints its path.
+    The ONNX file takes photos of any size, (N, H, W, 3) uint8, and gives masks of that size,
+    (N, H, W) uint8 of 0 and 255; of several networks it gives the mean of their probabilities. It
+    is compared with torch before it is written. A .pt file is a checkpoint of the same network,
+    which 'segment', 'eval' and 'train --from' take. Prints the file's path.
     """
-    from lesionseg.network.runtime import EXPORTED, INT8
+    from lesionseg.network.runtime import CHECKPOINT, EXPORTED, INT8
 
     sources = list(map(store.find_checkpoint, checkpoint or [""]))
     if not checkpoint:
@@ -75,15 +77,23 @@ def export(
         raise LesionsegError(
             "the bundled weights are exported already; to get a copy, name a file with -o"
         )
-    if target.suffix != EXPORTED:
-        raise LesionsegError(f"{target}: networks are .onnx files; name it {target.stem}.onnx")
+    if target.suffix not in (EXPORTED, CHECKPOINT):
+        raise LesionsegError(
+            f"{target}: networks are .onnx files or .pt checkpoints; name it {target.stem}.onnx"
+        )
     files.check_writable(target)
-    from lesionseg.network.export import export as write
+    from lesionseg.network import export as exports
 
     signals.interrupt()
-    exported = write(sources, target, threshold, kernels)
+    names = ", ".join(map(str, sources))
+    if target.suffix == CHECKPOINT:
+        size, sha256 = exports.join(sources, target, threshold, kernels)
+        console.log(f"{names} as one checkpoint, {amount(size)}, SHA-256 {sha256}")
+        print(target)
+        return
+    exported = exports.export(sources, target, threshold, kernels)
     console.log(
-        f"{', '.join(map(str, sources))} as ONNX, opset {exported.opset}, {amount(exported.size)}, "
+        f"{names} as ONNX, opset {exported.opset}, {amount(exported.size)}, "
         f"SHA-256 {exported.sha256}"
     )
     console.log(

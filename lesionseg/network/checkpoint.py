@@ -11,14 +11,17 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lesionseg import files, store
-from lesionseg.config import ModelConfig
+from lesionseg.config import Kernels
 from lesionseg.errors import CheckpointError, LesionsegError, one_line
+from lesionseg.network import kernels as int8
+from lesionseg.network.mean import AnyUNet, MeanUNet
 from lesionseg.network.provenance import Parent, Provenance, fields_of
 from lesionseg.network.runtime import EXPORTED, advice_on_exported, checksum
 from lesionseg.network.unet import UNet
 from lesionseg.version import __version__
 
 FORMAT, VERSION = "lesionseg checkpoint", 2
+_SCALE = ".scale"  # of int8 kernels, behind their name
 READABLE = (1, 2)  # 1: by version 0.1.0; see `provenance` for what has other names there
 
 
@@ -35,10 +38,10 @@ class Checkpoint(Provenance):
     weights: dict[str, Tensor]
     training: dict[str, Any] | None = None
 
-    def network(self) -> UNet:
-        """Build the U-Net with these weights, in evaluation mode, on the CPU."""
-        _check_weights(self.weights, self.model)
-        network = UNet(self.model)
+    def network(self) -> AnyUNet:
+        """Build the U-Net, or the mean of `members`, in evaluation mode, on the CPU."""
+        _check_weights(self.weights, self)
+        network = _build(self)
         network.load_state_dict(self.weights)
         return network.eval()
 
@@ -48,15 +51,20 @@ class Checkpoint(Provenance):
         return Parent(file, checksum(path), self.data, self.parent, self.teachers)
 
 
-def save(checkpoint: Checkpoint, path: Path) -> None:
+def save(checkpoint: Checkpoint, path: Path, kernels: Kernels = "float32") -> None:
     """Write the checkpoint under its final name once it is whole.
+
+    Args:
+        checkpoint: what to write.
+        path: where.
+        kernels: as they are, or rounded to a quarter of the size; see `kernels`.
 
     Raises:
         LesionsegError: it cannot be written.
     """
     fields = {
         **checkpoint.plain(),
-        "weights": checkpoint.weights,
+        "weights": _in_int8(checkpoint) if kernels == "int8" else checkpoint.weights,
         "training": checkpoint.training,
     }
     with files.atomic_write(path) as temporary:
@@ -73,7 +81,7 @@ def load(path: Path) -> Checkpoint:
     return load_network(path)[0]
 
 
-def load_network(path: Path) -> tuple[Checkpoint, UNet]:
+def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
     """Read a checkpoint and build its network; no code in it is run (`weights_only`).
 
     Raises:
@@ -113,6 +121,7 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
         )
     try:
         fields = {name: value for name, value in content.items() if not name.startswith("format")}
+        fields["weights"] = _in_float(fields["weights"])
         checkpoint = Checkpoint(**fields_of(fields))
         return checkpoint, checkpoint.network()
     except (
@@ -120,6 +129,35 @@ def load_network(path: Path) -> tuple[Checkpoint, UNet]:
         *(AttributeError, ArithmeticError, RuntimeError),
     ) as error:
         raise CheckpointError(f"{path}: a damaged checkpoint: {one_line(error)[:200]}") from error
+
+
+def _in_int8(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the weights with large kernels in int8, and a scale for each of their channels."""
+    weights = dict(checkpoint.weights)
+    for layer, module in checkpoint.network().named_modules():
+        name = f"{layer}.weight"
+        axis = int8.OUTPUT_AXIS.get(type(module).__name__.removesuffix("2d"))
+        if axis is None or weights[name].numel() < int8.SMALL:
+            continue
+        values, scale = int8.quantise(weights[name].float().numpy(), axis)
+        weights |= {name: torch.from_numpy(values), name + _SCALE: torch.from_numpy(scale)}
+    return weights
+
+
+def _in_float(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `_in_int8`.
+
+    Raises:
+        CheckpointError: a scale does not fit its kernel.
+    """
+    restored = dict(weights)
+    for name in [name for name in restored if name.endswith(_SCALE)]:
+        scale, kernel = restored.pop(name), name.removesuffix(_SCALE)
+        sides = zip(scale.shape, restored[kernel].shape, strict=True)
+        if not all(own in (1, side) for own, side in sides):
+            raise CheckpointError(f"{name}: {tuple(scale.shape)} does not fit its kernel")
+        restored[kernel] = restored[kernel].float() * scale
+    return restored
 
 
 def _check_archive(file: BinaryIO) -> None:
@@ -151,14 +189,21 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _check_weights(weights: dict[str, Tensor], model: ModelConfig) -> None:
+def _build(described: Provenance) -> AnyUNet:
+    """Build a network of random weights."""
+    if not described.members:
+        return UNet(described.model)
+    return MeanUNet([_build(member) for member in described.members])
+
+
+def _check_weights(weights: dict[str, Tensor], described: Provenance) -> None:
     """Check that weights fit a network before memory is taken for it, and can be those of one.
 
     Raises:
         CheckpointError: they do not.
     """
     with torch.device("meta"), _Uninitialised():
-        expected = UNet(model).state_dict()
+        expected = _build(described).state_dict()
     if missing := expected.keys() - weights.keys():
         raise CheckpointError(f"weights without {min(missing)}")
     for name, value in weights.items():

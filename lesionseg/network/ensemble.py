@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from lesionseg.errors import CheckpointError
 from lesionseg.images.resize import enlarge, shrink
 from lesionseg.network.provenance import Provenance, TrainingData
 from lesionseg.network.runtime import Network, open_network
+
+_Described = TypeVar("_Described", bound=Provenance)
 
 
 class Ensemble:
@@ -92,7 +94,7 @@ def joint_checksum(checksums: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(sorted(checksums)).encode()).hexdigest()
 
 
-def joint_provenance(members: Sequence[Provenance]) -> Provenance:
+def joint_provenance(members: Sequence[_Described]) -> _Described:
     """Describe the mean of networks.
 
     Its model, and all that is not said here, are those of the first network with the largest input;

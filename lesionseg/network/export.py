@@ -7,6 +7,7 @@ shows how to use such a file.
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import logging
@@ -29,6 +30,7 @@ from lesionseg.extras import install_hint
 from lesionseg.images.resize import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.ensemble import check_distinct, joint_checksum, joint_provenance
+from lesionseg.network.mean import AnyUNet, MeanUNet
 from lesionseg.network.provenance import Provenance
 from lesionseg.network.runtime import (
     MASK,
@@ -40,7 +42,6 @@ from lesionseg.network.runtime import (
     OnnxNetwork,
     checksum,
 )
-from lesionseg.network.unet import UNet
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
@@ -49,7 +50,6 @@ OPSET = 18  # the first whose Resize takes the mean over what a pixel covers
 _LARGEST_SIDE = 65535  # pixels; that of a JPEG
 _TOLERANCE, _AGREEMENT = 1e-4, 0.9999  # of probabilities; of the pixels of a mask
 _INT8_TOLERANCE, _INT8_AGREEMENT = 0.1, 0.98  # in int8, where flat maps of early epochs differ most
-_ROUNDING = 0.5 + 1e-3  # halves go up, as in Pillow, whatever a runtime's last digits
 _RESIZES = ("shrink", "enlarge")  # names of these nodes, for runtimes without an antialias Resize
 
 
@@ -75,11 +75,12 @@ class Exported:
 
 
 class PhotoToMask(nn.Module):
-    """A U-Net with what is done to a photo before it and to its logits after it."""
+    """A network with what is done to a photo before it and to its logits after it."""
 
-    def __init__(self, network: nn.Module, size: int, threshold: float) -> None:
+    def __init__(self, network: AnyUNet, threshold: float) -> None:
         super().__init__()
-        self.network, self.size, self.threshold = network, size, threshold
+        self.network, self.threshold = network, threshold
+        self.size = network.config.image_size
 
     def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the masks of photos of one size.
@@ -95,45 +96,12 @@ class PhotoToMask(nn.Module):
         small = interpolate(
             photo.permute(0, 3, 1, 2).float(), square, mode="bilinear", antialias=True
         )
-        probabilities = self.probabilities(small.round().clamp(0, 255))
+        probabilities = self.network(small.round().clamp(0, 255)).sigmoid()
         enlarged = interpolate(probabilities, [height, width], mode="bilinear", antialias=True)
         lesion, other = (torch.tensor(value, dtype=torch.uint8) for value in (255, 0))
         # ONNX Runtime 1.20 multiplies no bytes, but chooses between them.
         mask = torch.where(enlarged[:, 0] > self.threshold, lesion, other)
         return mask, probabilities[:, 0]
-
-    def probabilities(self, photos: Tensor) -> Tensor:
-        """Compute (N, 1, size, size) from photos of (N, 3, size, size) float, 0 to 255."""
-        probabilities: Tensor = self.network(photos).sigmoid()
-        return probabilities
-
-
-class EnsembleToMask(PhotoToMask):
-    """Several U-Nets as one, as `ensemble.Ensemble` runs them: the mean of their probabilities."""
-
-    def __init__(self, networks: Sequence[UNet], threshold: float) -> None:
-        size = max(network.config.image_size for network in networks)
-        super().__init__(nn.ModuleList(networks), size, threshold)
-        self.networks = tuple(networks)
-
-    def probabilities(self, photos: Tensor) -> Tensor:
-        """See `PhotoToMask`."""
-        square = [self.size, self.size]
-        maps = []
-        for network in self.networks:
-            size = network.config.image_size
-            small = photos if size == self.size else _shrunk(photos, size)
-            soft = network(small).sigmoid()
-            maps.append(soft if size == self.size else interpolate(soft, square, mode="bilinear"))
-        return torch.stack(maps).mean(0)
-
-
-def _shrunk(photos: Tensor, size: int) -> Tensor:
-    """Squeeze photos, (N, 3, H, W) of whole numbers, as Pillow does: rounded after either axis."""
-    for shape in ([photos.shape[2], size], [size, size]):
-        photos = interpolate(photos, shape, mode="bilinear", antialias=True)
-        photos = (photos + _ROUNDING).floor()
-    return photos
 
 
 def export(
@@ -161,10 +129,7 @@ def export(
     checkpoint: Provenance = members[0] if len(members) == 1 else joint_provenance(members)
     if threshold is None:
         threshold = checkpoint.threshold
-    if len(networks) == 1:
-        whole = PhotoToMask(networks[0], checkpoint.model.image_size, threshold)
-    else:
-        whole = EnsembleToMask(networks, threshold)
+    whole = PhotoToMask(networks[0] if len(networks) == 1 else MeanUNet(networks), threshold)
     model = program(
         whole.eval(), checkpoint, joint_checksum(list(map(checksum, paths)))
     ).model_proto
@@ -184,6 +149,46 @@ def export(
                 "please report this"
             )
     return Exported(target, target.stat().st_size, checksum(target), OPSET, difference, agreement)
+
+
+def join(
+    sources: Sequence[Path],
+    target: Path,
+    threshold: float | None = None,
+    kernels: Kernels = "float32",
+) -> tuple[int, str]:
+    """Write one checkpoint, for inference and for `--from`, of one or of the mean of several.
+
+    Args:
+        sources: checkpoints.
+        target: the .pt file.
+        threshold, kernels: as for `export`.
+
+    Returns:
+        The file's size in bytes, and its SHA-256 in hexadecimal.
+
+    Raises:
+        LesionsegError: a checkpoint cannot be read, or the file cannot be written.
+    """
+    check_distinct(sources)
+    if target.resolve() in [path.resolve() for path in sources]:
+        raise LesionsegError(f"{target}: this is a checkpoint to read; name another file to write")
+    members = [checkpoints.load(path) for path in sources]
+    fused = members[0]
+    if len(members) > 1:
+        weights = {
+            f"members.{place}.{name}": value
+            for place, member in enumerate(members)
+            for name, value in member.weights.items()
+        }
+        joint = joint_provenance(members)
+        fused = dataclasses.replace(joint, weights=weights)
+    if threshold is None:
+        threshold = fused.threshold
+    checkpoints.save(
+        dataclasses.replace(fused, training=None, threshold=threshold), target, kernels
+    )
+    return target.stat().st_size, checksum(target)
 
 
 def program(

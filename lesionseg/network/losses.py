@@ -12,13 +12,14 @@ def loss_of(logits: Tensor, truth: Tensor, name: Loss) -> Tensor:
     """Compute the loss of a batch.
 
     Args:
-        logits: (B, 1, H, W) float32.
+        logits: (B, N, H, W) float32, of N networks, whose losses are averaged.
         truth: (B, 1, H, W) float32, 0 to 1; between them on a border that was interpolated.
         name: binary cross-entropy, alone or plus the soft Dice, Jaccard or Tversky loss.
 
     Returns:
         A scalar, 0 or above.
     """
+    truth = truth.expand_as(logits)
     loss = binary_cross_entropy_with_logits(logits, truth)
     match name:
         case "bce+dice":
@@ -34,7 +35,7 @@ def soft_dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Compute 1 - Dice with probabilities for the mask, mean over photos (Milletari et al. 2016,
     arXiv:1606.04797, with sums in place of sums of squares)."""
     probabilities = logits.sigmoid()
-    pixels = (1, 2, 3)
+    pixels = (2, 3)
     shared = (probabilities * truth).sum(pixels)
     both = probabilities.sum(pixels) + truth.sum(pixels)
     return (1 - (2 * shared + SMOOTH) / (both + SMOOTH)).mean()
@@ -50,7 +51,7 @@ def tversky_loss(logits: Tensor, truth: Tensor, missed: float, excess: float) ->
         excess: weight of skin that is included.
     """
     probabilities = logits.sigmoid()
-    pixels = (1, 2, 3)
+    pixels = (2, 3)
     shared = (probabilities * truth).sum(pixels)
     wrong = missed * (truth.sum(pixels) - shared) + excess * (probabilities.sum(pixels) - shared)
     return (1 - (shared + SMOOTH) / (shared + wrong + SMOOTH)).mean()

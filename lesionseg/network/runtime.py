@@ -24,9 +24,9 @@ from lesionseg.network.device import find_device, has_cuda, memory_format
 from lesionseg.network.provenance import Provenance, fields_of
 
 if TYPE_CHECKING:
-    from lesionseg.network.unet import UNet
+    from lesionseg.network.mean import AnyUNet
 
-EXPORTED = ".onnx"
+CHECKPOINT, EXPORTED = ".pt", ".onnx"
 INT8 = ".int8.onnx"  # with kernels in int8, see `kernels`
 # Unless this is set before it is imported, ONNX Runtime sends Microsoft what runs where, and keeps
 # an id for it in the user's cache folder (its Privacy.md; 1.32 does).
@@ -76,7 +76,9 @@ class TorchNetwork:
 
     batched = True
 
-    def __init__(self, network: "UNet", provenance: Provenance, device: str | None = None) -> None:
+    def __init__(
+        self, network: "AnyUNet", provenance: Provenance, device: str | None = None
+    ) -> None:
         self.provenance = provenance
         self._device = find_device(device)
         self._layout = memory_format(self._device)

@@ -17,7 +17,7 @@ from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import list_unlabelled
 from lesionseg.data.source import Source, inherit
 from lesionseg.errors import CheckpointError, LesionsegError, UsageError, counted
-from lesionseg.network.provenance import Parent, TrainingData
+from lesionseg.network.provenance import Parent, Provenance, TrainingData
 from lesionseg.training.history import EpochScores, best_epoch, is_exhausted
 
 if TYPE_CHECKING:
@@ -147,10 +147,11 @@ def _duplicate_notes(training: CachedPairs, validation: CachedPairs) -> list[str
 
 
 class InitialWeights(NamedTuple):
-    """Trained weights to start from, a state dict, and the checkpoint that they are of."""
+    """Trained weights to start from, a state dict, the checkpoint that they are of, its members."""
 
     weights: "Mapping[str, Tensor]"
     parent: Parent
+    members: "tuple[Provenance, ...]" = ()
 
     @classmethod
     def load(cls, name: str) -> "tuple[ModelConfig, InitialWeights]":
@@ -166,7 +167,8 @@ class InitialWeights(NamedTuple):
 
         path = store.find_checkpoint(name)
         checkpoint = checkpoints.load(path)
-        return checkpoint.model, cls(checkpoint.weights, checkpoint.as_parent(path))
+        initial = cls(checkpoint.weights, checkpoint.as_parent(path), checkpoint.members)
+        return checkpoint.model, initial
 
 
 @dataclass(frozen=True)
@@ -318,10 +320,11 @@ class Run:
                 "the processes see different photos or masks; give all of them the same data"
             )
         if self.last is None:
-            weights, parent = self.initial or (None, None)
-            records = tuple(teacher.record for teacher in self.teachers)
+            weights, parent, members = self.initial or (None, None, ())
             return initial_checkpoint(
-                self.model, self.recipe, material.data, command, weights, parent, records
+                *(self.model, self.recipe, material.data, command, weights, parent),
+                teachers=tuple(teacher.record for teacher in self.teachers),
+                members=members,
             )
         if material.data.fingerprint != self.last.data.fingerprint:
             raise LesionsegError(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lesionseg.network.unet import UNet
+from lesionseg.network.mean import AnyUNet
 from lesionseg.training.history import EpochScores
 from lesionseg.training.validation import ValidationScores
 
@@ -28,10 +28,10 @@ class WeightAverage:
         steps: that it is of.
     """
 
-    def __init__(self, network: UNet, decay: float) -> None:
+    def __init__(self, network: AnyUNet, decay: float) -> None:
         self.network, self._decay, self.steps = copy.deepcopy(network).eval(), decay, 0
 
-    def update(self, network: UNet) -> None:
+    def update(self, network: AnyUNet) -> None:
         """Take in the network's weights after a step."""
         self.steps += 1
         decay = min(self._decay, self.steps / (self.steps + 10))
@@ -63,7 +63,7 @@ class TrainingState:
             trained already; else None.
     """
 
-    network: UNet
+    network: AnyUNet
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     epoch: int
@@ -76,7 +76,7 @@ class TrainingState:
     history: list[EpochScores] = field(default_factory=list)
     initial_dice: float | None = None
 
-    def result(self) -> UNet:
+    def result(self) -> AnyUNet:
         """Return the network to validate and save: the average if there is one."""
         return self.average.network if self.average else self.network
 

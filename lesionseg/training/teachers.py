@@ -11,15 +11,15 @@ from lesionseg import store
 from lesionseg.errors import CheckpointError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.device import memory_format
+from lesionseg.network.mean import AnyUNet
 from lesionseg.network.provenance import Parent
-from lesionseg.network.unet import UNet
 
 
 @dataclass(frozen=True)
 class Teacher:
     """A trained network, and which checkpoint it is of."""
 
-    network: UNet
+    network: AnyUNet
     record: Parent
 
     @classmethod
@@ -60,7 +60,7 @@ class Teachers:
     """
 
     def __init__(
-        self, networks: Sequence[UNet], device: torch.device, precision: torch.dtype
+        self, networks: Sequence[AnyUNet], device: torch.device, precision: torch.dtype
     ) -> None:
         layout = memory_format(device)
         self._networks = [

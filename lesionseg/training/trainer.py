@@ -31,7 +31,8 @@ from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import keep_freed_memory, memory_format, out_of_memory_says
 from lesionseg.network.losses import loss_of
-from lesionseg.network.provenance import Parent, TrainingData
+from lesionseg.network.mean import AnyUNet
+from lesionseg.network.provenance import Parent, Provenance, TrainingData
 from lesionseg.network.sync_batchnorm import convert_sync_batchnorm
 from lesionseg.network.unet import UNet, shrink_weights
 from lesionseg.training.history import History, is_exhausted, json_lines
@@ -104,10 +105,12 @@ def initial_checkpoint(
     weights: Mapping[str, Tensor] | None = None,
     parent: Parent | None = None,
     teachers: tuple[Parent, ...] = (),
+    members: tuple[Provenance, ...] = (),
 ) -> Checkpoint:
     """Make a checkpoint before the first epoch.
 
-    Its weights are those of `parent`, given as `weights`, else drawn from the recipe's seed.
+    Its weights are those of `parent`, given as `weights`, with its `members`; else they are drawn
+    from the recipe's seed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -124,6 +127,7 @@ def initial_checkpoint(
         command=command,
         parent=parent,
         teachers=teachers,
+        members=members,
     )
 
 
@@ -134,7 +138,7 @@ def train(
     folder: Path,
     device: torch.device,
     *,
-    teachers: Sequence[UNet] = (),
+    teachers: Sequence[AnyUNet] = (),
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_epoch: Callable[[History, Predict], None] = lambda history, predict: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -169,14 +173,14 @@ class _Trainer:
         validation: CachedPairs,
         folder: Path,
         device: torch.device,
-        teachers: Sequence[UNet],
+        teachers: Sequence[AnyUNet],
     ) -> None:
         self.start, self.folder, self.device, self.recipe = start, folder, device, start.recipe
         self.full_size = start.model.image_size
         layout = memory_format(device)
         self.training = Loader(training, device, layout)
         self.validation = Loader(validation, device, layout)
-        network: UNet = start.network().to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        network: AnyUNet = start.network().to(device).to(memory_format=layout)  # type: ignore[call-overload]
         precision = getattr(torch, self.recipe.precision)
         self.teachers = Teachers(teachers, device, precision) if teachers else None
         self.parallel: torch.nn.Module = network  # the network as all processes train it

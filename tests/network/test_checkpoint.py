@@ -179,7 +179,7 @@ def test_kernels_in_half_precision_make_a_network_in_full(tmp_path: Path) -> Non
 
 def test_a_network_has_weights_of_its_own(tmp_path: Path) -> None:
     loaded = checkpoints.load(saved(tmp_path / "a.pt"))
-    loaded.network().head.weight.data.zero_()
+    loaded.network().get_parameter("head.weight").data.zero_()
     assert loaded.weights["head.weight"].all()
 
 

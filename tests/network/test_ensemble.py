@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers import DATA, Command, drawing, exported, saved, write_pairs, write_photo
 
 from lesionseg import store
@@ -22,6 +23,8 @@ from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network import runtime
 from lesionseg.network.ensemble import Ensemble, joint_checksum, joint_provenance
 from lesionseg.network.export import export
+from lesionseg.network.losses import loss_of
+from lesionseg.network.mean import MeanUNet
 from lesionseg.network.provenance import Parent, Provenance, fields_of
 from lesionseg.network.runtime import EXPORTED, OnnxNetwork, checksum, open_network
 from lesionseg.segmentation.segmenter import load
@@ -268,3 +271,104 @@ def test_the_mean_of_one_is_that_network(networks: dict[str, Path]) -> None:
     alone = load([networks["small"]], "cpu")
     assert not isinstance(alone.network, Ensemble)
     assert alone.path == networks["small"]
+
+
+@pytest.mark.parametrize("kernels", ["float32", "int8"])
+def test_one_checkpoint_of_several_gives_the_mean(
+    networks: dict[str, Path], tmp_path: Path, lesionseg: Command, kernels: str
+) -> None:
+    words = [word for name in SIZES for word in ("-c", networks[name])]
+    path = tmp_path / "joined.pt"
+    ended = lesionseg("export", "-o", path, *words, "--kernels", kernels)
+    assert (ended.status, ended.out) == (0, f"{path}\n")
+    joined, apart = load(path, "cpu"), load([networks[name] for name in SIZES], "cpu")
+    assert joined.checkpoint.plain() == apart.checkpoint.plain()
+    assert len(joined.checkpoint.members) == 3
+    in_onnx = OnnxNetwork(export(path, tmp_path / "joined.onnx").path)
+    for photo in photos():
+        batch = images.shrink(photo, 64)[np.newaxis].copy()
+        soft = joined.network(batch)
+        atol = 1e-3 if kernels == "float32" else 0.02  # torch and Pillow round halves apart
+        np.testing.assert_allclose(soft, apart.network(batch), atol=atol)
+        np.testing.assert_allclose(in_onnx(batch), soft, atol=1e-4)
+
+
+def test_a_joined_checkpoint_is_trained_further_each_network_by_its_own_loss(
+    networks: dict[str, Path], tmp_path: Path, lesionseg: Command
+) -> None:
+    path = tmp_path / "joined.pt"
+    words = ("-c", networks["small"], "-c", networks["large"])
+    assert lesionseg("export", "-o", path, *words).status == 0
+    before = checkpoints.load(path)
+    data = write_pairs(tmp_path / "data", 1, 2, 3, 4)
+    options = ("--data", data, "--workers", 1, "--set", "schedule=constant")
+    begin = ("train", "--from", path, *options)
+    assert lesionseg(*begin, "--epochs", 2, "--run", "whole").status == 0
+    assert lesionseg(*begin, "--epochs", 1, "--run", "parts").status == 0
+    assert lesionseg("train", "--resume", "--run", "parts", "--epochs", 2).status == 0
+    whole, parts = (
+        checkpoints.load(store.runs_dir() / name / "last.pt") for name in ("whole", "parts")
+    )
+    assert [member.model for member in whole.members] == [member.model for member in before.members]
+    for name, value in whole.weights.items():
+        assert torch.equal(value, parts.weights[name]), name
+        if name.endswith("head.weight"):
+            assert not torch.equal(value, before.weights[name])
+    assert whole.parent is not None
+    assert whole.parent.checksum == checksum(path)
+
+
+def test_in_training_each_network_has_its_own_loss(networks: dict[str, Path]) -> None:
+    """Its gradient is that of training alone, as a mean over the networks."""
+    members = [checkpoints.load(networks[name]).network() for name in ("small", "large")]
+    mean = MeanUNet(members).train()
+    batch = torch.from_numpy(np.stack([images.shrink(photo, 64) for photo in photos()]))
+    batch = batch.permute(0, 3, 1, 2)
+    truth = torch.rand(3, 1, 64, 64, generator=torch.Generator().manual_seed(3)).round()
+    logits = mean(batch)
+    assert logits.shape == (3, 2, 64, 64)
+    loss_of(logits, truth, "bce+dice").backward()  # type: ignore[no-untyped-call]
+    large = members[1]
+    together = [value.grad.clone() for value in large.parameters() if value.grad is not None]
+    large.zero_grad()
+    (loss_of(large(batch), truth, "bce+dice") / 2).backward()  # type: ignore[no-untyped-call]
+    alone = [value.grad for value in large.parameters() if value.grad is not None]
+    assert len(together) == len(alone) == len(list(large.parameters()))
+    for one, other in zip(together, alone, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_a_checkpoint_is_not_written_over_one_that_it_is_made_of(
+    networks: dict[str, Path], lesionseg: Command
+) -> None:
+    before = networks["small"].read_bytes()
+    ended = lesionseg("export", "-o", networks["small"], "-c", networks["small"])
+    assert ended.status == 1
+    assert "name another file to write" in " ".join(ended.err.split())
+    assert networks["small"].read_bytes() == before
+
+
+def test_one_checkpoint_in_int8_is_small_and_nearly_the_same(
+    tmp_path: Path, lesionseg: Command
+) -> None:
+    source = saved(tmp_path / "a.pt", width=8, seed=3)
+    small = tmp_path / "small.pt"
+    assert lesionseg("export", "-o", small, "-c", source, "--kernels", "int8").status == 0
+    assert small.stat().st_size < 0.4 * source.stat().st_size
+    whole, rounded = checkpoints.load(source), checkpoints.load(small)
+    assert rounded.training is None
+    assert whole.weights.keys() == rounded.weights.keys()
+    for name, value in whole.weights.items():
+        limit = 0.51 * value.abs().max() / 127 if value.numel() >= 5000 else 0.0
+        assert (value - rounded.weights[name]).abs().max() <= limit, name
+
+
+@pytest.mark.parametrize("shape", [(64, 8, 3, 3), (9, 1, 1, 1), (1,)])
+def test_scales_that_do_not_fit_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    source = saved(tmp_path / "a.pt", width=8, seed=3)
+    checkpoint = checkpoints.load(source)
+    name = "encoder.2.3.weight"
+    weights = {**checkpoint.weights, f"{name}.scale": torch.ones(shape)}
+    checkpoints.save(dataclasses.replace(checkpoint, weights=weights), source)
+    with pytest.raises(CheckpointError, match=r"a\.pt: a damaged checkpoint"):
+        checkpoints.load(source)

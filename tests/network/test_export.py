@@ -211,11 +211,11 @@ def test_a_network_that_differs_is_not_written(
 
 def test_another_network_is_told_apart(pair: Path) -> None:
     checkpoint = begun(2, seed=4)
-    whole = export.PhotoToMask(checkpoint.network(), SIZE, 0.5).eval()
+    whole = export.PhotoToMask(checkpoint.network(), 0.5).eval()
     difference, agreement = export.compared(whole, pair.with_suffix(EXPORTED))
     assert difference > 0.01
     assert agreement < 0.99
-    own = export.PhotoToMask(begun(2, seed=3).network(), SIZE, 0.5).eval()
+    own = export.PhotoToMask(begun(2, seed=3).network(), 0.5).eval()
     difference, agreement = export.compared(own, pair.with_suffix(EXPORTED))
     assert difference < 1e-5
     assert agreement >= 0.9999

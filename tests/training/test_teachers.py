@@ -15,13 +15,14 @@ from lesionseg.data.cache import cache_pairs
 from lesionseg.data.pairs import UNKNOWN, list_unlabelled
 from lesionseg.errors import CheckpointError
 from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.mean import AnyUNet
 from lesionseg.network.unet import UNet
 from lesionseg.training.teachers import Teacher, Teachers
 
 CPU = torch.device("cpu")
 
 
-def teachers(*networks: UNet) -> Teachers:
+def teachers(*networks: AnyUNet) -> Teachers:
     return Teachers(networks, CPU, torch.float32)
 
 
