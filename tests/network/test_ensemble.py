@@ -286,7 +286,7 @@ def test_one_checkpoint_of_several_gives_the_mean(
     assert len(joined.checkpoint.members) == 3
     in_onnx = OnnxNetwork(export(path, tmp_path / "joined.onnx").path)
     for photo in photos():
-        batch = images.shrink(photo, 64)[np.newaxis].copy()
+        batch = shrink(photo, 64)[np.newaxis].copy()
         soft = joined.network(batch)
         atol = 1e-3 if kernels == "float32" else 0.02  # torch and Pillow round halves apart
         np.testing.assert_allclose(soft, apart.network(batch), atol=atol)
@@ -322,7 +322,7 @@ def test_in_training_each_network_has_its_own_loss(networks: dict[str, Path]) ->
     """Its gradient is that of training alone, as a mean over the networks."""
     members = [checkpoints.load(networks[name]).network() for name in ("small", "large")]
     mean = MeanUNet(members).train()
-    batch = torch.from_numpy(np.stack([images.shrink(photo, 64) for photo in photos()]))
+    batch = torch.from_numpy(np.stack([shrink(photo, 64) for photo in photos()]))
     batch = batch.permute(0, 3, 1, 2)
     truth = torch.rand(3, 1, 64, 64, generator=torch.Generator().manual_seed(3)).round()
     logits = mean(batch)
