@@ -235,7 +235,10 @@ def test_ranges(name: str, low: float, high: float, below: float, above: float) 
         ({"image_size": 160, "stem": "quarter"}, "image size: expected a multiple of 64, got 160"),
         ({"stem": "x"}, "stem: expected one of strided, quarter, none, got 'x'"),
         ({"initialisation": "x"}, "initialisation: expected one of he, small, got 'x'"),
-        ({"loss": "x"}, r"loss: expected one of bce, bce\+dice, bce\+jaccard, bce\+tversky, got 'x'"),
+        (
+            {"loss": "x"},
+            r"loss: expected one of bce, bce\+dice, bce\+jaccard, bce\+tversky, got 'x'",
+        ),
         ({"schedule": "x"}, "schedule: expected one of constant, cosine, got 'x'"),
         ({"augmentation": "x"}, "augmentation: expected one of none, full, wide, got 'x'"),
         ({"low_res_fraction": float("nan")}, "low res fraction: expected 0 to 1, got nan"),

@@ -29,6 +29,7 @@ from lesionseg.errors import LesionsegError
 from lesionseg.extras import install_hint
 from lesionseg.images.resize import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
+from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.ensemble import check_distinct, joint_checksum, joint_provenance
 from lesionseg.network.mean import AnyUNet, MeanUNet
 from lesionseg.network.provenance import Provenance
@@ -50,7 +51,9 @@ OPSET = 18  # the first whose Resize takes the mean over what a pixel covers
 _LARGEST_SIDE = 65535  # pixels; that of a JPEG
 _TOLERANCE, _AGREEMENT = 1e-4, 0.9999  # of probabilities; of the pixels of a mask
 _INT8_TOLERANCE, _INT8_AGREEMENT = 0.1, 0.98  # in int8, where flat maps of early epochs differ most
-_RESIZES = ("shrink", "enlarge")  # names of these nodes, for runtimes without an antialias Resize
+# Names of Resize nodes, for runtimes that know none with antialiasing; the inner ones are of the
+# smaller networks of a mean.
+_SHRINK, _ENLARGE, _INNER = "shrink", "enlarge", "resize_"
 
 
 @dataclass(frozen=True)
@@ -173,27 +176,26 @@ def join(
     check_distinct(sources)
     if target.resolve() in [path.resolve() for path in sources]:
         raise LesionsegError(f"{target}: this is a checkpoint to read; name another file to write")
-    members = [checkpoints.load(path) for path in sources]
-    fused = members[0]
-    if len(members) > 1:
-        weights = {
-            f"members.{place}.{name}": value
-            for place, member in enumerate(members)
-            for name, value in member.weights.items()
-        }
-        joint = joint_provenance(members)
-        fused = dataclasses.replace(joint, weights=weights)
-    if threshold is None:
-        threshold = fused.threshold
-    checkpoints.save(
-        dataclasses.replace(fused, training=None, threshold=threshold), target, kernels
-    )
+    joint = fuse(list(map(checkpoints.load, sources)))
+    if threshold is not None:
+        joint = dataclasses.replace(joint, threshold=threshold)
+    checkpoints.save(joint, target, kernels)
     return target.stat().st_size, checksum(target)
 
 
-def program(
-    whole: PhotoToMask, checkpoint: Provenance, source: str, *, optimise: bool = True
-) -> "ONNXProgram":
+def fuse(members: Sequence[Checkpoint]) -> Checkpoint:
+    """Make one checkpoint, for inference and for `--from`, of one or of the mean of several."""
+    if len(members) == 1:
+        return dataclasses.replace(members[0], training=None)
+    weights = {
+        f"members.{place}.{name}": value
+        for place, member in enumerate(members)
+        for name, value in member.weights.items()
+    }
+    return dataclasses.replace(joint_provenance(members), weights=weights, training=None)
+
+
+def program(whole: PhotoToMask, checkpoint: Provenance, source: str) -> "ONNXProgram":
     """Convert the network to ONNX, not written yet; `source` is the checksum of its checkpoint.
 
     Raises:
@@ -215,7 +217,6 @@ def program(
                 output_names=[MASK, PROBABILITIES],
                 dynamic_shapes=shapes,
                 opset_version=OPSET,
-                optimize=optimise,
                 verbose=False,
             )
     except ModuleNotFoundError as error:
@@ -230,9 +231,10 @@ def program(
     graph = exported.model.graph
     for part in (graph, *graph, *graph.initializers.values()):
         part.metadata_props.clear()  # paths of this machine and lines of its source code
-    resizes = [node for node in graph if node.op_type == "Resize"]
-    for node, name in zip((resizes[0], resizes[-1]), _RESIZES, strict=True):
-        node.name = name
+    first, *inner, last = (node for node in graph if node.op_type == "Resize")
+    first.name, last.name = _SHRINK, _ENLARGE
+    for place, node in enumerate(inner, 1):
+        node.name = f"{_INNER}{place}"
     return exported
 
 

@@ -260,13 +260,13 @@ def advice_on_exported(path: Path) -> str:
         network = OnnxNetwork(path, fast_start=True)
     except CheckpointError:
         return f"give a checkpoint (.pt), a run, or {store.BUNDLED!r}"
-    if network.provenance.members:
-        return "give one of the checkpoints (.pt) that it was exported from"
     runs = sorted(store.runs_dir().glob(f"*/{store.BEST}"))
     for checkpoint in (path.with_suffix(".pt"), *runs, store.BUNDLED_FILE):
         if checkpoint.is_file() and checksum(checkpoint) == network.source:
             name = store.BUNDLED if checkpoint == store.BUNDLED_FILE else checkpoint
             return f"give the checkpoint that it was exported from: {name}"
+    if network.provenance.members:
+        return "give one of the checkpoints (.pt) that it was exported from"
     return (
         "give the checkpoint (.pt) that it was exported from, of "
         f"SHA-256 {network.source[:12]}...; it is neither beside it nor among the runs"

@@ -21,7 +21,6 @@ from lesionseg.errors import CheckpointError, LesionsegError
 from lesionseg.network.provenance import DEFAULT_THRESHOLD
 from lesionseg.network.runtime import (
     EXPORTED,
-    INT8,
     SOURCE,
     OnnxNetwork,
     advice_on_exported,
@@ -93,7 +92,7 @@ def load_network(checkpoint: Path) -> PageNetwork:
             f"{checkpoint}: a page is made from a checkpoint (.pt), not from an exported network; "
             f"{advice_on_exported(checkpoint)}"
         )
-    ready = store.BUNDLED_FILE.with_suffix(INT8)
+    ready = store.BUNDLED_FILE.with_suffix(EXPORTED)
     if checkpoint == store.BUNDLED_FILE and ready.is_file():
         network = OnnxNetwork(ready, fast_start=True)
         if network.source == checksum(checkpoint):

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers import DATA, SIZE, begun, drawing, saved, torch_network, write_pairs
+from helpers import DATA, SIZE, begun, drawing, torch_network, write_pairs
 
 from lesionseg import store
 from lesionseg.data import discovery
@@ -26,11 +26,11 @@ from lesionseg.images.resize import shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.export import OPSET
-from lesionseg.network.runtime import EXPORTED, INT8, METADATA, SOURCE, OnnxNetwork, checksum
+from lesionseg.network.kernels import SMALL
+from lesionseg.network.runtime import EXPORTED, METADATA, SOURCE, OnnxNetwork, checksum
 from lesionseg.segmentation.segmenter import load
 
 GRAPH = store.BUNDLED_FILE.with_suffix(EXPORTED)
-INT8_GRAPH = store.BUNDLED_FILE.with_suffix(INT8)
 CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
 ABSOLUTE = re.compile(r"(?:^|[\s='\"])(?:[/~\\]|[A-Za-z]:[/\\])")
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bundle.py"
@@ -53,11 +53,6 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(inner)
 
 
-def kernels(checkpoint: Checkpoint) -> set[torch.dtype]:
-    weights = checkpoint.weights.items()
-    return {value.dtype for name, value in weights if name.endswith("weight") and value.ndim == 4}
-
-
 def deflated(path: Path) -> int:
     """The bytes that a file takes in a wheel, which is a zip."""
     packed = zlib.compressobj(wbits=-zlib.MAX_WBITS)
@@ -67,34 +62,19 @@ def deflated(path: Path) -> int:
 def test_the_wheel_is_small() -> None:
     package = store.BUNDLED_FILE.parent.parent
     files = [path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    assert {store.BUNDLED_FILE, GRAPH} <= {*files}
-    page = [path for path in files if path.is_relative_to(package / "web") or path == INT8_GRAPH]
-    assert INT8_GRAPH in page
-    for part, most in (({*files} - {*page}, 10e6), (page, 11e6)):
+    weights = [path for path in files if path.is_relative_to(store.BUNDLED_FILE.parent)]
+    assert {*weights} == {store.BUNDLED_FILE, GRAPH}
+    assert all(path.stat().st_size <= 10e6 for path in weights)
+    page = [path for path in files if path.is_relative_to(package / "web")]
+    for part, most in (({*files} - {*page} - {GRAPH}, 10e6), (page, 6e6), (files, 20e6)):
         assert sum(deflated(path) + 500 for path in part) <= most  # with names and the like of each
-
-
-def test_the_graph_refers_to_the_kernels_of_the_checkpoint() -> None:
-    model = onnx.load(GRAPH, load_external_data=False)
-    outside = {
-        tensor.name: {entry.key: entry.value for entry in tensor.external_data}
-        for tensor in model.graph.initializer
-        if tensor.external_data
-    }
-    assert {entry["location"] for entry in outside.values()} == {store.BUNDLED_FILE.name}
-    content = store.BUNDLED_FILE.read_bytes()
-    for name, value in bundled().weights.items():
-        if value.dtype == torch.float16:
-            entry = outside.pop(f"network.{name}_half")
-            first, length = int(entry["offset"]), int(entry["length"])
-            assert content[first : first + length] == value.numpy().tobytes(), name
-    assert not outside
-    assert not any(node.metadata_props for node in model.graph.node)  # of another machine's folders
 
 
 def test_the_graph_is_that_of_this_very_checkpoint() -> None:
     assert OnnxNetwork(GRAPH).source == checksum(store.BUNDLED_FILE)
-    assert onnx.load(GRAPH, load_external_data=False).opset_import[0].version == OPSET
+    model = onnx.load(GRAPH)
+    assert model.opset_import[0].version == OPSET
+    assert not any(node.metadata_props for node in model.graph.node)  # of another machine's folders
 
 
 @pytest.mark.skipif(not CARD.is_file(), reason="the card is not beside the tests")
@@ -103,15 +83,15 @@ def test_the_card_names_every_file() -> None:
         r"^\| `([^`]+)` \| ([\d,]+) bytes.*`([0-9a-f]{64})` \|$", CARD.read_text(), re.M
     )
     assert {(name, int(size.replace(",", "")), digest) for name, size, digest in rows} == {
-        (path.name, path.stat().st_size, checksum(path))
-        for path in (store.BUNDLED_FILE, GRAPH, INT8_GRAPH)
+        (path.name, path.stat().st_size, checksum(path)) for path in (store.BUNDLED_FILE, GRAPH)
     }
 
 
-def test_kernels_alone_are_in_half_precision() -> None:
-    assert kernels(bundled()) == {torch.float16}
-    others = [value.dtype for value in bundled().weights.values() if value.ndim != 4]
-    assert torch.float16 not in others
+def test_large_kernels_alone_are_in_int8() -> None:
+    stored = torch.load(store.BUNDLED_FILE, weights_only=True)["weights"]
+    for name, value in stored.items():
+        large = name.endswith("weight") and value.ndim == 4 and value.numel() >= SMALL
+        assert (value.dtype == torch.int8) == large, name
     assert {value.dtype for value in bundled().network().parameters()} == {torch.float32}
 
 
@@ -134,7 +114,7 @@ def test_it_tells_nothing_of_another_machine() -> None:
     content = torch.load(store.BUNDLED_FILE, weights_only=True)
     assert [text for text in texts(content) if ABSOLUTE.search(text)] == []
     assert OnnxNetwork(GRAPH).provenance.plain() == made.plain()
-    model = onnx.load(GRAPH, load_external_data=False)
+    model = onnx.load(GRAPH)
     assert {entry.key for entry in model.metadata_props} == {METADATA, SOURCE}
     assert not model.doc_string
     assert not model.graph.doc_string
@@ -177,20 +157,25 @@ def test_how_it_is_made(
         epoch=5,
         training={"history": []},
     )
-    checkpoints.save(trained, tmp_path / "run" / store.BEST)
+    other = dataclasses.replace(begun(2, seed=4, poolings=1), data=trained.data)
+    for name, checkpoint in (("run", trained), ("other", other)):
+        checkpoints.save(checkpoint, tmp_path / name / store.BEST)
     target = tmp_path / "new.pt"
+    joined = tmp_path / "other" / store.BEST
     words = (tmp_path / "run", "--data", data, "--commit", "abc1234", "--output", target)
-    monkeypatch.setattr(sys, "argv", ["bundle.py", *map(str, words)])
+    monkeypatch.setattr(sys, "argv", ["bundle.py", *map(str, (*words, "--join", joined))])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     output = json.loads(capsys.readouterr().out)
     made = checkpoints.load(target)
     assert made.data == about
     assert (made.command, made.commit, made.epoch) == ("lesionseg train", "abc1234", 5)
     assert made.training is None
-    assert kernels(made) == {torch.float16}
-    for name, value in trained.weights.items():
-        if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
-            assert torch.equal(made.weights[name], value.to(made.weights[name].dtype)), name
+    assert [member.command for member in made.members] == ["lesionseg train", ""]
+    for place, part in enumerate((trained, other)):
+        for name, value in part.weights.items():
+            settled = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+            if place or not settled:
+                assert torch.equal(made.weights[f"members.{place}.{name}"], value), name
     network = trained.network()
     name, first = next(
         entry for entry in network.named_modules() if isinstance(entry[1], torch.nn.BatchNorm2d)
@@ -200,24 +185,19 @@ def test_how_it_is_made(
     shrunk = read_pair(discovery.find(data).split("train")[0], SIZE)[0]
     with torch.inference_mode():
         network(torch.from_numpy(shrunk.copy()).permute(2, 0, 1)[None])
-    assert torch.allclose(made.weights[f"{name}.running_mean"], seen[0].mean((0, 2, 3)), atol=1e-4)
+    own = made.weights[f"members.0.{name}.running_mean"]
+    assert torch.allclose(own, seen[0].mean((0, 2, 3)), atol=1e-4)
     pairs = discovery.find(data).split("val")
     scored = scoring.evaluate(load(target, "cpu"), pairs, batch_size=1, workers=1)
     dice = [score.confusion.dice for score in scored.scores]
     assert made.scores["dice"] == output["dice"] == pytest.approx(sum(dice) / 2)
     assert made.scores["val_photos"] == output["val_photos"] == 2
-    graph, small = target.with_suffix(EXPORTED), target.with_suffix(INT8)
-    for path in (target, graph, small):
+    graph = target.with_suffix(EXPORTED)
+    for path in (target, graph):
         assert output[path.name] == [path.stat().st_size, checksum(path)]
-    names = ["new.int8.onnx", "new.onnx", "new.pt"]
-    assert sorted(path.name for path in tmp_path.glob("new*")) == names
-    assert OnnxNetwork(small).source == checksum(target)
+    assert sorted(path.name for path in tmp_path.glob("new*")) == ["new.onnx", "new.pt"]
     exported = OnnxNetwork(graph)
     assert exported.source == checksum(target)
     assert exported.provenance.plain() == made.plain()
     photo = np.stack([shrink(drawing(0)[0], SIZE)])
     assert np.abs(exported(photo) - torch_network(made)(photo)).max() < 1e-5
-
-
-def test_a_whole_network_is_not_halved_by_itself(tmp_path: Path) -> None:
-    assert kernels(checkpoints.load(saved(tmp_path / "a.pt"))) == {torch.float32}

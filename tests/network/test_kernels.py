@@ -1,12 +1,11 @@
 """Kernels in eight bits: their size, their error, and the masks that they give."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from helpers import SIZE, Command, begun, drawing, exported, saved
+from helpers import SIZE, Command, begun, exported, saved
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,14 +13,8 @@ from numpy.typing import NDArray
 
 from lesionseg import store
 from lesionseg.errors import LesionsegError
-from lesionseg.images.arrays import Photo
-from lesionseg.images.photos import read_photo_shrunk
-from lesionseg.images.resize import shrink
 from lesionseg.network import export, kernels, runtime
 from lesionseg.network.runtime import EXPORTED, INT8, OnnxNetwork, checksum
-
-BUNDLED_INT8 = store.BUNDLED_FILE.with_suffix(INT8)
-REAL = os.environ.get("LESIONSEG_TEST_DATA")
 
 
 @given(
@@ -107,37 +100,6 @@ def test_the_command_keeps_it_apart_from_what_segment_takes(
     monkeypatch.setattr(runtime, "has_cuda", lambda: False)
     network = runtime.open_network(best)
     assert not isinstance(network, OnnxNetwork)
-
-
-def test_the_bundled_one_is_of_the_bundled_weights() -> None:
-    network = OnnxNetwork(BUNDLED_INT8)
-    assert network.source == checksum(store.BUNDLED_FILE)
-    assert BUNDLED_INT8.stat().st_size < 0.6 * store.BUNDLED_FILE.stat().st_size
-    model = onnx.load(BUNDLED_INT8)
-    names = [node.name for node in model.graph.node if node.op_type == "Resize"]
-    assert names == ["shrink", "enlarge"]
-
-
-def _compare(photos: list[Photo], least: float) -> None:
-    full = OnnxNetwork(store.BUNDLED_FILE.with_suffix(EXPORTED))
-    small = OnnxNetwork(BUNDLED_INT8)
-    masks = [[network(photo[np.newaxis]) > 0.5 for photo in photos] for network in (full, small)]
-    full_masks, small_masks = map(np.concatenate, masks)
-    assert full_masks.any()
-    assert (full_masks == small_masks).mean() >= least
-
-
-def test_the_bundled_one_gives_the_same_masks() -> None:
-    size = OnnxNetwork(BUNDLED_INT8).provenance.model.image_size
-    _compare([shrink(drawing(index)[0], size) for index in range(3)], 0.995)
-
-
-@pytest.mark.skipif(REAL is None, reason="LESIONSEG_TEST_DATA names no real photos")
-def test_the_bundled_one_gives_the_same_masks_of_real_photos() -> None:
-    size = OnnxNetwork(BUNDLED_INT8).provenance.model.image_size
-    paths = sorted((Path(REAL or "") / "isic-raw" / "images").iterdir())[::12]
-    assert paths
-    _compare([read_photo_shrunk(path, size)[0] for path in paths], 0.999)
 
 
 def test_float32_is_as_before(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 import { asset, hasAsset, scriptAddress } from "./assets.js";
 
 const MOST_THREADS = 4;
-const RESIZES = ["shrink", "enlarge"]; // nodes that WebGPU does not know; `lesionseg export` names them
+// Nodes that WebGPU does not know, by the names that `lesionseg export` gives them.
+const RESIZES = ["shrink", "enlarge", ...Array.from({ length: 30 }, (_, place) => `resize_${place + 1}`)];
 const PATIENCE = 20000; // milliseconds for a first run by WebGPU, its shaders included
 const ENGINES = {
   webgpu: ["ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify"],
@@ -32,7 +33,6 @@ async function create(engine) {
   const session = await ort.InferenceSession.create(await networkBytes(), {
     executionProviders: [provider],
     logSeverityLevel: 3, // errors; its warnings are for those who write graphs
-    extra: { session: { disable_quant_qdq: "1" } }, // kernels become float32 once, not each time
   });
   return { ort, session };
 }
