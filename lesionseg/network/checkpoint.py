@@ -140,6 +140,7 @@ def _in_int8(checkpoint: Checkpoint) -> dict[str, Tensor]:
         if axis is None or weights[name].numel() < int8.SMALL:
             continue
         values, scale = int8.quantise(weights[name].float().numpy(), axis)
+        scale = scale.reshape([-1 if place == axis else 1 for place in range(values.ndim)])
         weights |= {name: torch.from_numpy(values), name + _SCALE: torch.from_numpy(scale)}
     return weights
 

@@ -1,7 +1,8 @@
 """Several networks as one: the mean of their probabilities.
 
 A photo is squeezed to the largest of their inputs, and from there to those of the others; their
-probabilities are enlarged to the largest. No torch, unless a network needs it.
+probabilities are enlarged to the largest, by way of their logits, so that they stay as certain as
+they were. No torch, unless a network needs it.
 """
 
 import hashlib
@@ -11,14 +12,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg.errors import CheckpointError
-from lesionseg.images.resize import enlarge, shrink
+from lesionseg.images.resize import shrink
 from lesionseg.network.provenance import Provenance, TrainingData
 from lesionseg.network.runtime import Network, open_network
 
+CERTAIN = 1e-6  # how near to 0 and 1 a probability comes, so that its logit is finite
 _Described = TypeVar("_Described", bound=Provenance)
 
 
@@ -45,9 +48,17 @@ class Ensemble:
                 total += network(photos)
                 continue
             small = np.stack([shrink(photo, own, gap=None) for photo in photos])
-            total += [enlarge(soft, size, size) for soft in network(small)]
+            total += [_enlarge(soft, size) for soft in network(small)]
         total /= len(self.networks)
         return total
+
+
+def _enlarge(probabilities: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    inside = probabilities.clip(CERTAIN, 1 - CERTAIN)
+    logits = np.log(inside / (1 - inside))
+    large = cv2.resize(logits, (size, size), interpolation=cv2.INTER_LINEAR)
+    enlarged: NDArray[np.float32] = 1 / (1 + np.exp(-large))
+    return enlarged
 
 
 def open_networks(

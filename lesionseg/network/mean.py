@@ -1,8 +1,9 @@
 """Several U-Nets as one network in torch: the mean of their probabilities.
 
-Photos are squeezed and probabilities enlarged as `ensemble.Ensemble` does it outside of torch.
+Photos are squeezed and logits enlarged as `ensemble.Ensemble` does it outside of torch.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lesionseg.config import ModelConfig
+from lesionseg.network.ensemble import CERTAIN
 from lesionseg.network.unet import UNet
 
 _ROUNDING = 0.5 + 1e-3  # halves go up, as in Pillow, whatever a runtime's last digits
-_CERTAIN = 1e-6  # how near to 0 and 1 a probability comes, so that its logit is finite
+_LIMIT = math.log(1 / CERTAIN - 1)  # of logits
 
 
 class MeanUNet(nn.Module):
@@ -44,19 +46,16 @@ class MeanUNet(nn.Module):
             network, so that each has its own loss and they stay different.
         """
         sides = photos.shape[2:]
-        logits, probabilities = [], []
+        logits = []
         for network, size in zip(self.members, self._sizes, strict=True):
             small, own = photos, [side * size // self.config.image_size for side in sides]
             if size != self.config.image_size:
                 small = _shrink(photos.float(), own)
-            output = network(small)
-            if self.training:
-                logits.append(_enlarge(output, sides))
-            else:
-                probabilities.append(_enlarge(output.float().sigmoid(), sides))
+            logits.append(_enlarge(network(small).float(), sides))
+        together = torch.cat(logits, dim=1)
         if self.training:
-            return torch.cat(logits, dim=1)
-        return torch.stack(probabilities).mean(0).logit(_CERTAIN)
+            return together
+        return together.sigmoid().mean(1, keepdim=True).logit(CERTAIN)
 
 
 AnyUNet = UNet | MeanUNet
@@ -70,5 +69,7 @@ def _shrink(photos: Tensor, sides: Sequence[int]) -> Tensor:
     return photos
 
 
-def _enlarge(maps: Tensor, sides: Sequence[int]) -> Tensor:
-    return maps if maps.shape[2:] == sides else interpolate(maps, list(sides), mode="bilinear")
+def _enlarge(logits: Tensor, sides: Sequence[int]) -> Tensor:
+    if logits.shape[2:] == sides:
+        return logits
+    return interpolate(logits.clamp(-_LIMIT, _LIMIT), list(sides), mode="bilinear")

@@ -109,8 +109,7 @@ class OnnxNetwork:
             slower.
 
     Raises:
-        CheckpointError: no such file, not one that lesionseg exported, or one whose kernels lie in
-            a checkpoint that has changed.
+        CheckpointError: no such file, or not one that lesionseg exported.
     """
 
     device = "cpu (ONNX Runtime)"
@@ -131,6 +130,8 @@ class OnnxNetwork:
             options.graph_optimization_level = unoptimised
         options.log_severity_level = 4  # none: errors are raised, too
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Kernels in int8 become float32 once, not for each photo.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]

@@ -33,6 +33,7 @@ async function create(engine) {
   const session = await ort.InferenceSession.create(await networkBytes(), {
     executionProviders: [provider],
     logSeverityLevel: 3, // errors; its warnings are for those who write graphs
+    extra: { session: { disable_quant_qdq: "1" } }, // kernels become float32 once, not each time
   });
   return { ort, session };
 }
