@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lesionseg import files, store
-from lesionseg.config import ModelConfig
 from lesionseg.errors import CheckpointError, LesionsegError, one_line
 from lesionseg.network.provenance import Parent, Provenance, fields_of
 from lesionseg.network.runtime import EXPORTED, advice_on_exported, checksum
@@ -37,9 +36,10 @@ class Checkpoint(Provenance):
 
     def network(self) -> UNet:
         """Build the U-Net with these weights, in evaluation mode, on the CPU."""
-        _check_weights(self.weights, self.model)
-        network = UNet(self.model)
-        network.load_state_dict(self.weights)
+        with torch.device("meta"), _Uninitialised():
+            network = UNet(self.model)
+        _check_weights(self.weights, network.state_dict())
+        network.to_empty(device="cpu").load_state_dict(self.weights)
         return network.eval()
 
     def as_parent(self, path: Path) -> Parent:
@@ -151,14 +151,12 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _check_weights(weights: dict[str, Tensor], model: ModelConfig) -> None:
+def _check_weights(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Check that weights fit a network before memory is taken for it, and can be those of one.
 
     Raises:
         CheckpointError: they do not.
     """
-    with torch.device("meta"), _Uninitialised():
-        expected = UNet(model).state_dict()
     if missing := expected.keys() - weights.keys():
         raise CheckpointError(f"weights without {min(missing)}")
     for name, value in weights.items():
