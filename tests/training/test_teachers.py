@@ -18,6 +18,8 @@ from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.unet import UNet
 from lesionseg.training.teachers import Teacher, Teachers
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
 CPU = torch.device("cpu")
 
 
