@@ -1,6 +1,7 @@
 """What every test starts from."""
 
 import contextlib
+import gc
 import hashlib
 import os
 import signal
@@ -31,6 +32,11 @@ LONGEST = ("test_phone", "test_distributed", "test_app", "test_export", "test_tr
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first; `--no-loadscope-reorder` keeps this order."""
     items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what was imported, a million objects with torch."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
