@@ -1,10 +1,12 @@
 """What every test starts from."""
 
 import contextlib
+import gc
+import hashlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +32,11 @@ LONGEST = ("test_phone", "test_distributed", "test_app", "test_export", "test_tr
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first; `--no-loadscope-reorder` keeps this order."""
     items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what was imported, a million objects with torch."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -63,14 +70,18 @@ def heard() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="session")
+def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all test processes."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def converted_once(common_folder: Path) -> Iterator[None]:
     """Let torch's exporter, which takes seconds, convert a network once for all test processes."""
     convert = export.program
     patch = pytest.MonkeyPatch()
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
 
     @cache
     def keep_registry() -> None:
@@ -85,7 +96,7 @@ def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         keep_registry()
         if options:
             return convert(whole, checkpoint, source, **options)
-        path = folder / f"{source}-{whole.threshold}.onnx"
+        path = common_folder / f"{source}-{whole.threshold}.onnx"
         if not path.is_file():
             with files.atomic_write(path) as temporary:
                 content = convert(whole, checkpoint, source).model_proto.SerializeToString()
@@ -100,11 +111,41 @@ def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def packed_once() -> Iterator[None]:
-    """Compress each file of the page's runtime once, not for every page that is written."""
-    from lesionseg.web import pages
+def drawn_once() -> Iterator[None]:
+    """Draw the figures of trainings once, not again after each epoch: half of a small training."""
+    from lesionseg.training import figures
+
+    def once(draw: Callable[..., bytes]) -> Callable[..., bytes]:
+        pictures: list[bytes] = []
+
+        def first(*arguments: Any) -> bytes:
+            if not pictures:
+                pictures.append(draw(*arguments))
+            return pictures[0]
+
+        return first
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "_packed", cache(pages._packed))
+        for name in ("curves_png", "samples_png"):
+            patch.setattr(figures, name, once(getattr(figures, name)))
+        yield
+
+
+@pytest.fixture(scope="session")
+def packed_once(common_folder: Path) -> Iterator[None]:
+    """Compress each file of the page's runtime once for all test processes and pages."""
+    from lesionseg.web import pages
+
+    pack = pages._packed
+
+    @cache
+    def packed(content: bytes) -> bytes:
+        path = common_folder / f"{hashlib.sha256(content).hexdigest()}.gz"
+        if not path.is_file():
+            files.write(path, pack(content))
+        return path.read_bytes()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "_packed", packed)
         patch.setattr(pages, "_letters", cache(pages._letters))
         yield

@@ -4,13 +4,16 @@ import json
 import os
 import re
 import runpy
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import Command
 
 from lesionseg import store
+from lesionseg.evaluation import page
 from lesionseg.network.runtime import checksum
 
 ROOT = Path(__file__).parent.parent
@@ -176,7 +179,23 @@ def test_the_tables_are_those_of_the_figures(
 
 
 @pytest.mark.skipif(DATA is None, reason="LESIONSEG_TEST_DATA names no real photos")
-def test_the_scores_can_be_measured_again(figures: dict[str, Any], script: dict[str, Any]) -> None:
+def test_the_scores_can_be_measured_again(
+    figures: dict[str, Any],
+    script: dict[str, Any],
+    lesionseg: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(command: str, folder: Path, cache: Path) -> str:
+        """Run a command line within this process, its report without the page."""
+        monkeypatch.setattr(page, "write", lambda *_, **__: None)
+        monkeypatch.setenv(store.CACHE_VARIABLE, str(cache))
+        monkeypatch.chdir(folder)
+        program, *words = shlex.split(command)
+        ended = lesionseg(*words)
+        assert (program, ended.status) == ("lesionseg", 0)
+        return ended.out
+
+    monkeypatch.setitem(script["measure"].__globals__, "run", run)
     measured, _ = script["measure"]("official-val-large", Path(DATA or ""))
     known = figures["sets"]["official-val-large"]
     assert {key: measured[key] for key in ("command", "photos")} == {

@@ -40,9 +40,10 @@ class Checkpoint(Provenance):
 
     def network(self) -> AnyUNet:
         """Build the U-Net, or the mean of `members`, in evaluation mode, on the CPU."""
-        _check_weights(self.weights, self)
-        network = _build(self)
-        network.load_state_dict(self.weights)
+        with torch.device("meta"), _Uninitialised():
+            network = _build(self)
+        _check_weights(self.weights, network.state_dict())
+        network.to_empty(device="cpu").load_state_dict(self.weights)
         return network.eval()
 
     def as_parent(self, path: Path) -> Parent:
@@ -191,20 +192,17 @@ class _Uninitialised(TorchFunctionMode):
 
 
 def _build(described: Provenance) -> AnyUNet:
-    """Build a network of random weights."""
     if not described.members:
         return UNet(described.model)
     return MeanUNet([_build(member) for member in described.members])
 
 
-def _check_weights(weights: dict[str, Tensor], described: Provenance) -> None:
+def _check_weights(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Check that weights fit a network before memory is taken for it, and can be those of one.
 
     Raises:
         CheckpointError: they do not.
     """
-    with torch.device("meta"), _Uninitialised():
-        expected = _build(described).state_dict()
     if missing := expected.keys() - weights.keys():
         raise CheckpointError(f"weights without {min(missing)}")
     for name, value in weights.items():

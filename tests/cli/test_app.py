@@ -36,6 +36,8 @@ from lesionseg.images.png import mask_png
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.segmentation.segmenter import Segmenter
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
 HERE = __file__
 ELSEWISE = str(Path(HERE).parent / ".." / Path(HERE).parent.name / Path(HERE).name)
 SMALL = ("--width", "1", "--image-size", str(SIZE), "--workers", "1")

@@ -19,6 +19,8 @@ from lesionseg.network.mean import AnyUNet
 from lesionseg.network.unet import UNet
 from lesionseg.training.teachers import Teacher, Teachers
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
 CPU = torch.device("cpu")
 
 

@@ -20,6 +20,8 @@ from lesionseg.cli.train import train as command
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.network import checkpoint as checkpoints
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
 Command = Callable[..., tuple[int, str]]
 
 
