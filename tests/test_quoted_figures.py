@@ -33,7 +33,6 @@ OTHERS = {
     "0.849", "0.765", "0.880", "0.807",  # ISIC 2017 test: PMC10407008
     "0.811", "0.716", "0.870", "0.786", "0.878", "0.799",  # ISIC 2018 test: as cited in the card
     "0.781", "0.857",  # two human readers: IMAplusplus
-    "0.009",  # per cent of pixels, int8 against float32: docs/phone.md
     "0.995",  # the Dice that polygons keep: tests/labels
 }  # fmt: skip
 
@@ -78,7 +77,8 @@ def sentences(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Each document, and what it must say."""
     official, large, other, demo = figures["sets"].values()
     same = figures["official-val-large-at-256"]
-    flagged, flagged_other = level(official, 0.9), level(other, 0.9)
+    flagged, flagged_other = level(official, 0.85), level(other, 0.85)
+    more = level(official, 0.9)
     agreement = figures["onnx_agreement"]
     example, failure = (figures["examples"][name] for name in ("ISIC_0012684", "ISIC_0012204"))
 
@@ -91,9 +91,10 @@ def sentences(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
     )
     yield (
         "README.md",
-        f"`--doubtful-below 0.9` lists and counts the photos below that level, so that a person "
+        f"`--doubtful-below 0.85` lists and counts the photos below that level, so that a person "
         f"can check them: there {flagged['photos']} of {official['photos']} photos, with "
-        f"{flagged['failures']} of the {official['failures']} failures",
+        f"{flagged['failures']} of the {official['failures']} failures; below 0.9 they are "
+        f"{more['photos']}, with {more['failures']}",
     )
     yield (
         "README.md",
@@ -125,7 +126,7 @@ def sentences(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
     )
     yield (
         "docs/embedding.md",
-        f"0.9 flags {flagged['photos']} of the {official['photos']} photos of the official "
+        f"0.85 flags {flagged['photos']} of the {official['photos']} photos of the official "
         f"validation set, with {flagged['failures']} of the {official['failures']} failures, and "
         f"{flagged_other['photos']} of {other['photos']} photos of `val.txt`, with "
         f"{flagged_other['failures']} of {other['failures']}",

@@ -243,7 +243,7 @@ def named_segmenter(
         notes.append("trained on synthetic images only")
     if threshold is None and segmenter.threshold != DEFAULT_THRESHOLD:
         notes.append(f"threshold {segmenter.threshold:g}")
-    if segmenter.checkpoint.members:
+    if segmenter.checkpoint.members and segmenter.path != store.BUNDLED_FILE:
         notes.append(f"the mean of {len(segmenter.checkpoint.members)} networks")
     why = f" ({', '.join(notes)})" if notes else ""
     names = ", ".join(map(str, segmenter.paths))

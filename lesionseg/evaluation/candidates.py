@@ -310,8 +310,8 @@ def _notes(
             "photos and truth masks were shrunk to a shorter side of "
             f"{counted(description.shrunk, 'pixel')}: not comparable with scores at full size"
         )
-    if segmenter and (members := segmenter.checkpoint.members):
-        notes.append(f"masks of the mean of {len(members)} networks' probabilities")
+    if segmenter and len(segmenter.paths) > 1:
+        notes.append(f"masks of the mean of {len(segmenter.paths)} networks' probabilities")
     if segmenter and (seen := _overlap(pairs, trained_on)):
         notes.append(
             f"{_trained(segmenter.checkpoint, pairs)} trained on {seen} of "

@@ -7,7 +7,6 @@ were exported; torch is the reference, and a test compares the two. Both take an
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -146,12 +145,6 @@ class OnnxNetwork:
                 f"{path}: not a network that 'lesionseg export' wrote, or damaged: "
                 f"{one_line(error)[:200]}"
             ) from error
-        for kernels in _external_files(path):
-            if checksum(kernels) != self.source:
-                raise CheckpointError(
-                    f"{path}: its kernels are in {kernels}, which has changed since; "
-                    "name another network, such as --checkpoint bundled"
-                )
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Network`."""
@@ -323,17 +316,6 @@ def _judge(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArr
     are_sound = (lowest >= -_ROUNDING) & (highest <= 1 + _ROUNDING)  # which NaN is not
     are_flat = (lowest == highest) & (lowest > _SURE) & (highest < 1 - _SURE)
     return are_sound, are_flat
-
-
-def _external_files(path: Path) -> set[Path]:
-    """Return the files that hold kernels of an exported network, beside it; most have none.
-
-    They are found by how ONNX writes their names: an entry of key "location" and its value.
-    """
-    content = path.read_bytes()
-    lengths = re.finditer(rb"\x0a\x08location\x12(.)", content, re.DOTALL)
-    names = {content[match.end() : match.end() + match[1][0]] for match in lengths}
-    return {path.parent / os.fsdecode(name) for name in names}
 
 
 @cache

@@ -358,8 +358,12 @@ def test_the_command_with_a_file(
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["-o", "net.pt"], 1, "error: net.pt: networks are .onnx files; name it net.onnx\n"),
-        (["-o", "net"], 1, "error: net: networks are .onnx files; name it net.onnx\n"),
+        (
+            ["-o", "net.pth"],
+            1,
+            "error: net.pth: networks are .onnx files or .pt checkpoints; name it net.onnx\n",
+        ),
+        (["-o", "net"], 1, "error: net: networks are .onnx files or .pt checkpoints; name it"),
         (
             [],
             1,

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -16,7 +15,6 @@ import torch
 from helpers import SIZE, begun, drawing, exported, saved
 from onnx import TensorProto, helper
 
-from lesionseg import store
 from lesionseg.errors import CheckpointError
 from lesionseg.images.resize import shrink
 from lesionseg.network.checkpoint import Checkpoint
@@ -151,26 +149,6 @@ def test_a_network_in_torch_that_gives_no_probabilities(tmp_path: Path) -> None:
 
 
 # Exported networks
-
-
-@pytest.fixture
-def bundled(tmp_path: Path) -> Path:
-    """The bundled network, whose kernels are in its checkpoint."""
-    for suffix in (EXPORTED, ".pt"):
-        shutil.copy(store.BUNDLED_FILE.with_suffix(suffix), tmp_path)
-    return tmp_path / store.BUNDLED_FILE.with_suffix(EXPORTED).name
-
-
-def test_kernels_in_a_checkpoint_that_has_changed(bundled: Path) -> None:
-    size = open_network(bundled).provenance.model.image_size
-    checkpoint = bundled.with_suffix(".pt")
-    content = bytearray(checkpoint.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 10**6] = bytes(10**6)
-    checkpoint.write_bytes(content)
-    text = refused(bundled)
-    assert f"its kernels are in {checkpoint}, which has changed since" in text
-    assert size > 0
 
 
 def test_an_export_of_its_own_needs_no_checkpoint(tmp_path: Path) -> None:
