@@ -264,8 +264,10 @@ def _train(
     console.log(
         f"{'resuming' if run.last else 'training'} {run.folder} on {device}{processes}: "
         f"{start.data.name}, {counted(len(material.training), 'photo')}, "
-        f"{len(material.validation)} for validation, recipe {start.recipe.name}, width "
-        f"{start.model.width}, normalisation {start.model.normalisation}, stem {start.model.stem}"
+        f"{len(material.validation)} for validation, recipe {start.recipe.name}, "
+        + (f"{len(start.members)} networks, the largest of " if start.members else "")
+        + f"width {start.model.width}, normalisation {start.model.normalisation}, stem "
+        f"{start.model.stem}"
         + (f", from {start.parent.file}" if start.parent else "")
         + "".join(f", teacher {teacher.file}" for teacher in start.teachers)
     )

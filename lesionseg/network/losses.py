@@ -45,8 +45,8 @@ def tversky_loss(logits: Tensor, truth: Tensor, missed: float, excess: float) ->
     """Compute 1 - Tversky index, mean over photos (Salehi et al. 2017, arXiv:1706.05721).
 
     Args:
-        logits: (B, 1, H, W) float32.
-        truth: (B, 1, H, W) float32, 0 to 1.
+        logits: (B, N, H, W) float32.
+        truth: of the same shape, 0 to 1.
         missed: weight of lesion that is missed; with 1 for both this is the soft Jaccard loss.
         excess: weight of skin that is included.
     """

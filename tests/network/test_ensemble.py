@@ -306,7 +306,9 @@ def test_a_joined_checkpoint_is_trained_further_each_network_by_its_own_loss(
     data = write_pairs(tmp_path / "data", 1, 2, 3, 4)
     options = ("--data", data, "--workers", 1, "--set", "schedule=constant")
     begin = ("train", "--from", path, *options)
-    assert lesionseg(*begin, "--epochs", 2, "--run", "whole").status == 0
+    ended = lesionseg(*begin, "--epochs", 2, "--run", "whole")
+    assert ended.status == 0
+    assert "recipe finetune, 2 networks, the largest of width 32" in ended.err
     assert lesionseg(*begin, "--epochs", 1, "--run", "parts").status == 0
     assert lesionseg("train", "--resume", "--run", "parts", "--epochs", 2).status == 0
     whole, parts = (
