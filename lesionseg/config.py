@@ -164,11 +164,11 @@ class Recipe:
 # What each part of them gave: docs/measurements.md.
 RECIPES: dict[RecipeName, tuple[ModelConfig, Recipe]] = {
     "classic": (
-        ModelConfig(stem="quarter"),
+        ModelConfig(stem="quarter", standardisation="photo"),
         Recipe(initialisation="small", averaging=0.995),
     ),
     "accurate": (
-        ModelConfig(width=32, stem="strided", max_channels=256),
+        ModelConfig(width=32, stem="strided", max_channels=256, standardisation="photo"),
         Recipe(
             name="accurate",
             epochs=40,

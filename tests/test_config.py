@@ -42,7 +42,7 @@ def test_what_the_classic_recipe_may_not_change() -> None:
     _, recipe = configure({})
     changes = {"initialisation": "small", "averaging": 0.995}
     assert dataclasses.asdict(recipe) == dataclasses.asdict(Recipe()) | changes
-    assert configure({})[0] == ModelConfig(stem="quarter")
+    assert configure({})[0] == ModelConfig(stem="quarter", standardisation="photo")
 
 
 def test_numbers_of_numpy_become_pythons() -> None:
@@ -178,7 +178,7 @@ def test_a_given_field_replaces_the_recipe_s_own_and_no_other(
         ("loss", "bce+dice", "bce"),
         ("schedule", "cosine", "constant"),
         ("augmentation", "full", "none"),
-        ("standardisation", "photo", "fixed"),
+        ("standardisation", "fixed", "photo"),
     ],
 )
 def test_parts_of_the_accurate_recipe_can_be_chosen_alone(field: str, on: str, off: str) -> None:
@@ -188,7 +188,7 @@ def test_parts_of_the_accurate_recipe_can_be_chosen_alone(field: str, on: str, o
 
 def test_what_is_given_replaces_the_default() -> None:
     model, recipe = configure({"width": 16, "image_size": 128, "epochs": 2, "precision": "float16"})
-    assert model == ModelConfig(width=16, image_size=128, stem="quarter")
+    assert model == ModelConfig(width=16, image_size=128, stem="quarter", standardisation="photo")
     assert recipe == Recipe(epochs=2, precision="float16", initialisation="small", averaging=0.995)
 
 

@@ -132,7 +132,7 @@ def test_any_part_can_be_set(words: tuple[object, ...], lesionseg: Command) -> N
     options = [word for part in parts for word in ("--set", part)]
     assert lesionseg(*words, *options, "--run", "set").status == 0
     checkpoint = checkpoints.load(store.runs_dir() / "set" / "best.pt")
-    assert checkpoint.model == ModelConfig(1, image_size=SIZE, poolings=3)
+    assert checkpoint.model == ModelConfig(1, image_size=SIZE, poolings=3, standardisation="photo")
     recipe = checkpoint.recipe
     assert isinstance(recipe, Recipe)
     assert (recipe.loss, recipe.averaging, recipe.augmentation) == ("bce+tversky", 0.9, "wide")
