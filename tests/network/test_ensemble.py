@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from helpers import DATA, Command, drawing, exported, saved, write_pairs, write_photo
@@ -172,6 +173,16 @@ def test_one_file_gives_what_the_checkpoints_give(
     for order in (paths, paths[::-1]):
         assert algorithm_of(load(order, "cpu")) == algorithm_of(fused)
     assert fused.network.source == joint_checksum([checksum(path) for path in paths])
+
+
+def test_every_resize_has_a_name_that_the_page_knows(networks: dict[str, Path]) -> None:
+    """The page runs them on the processor, as WebGPU knows no antialiasing."""
+    names = [
+        [node.name for node in onnx.load(networks[name]).graph.node if node.op_type == "Resize"]
+        for name in ("fused", "three")
+    ]
+    inner = ["resize_1", "resize_2", "resize_3", "resize_4", "resize_5", "resize_6"]
+    assert names == [["shrink", *inner[:3], "enlarge"], ["shrink", *inner, "enlarge"]]
 
 
 def test_one_file_in_int8(networks: dict[str, Path], tmp_path: Path) -> None:
