@@ -329,10 +329,10 @@ def _notes(
 
 def _trained(network: Provenance, pairs: Sequence[Pair]) -> str:
     """Say which were trained on these photos: the network, one it started from, its teachers."""
-    members = network.members or (network,)
-    parents = [member.parent for member in members if member.parent]
-    teachers = [teacher for member in members for teacher in member.teachers]
-    own = _overlap(pairs, {id for member in members for id in member.data.train_ids})
+    networks = (network, *network.members)
+    parents = [member.parent for member in networks if member.parent]
+    teachers = [teacher for member in networks for teacher in member.teachers]
+    own = _overlap(pairs, {id for member in networks for id in member.data.train_ids})
     parent = _overlap(pairs, {id for parent in parents for id in parent.trained_ids()})
     taught = _overlap(pairs, {id for teacher in teachers for id in teacher.trained_ids()})
     clauses = []

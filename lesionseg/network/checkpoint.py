@@ -42,6 +42,8 @@ class Checkpoint(Provenance):
         """Build the U-Net, or the mean of `members`, in evaluation mode, on the CPU."""
         with torch.device("meta"), _Uninitialised():
             network = _build(self)
+        if network.config != self.model:
+            raise CheckpointError("its model is not that of its largest member")
         _check_weights(self.weights, network.state_dict())
         network.to_empty(device="cpu").load_state_dict(self.weights)
         return network.eval()
@@ -155,8 +157,11 @@ def _in_float(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     restored = dict(weights)
     for name in [name for name in restored if name.endswith(_SCALE)]:
         scale, kernel = restored.pop(name), name.removesuffix(_SCALE)
-        sides = zip(scale.shape, restored[kernel].shape, strict=True)
-        if not all(own in (1, side) for own, side in sides):
+        sides = list(zip(scale.shape, restored[kernel].shape, strict=True))
+        channels = max(scale.shape)
+        if scale.dtype != torch.float32 or not bool((scale > 0).all()):
+            raise CheckpointError(f"{name}: expected numbers above 0")
+        if scale.numel() != channels or (channels, channels) not in sides:
             raise CheckpointError(f"{name}: {tuple(scale.shape)} does not fit its kernel")
         restored[kernel] = restored[kernel].float() * scale
     return restored
@@ -213,6 +218,8 @@ def _check_weights(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> N
                 f"{name}: expected weights of {tuple(expected[name].shape)}, "
                 f"got {tuple(value.shape)}"
             )
+        if value.is_floating_point() != expected[name].is_floating_point():
+            raise CheckpointError(f"{name}: weights of {value.dtype}")
         if not value.isfinite().all():
             raise CheckpointError(f"{name}: weights that are infinite or not numbers")
         if value.ndim == 4 and name.endswith("weight") and not value.any():

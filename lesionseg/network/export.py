@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from lesionseg import files
+from lesionseg import files, store
 from lesionseg.config import Kernels
 from lesionseg.data.synthetic import generate
 from lesionseg.errors import LesionsegError
@@ -176,6 +176,10 @@ def join(
     check_distinct(sources)
     if target.resolve() in [path.resolve() for path in sources]:
         raise LesionsegError(f"{target}: this is a checkpoint to read; name another file to write")
+    if target.name in (store.BEST, store.LAST) and target.exists():
+        raise LesionsegError(
+            f"{target}: this is the checkpoint of a run; name another file to write"
+        )
     joint = fuse(list(map(checkpoints.load, sources)))
     if threshold is not None:
         joint = dataclasses.replace(joint, threshold=threshold)

@@ -255,12 +255,13 @@ def advice_on_exported(path: Path) -> str:
     except CheckpointError:
         return f"give a checkpoint (.pt), a run, or {store.BUNDLED!r}"
     runs = sorted(store.runs_dir().glob(f"*/{store.BEST}"))
-    for checkpoint in (path.with_suffix(".pt"), *runs, store.BUNDLED_FILE):
+    stem = path.name.removesuffix(INT8).removesuffix(EXPORTED)
+    for checkpoint in (path.with_name(f"{stem}{CHECKPOINT}"), *runs, store.BUNDLED_FILE):
         if checkpoint.is_file() and checksum(checkpoint) == network.source:
             name = store.BUNDLED if checkpoint == store.BUNDLED_FILE else checkpoint
             return f"give the checkpoint that it was exported from: {name}"
     if network.provenance.members:
-        return "give one of the checkpoints (.pt) that it was exported from"
+        return "give the checkpoint (.pt) that it was exported from, or one of them"
     return (
         "give the checkpoint (.pt) that it was exported from, of "
         f"SHA-256 {network.source[:12]}...; it is neither beside it nor among the runs"

@@ -238,7 +238,13 @@ class Run:
             return cls.resume(options, source, folder or name)
         shape, weights = InitialWeights.load(initial) if initial else (None, None)
         loaded = [Teacher.load(teacher) for teacher in teachers]
-        return cls.new(*configure(options, shape), source, folder, name, weights, loaded)
+        model, recipe = configure(options, shape)
+        if weights and weights.members and recipe.low_res_fraction:
+            raise UsageError(
+                f"low res fraction: expected 0, as {initial} holds several networks, which are "
+                f"trained at their full size, got {recipe.low_res_fraction:g}"
+            )
+        return cls.new(model, recipe, source, folder, name, weights, loaded)
 
     @classmethod
     def new(

@@ -127,7 +127,19 @@ def initial_checkpoint(
         command=command,
         parent=parent,
         teachers=teachers,
-        members=members,
+        members=tuple(
+            # What they were trained on before is said by `parent`.
+            Provenance(
+                model=member.model,
+                recipe=recipe,
+                data=data,
+                epoch=0,
+                scores={},
+                command=command,
+                members=member.members,
+            )
+            for member in members
+        ),
     )
 
 
@@ -374,6 +386,9 @@ class _Trainer:
             weights=weights,
             epoch=self.state.epoch,
             scores=self.state.scores,
+            members=tuple(
+                dataclasses.replace(member, epoch=self.state.epoch) for member in self.start.members
+            ),
             version=__version__,
             training=self.state.state_dict() if resumable else None,
         )

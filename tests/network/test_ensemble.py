@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pickle
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -24,7 +26,7 @@ from lesionseg.images.resize import shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network import runtime
 from lesionseg.network.ensemble import Ensemble, joint_checksum, joint_provenance
-from lesionseg.network.export import export
+from lesionseg.network.export import export, join
 from lesionseg.network.losses import loss_of
 from lesionseg.network.mean import MeanUNet
 from lesionseg.network.provenance import Parent, Provenance, fields_of
@@ -332,6 +334,68 @@ def test_a_joined_checkpoint_is_trained_further_each_network_by_its_own_loss(
             assert not torch.equal(value, before.weights[name])
     assert whole.parent is not None
     assert whole.parent.checksum == checksum(path)
+    assert [(member.epoch, member.data) for member in whole.members] == 2 * [(2, whole.data)]
+    scored = lesionseg("eval", "--data", data, "--split", "all", "-c", "whole", "--device", "cpu")
+    assert scored.status == 0
+    assert "the network was trained on" in scored.out + scored.err
+    half = lesionseg(*begin, "--set", "low_res_fraction=0.5")
+    assert half.status == 2
+    assert "several networks, which are trained at their full size, got 0.5" in half.err
+
+
+@pytest.mark.parametrize("name", [store.BEST, store.LAST])
+def test_a_run_s_checkpoint_is_not_replaced(
+    networks: dict[str, Path], lesionseg: Command, name: str
+) -> None:
+    other = store.runs_dir() / "other" / name
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"weights")
+    ended = lesionseg("export", "-o", other, "-c", networks["small"])
+    assert (ended.status, ended.out) == (1, "")
+    assert "this is the checkpoint of a run; name another file to write" in ended.err
+    assert other.read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "said"),
+    [
+        (".scale", lambda scale: None, "weights of torch.int8"),
+        (".scale", lambda scale: -scale, "expected numbers above 0"),
+        (".scale", lambda scale: scale.double(), "expected numbers above 0"),
+        (".scale", lambda scale: scale.reshape(-1)[:1], "damaged"),
+        (".scale", lambda scale: scale.flatten()[:1].reshape(1, 1, 1, 1), "does not fit its"),
+        ("running_mean", lambda values: values.to(torch.complex64), "weights of torch.complex64"),
+    ],
+)
+def test_a_damaged_checkpoint_in_int8_is_refused(
+    networks: dict[str, Path],
+    tmp_path: Path,
+    part: str,
+    change: Callable[[torch.Tensor], torch.Tensor | None],
+    said: str,
+) -> None:
+    path = tmp_path / "joined.pt"
+    join([networks["small"], networks["large"]], path, kernels="int8")
+    content = torch.load(path, weights_only=True)
+    name = next(name for name in content["weights"] if name.endswith(part))
+    changed = change(content["weights"].pop(name))
+    if changed is not None:
+        content["weights"][name] = changed
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=re.escape(said)):
+        checkpoints.load(path)
+
+
+def test_a_model_that_is_not_the_largest_member_s_is_refused(
+    networks: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "joined.pt"
+    join([networks["small"], networks["large"]], path)
+    content = torch.load(path, weights_only=True)
+    content["model"]["image_size"] *= 2
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="not that of its largest member"):
+        checkpoints.load(path)
 
 
 def test_in_training_each_network_has_its_own_loss(networks: dict[str, Path]) -> None:
