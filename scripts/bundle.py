@@ -134,8 +134,8 @@ def main() -> None:
     if not options.keep_statistics:
         best = _settled(best, material.training)
     members = [best, *map(checkpoints.load, options.join)]
-    photos = material.data.train_ids, material.data.val_ids
-    if any((member.data.train_ids, member.data.val_ids) != photos for member in members):
+    ids = material.data.train_ids, material.data.val_ids
+    if any((member.data.train_ids, member.data.val_ids) != ids for member in members):
         parser.error(f"{options.data}: its photos are not those of the runs")
     joint = fuse([_anonymous(member) for member in members])
     threshold = joint.threshold if options.threshold is None else options.threshold

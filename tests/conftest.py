@@ -92,10 +92,8 @@ def converted_once(common_folder: Path) -> Iterator[None]:
             build = staticmethod(cache(ONNXRegistry.from_torchlib))
             patch.setattr(ONNXRegistry, "from_torchlib", build)
 
-    def program(whole: Any, checkpoint: Any, source: str, **options: bool) -> Any:
+    def program(whole: Any, checkpoint: Any, source: str) -> Any:
         keep_registry()
-        if options:
-            return convert(whole, checkpoint, source, **options)
         path = common_folder / f"{source}-{whole.threshold}.onnx"
         if not path.is_file():
             with files.atomic_write(path) as temporary:

@@ -40,8 +40,7 @@ class Checkpoint(Provenance):
 
     def network(self) -> AnyUNet:
         """Build the U-Net, or the mean of `members`, in evaluation mode, on the CPU."""
-        with torch.device("meta"), _Uninitialised():
-            network = _build(self)
+        network = _build(self)
         if network.config != self.model:
             raise CheckpointError("its model is not that of its largest member")
         _check_weights(self.weights, network.state_dict())
@@ -137,7 +136,7 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
 def _in_int8(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Return the weights with large kernels in int8, and a scale for each of their channels."""
     weights = dict(checkpoint.weights)
-    for layer, module in checkpoint.network().named_modules():
+    for layer, module in _build(checkpoint).named_modules():
         name = f"{layer}.weight"
         axis = int8.OUTPUT_AXIS.get(type(module).__name__.removesuffix("2d"))
         if axis is None or weights[name].numel() < int8.SMALL:
@@ -197,9 +196,11 @@ class _Uninitialised(TorchFunctionMode):
 
 
 def _build(described: Provenance) -> AnyUNet:
-    if not described.members:
-        return UNet(described.model)
-    return MeanUNet([_build(member) for member in described.members])
+    """Build the network on the meta device: shapes alone, no memory and no starting values."""
+    with torch.device("meta"), _Uninitialised():
+        if not described.members:
+            return UNet(described.model)
+        return MeanUNet([_build(member) for member in described.members])
 
 
 def _check_weights(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

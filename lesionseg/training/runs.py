@@ -328,7 +328,12 @@ class Run:
         if self.last is None:
             weights, parent, members = self.initial or (None, None, ())
             return initial_checkpoint(
-                *(self.model, self.recipe, material.data, command, weights, parent),
+                self.model,
+                self.recipe,
+                material.data,
+                command,
+                weights,
+                parent,
                 teachers=tuple(teacher.record for teacher in self.teachers),
                 members=members,
             )
