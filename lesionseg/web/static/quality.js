@@ -1,7 +1,7 @@
 // How good a mask is likely to be, from the probabilities alone.
 // `agreement` is that of lesionseg/segmentation/quality.py; the levels are the page's own words.
 
-const MARGIN = 0.2; // of the mean distance to the threshold
+const MARGIN = 0.53; // logits, where their mean distance to the threshold is 1
 const SMALLEST = 1e-7;
 const CLEAR = 0.9, DOUBTFUL = 0.8; // docs/phone.md says how often each was wrong
 
@@ -15,7 +15,8 @@ export function agreement(soft, threshold) {
   if (!soft.some((value) => value > threshold)) return 0;
   const zero = logit(threshold);
   const logits = Float32Array.from(soft, (value) => logit(value) - zero);
-  const margin = (MARGIN * logits.reduce((sum, value) => sum + Math.abs(value), 0)) / logits.length;
+  const total = logits.reduce((sum, value) => sum + Math.abs(value), 0);
+  const margin = MARGIN * Math.sqrt(total / logits.length);
   let strict = 0, generous = 0;
   for (const value of logits) {
     if (value > margin) strict++;
