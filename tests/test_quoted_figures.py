@@ -28,7 +28,8 @@ OTHERS = {
     "0.774", "0.690", "0.865",  # the same with version 0.1.0
     "0.850", "0.764",  # the classic recipe on val.txt, 1,796 photos: docs/measurements.md
     "0.845", "0.855", "0.766", "0.777", "0.918", "0.856", "0.978",  # weights of 0.1.0: same page
-    "0.854", "0.889", "0.900", "0.888", "0.887", "0.891",  # the third look: the same page
+    "0.854", "0.900", "0.908",  # the third look: the same page
+    "0.998",  # averaging in a command
     "0.859", "0.778", "0.903", "0.841",  # a reviewer's photos, version 0.1.0
     "0.849", "0.765", "0.880", "0.807",  # ISIC 2017 test: PMC10407008
     "0.811", "0.716", "0.870", "0.786", "0.878", "0.799",  # ISIC 2018 test: as cited in the card
@@ -77,7 +78,7 @@ def sentences(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Each document, and what it must say."""
     official, large, other, demo = figures["sets"].values()
     same = figures["official-val-large-at-256"]
-    flagged, flagged_other = level(official, 0.85), level(other, 0.85)
+    flagged, flagged_other = level(official, 0.8), level(other, 0.8)
     more = level(official, 0.9)
     agreement = figures["onnx_agreement"]
     example, failure = (figures["examples"][name] for name in ("ISIC_0012684", "ISIC_0012204"))
@@ -91,7 +92,7 @@ def sentences(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
     )
     yield (
         "README.md",
-        f"`--doubtful-below 0.85` lists and counts the photos below that level, so that a person "
+        f"`--doubtful-below 0.8` lists and counts the photos below that level, so that a person "
         f"can check them: there {flagged['photos']} of {official['photos']} photos, with "
         f"{flagged['failures']} of the {official['failures']} failures; below 0.9 they are "
         f"{more['photos']}, with {more['failures']}",
@@ -126,7 +127,7 @@ def sentences(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
     )
     yield (
         "docs/embedding.md",
-        f"0.85 flags {flagged['photos']} of the {official['photos']} photos of the official "
+        f"0.8 flags {flagged['photos']} of the {official['photos']} photos of the official "
         f"validation set, with {flagged['failures']} of the {official['failures']} failures, and "
         f"{flagged_other['photos']} of {other['photos']} photos of `val.txt`, with "
         f"{flagged_other['failures']} of {other['failures']}",

@@ -282,11 +282,12 @@ def test_a_photo_s_own_mean_and_spread(tmp_path: Path) -> None:
 
 def test_the_bundled_file_gives_masks_of_any_size() -> None:
     bundled = OnnxNetwork(store.BUNDLED_FILE.with_suffix(EXPORTED))
-    by_torch = torch_network(checkpoints.load(store.BUNDLED_FILE))
+    checkpoint = checkpoints.load(store.BUNDLED_FILE)
+    by_torch = torch_network(checkpoint)
     for height, width in ((300, 400), (90, 120)):
         photos = np.stack([photo_of(height, width, index) for index in (2, 3)])
         masks, _ = bundled.masks(photos)
-        assert_agree(masks, photos, by_torch, near=0)
+        assert_agree(masks, photos, by_torch, checkpoint.threshold, near=0)
         assert masks.any()
 
 

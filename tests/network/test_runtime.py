@@ -276,7 +276,7 @@ def test_segment_loads_nothing_that_it_does_not_need(tmp_path: Path, several: bo
     assert list(home.iterdir()) == []  # neither a cache nor what ONNX Runtime notes to send
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert done.stderr.startswith(
-        f"checkpoint {store.BUNDLED_FILE} (bundled) on cpu (ONNX Runtime)\n"
+        f"checkpoint {store.BUNDLED_FILE} (bundled, threshold 0.57) on cpu (ONNX Runtime)\n"
     )
     assert output.is_dir() == several
     assert output.exists()
