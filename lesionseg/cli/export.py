@@ -77,7 +77,7 @@ def export(
         raise LesionsegError(
             "the bundled weights are exported already; to get a copy, name a file with -o"
         )
-    if target.suffix not in (EXPORTED, CHECKPOINT):
+    if target.suffix.lower() not in (EXPORTED, CHECKPOINT):
         raise LesionsegError(
             f"{target}: networks are .onnx files or .pt checkpoints; name it {target.stem}.onnx"
         )
@@ -86,7 +86,7 @@ def export(
 
     signals.interrupt()
     names = ", ".join(map(str, sources))
-    if target.suffix == CHECKPOINT:
+    if target.suffix.lower() == CHECKPOINT:
         size, sha256 = exports.join(sources, target, threshold, kernels)
         console.log(f"{names} as one checkpoint, {amount(size)}, SHA-256 {sha256}")
         print(target)

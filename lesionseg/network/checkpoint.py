@@ -16,7 +16,7 @@ from lesionseg.errors import CheckpointError, LesionsegError, one_line
 from lesionseg.network import kernels as int8
 from lesionseg.network.mean import AnyUNet, MeanUNet
 from lesionseg.network.provenance import Parent, Provenance, fields_of
-from lesionseg.network.runtime import EXPORTED, advice_on_exported, checksum
+from lesionseg.network.runtime import advice_on_exported, checksum, is_exported
 from lesionseg.network.unet import UNet
 from lesionseg.version import __version__
 
@@ -89,7 +89,7 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
     Raises:
         CheckpointError: not there, foreign, damaged, or of a later format.
     """
-    if path.suffix == EXPORTED and path.is_file():
+    if is_exported(path) and path.is_file():
         raise CheckpointError(
             f"{path}: an exported network, not a lesionseg checkpoint, so it cannot be trained or "
             f"exported again; {advice_on_exported(path)}"

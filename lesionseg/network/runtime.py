@@ -227,7 +227,7 @@ def open_network(
         LesionsegError: no such device, or one that an exported network does not run on.
     """
     on_cpu = device == "cpu" or (device is None and not has_cuda())
-    if path.suffix == EXPORTED:
+    if is_exported(path):
         if device not in (None, "cpu"):
             raise LesionsegError(
                 f"{path}: an exported network runs on the CPU, not on {device!r}; name the "
@@ -248,6 +248,11 @@ def open_network(
     return TorchNetwork(unet, checkpoint, device)
 
 
+def is_exported(path: Path) -> bool:
+    """Tell by its name whether a file is an exported network."""
+    return path.suffix.lower() == EXPORTED
+
+
 def advice_on_exported(path: Path) -> str:
     """Say which checkpoint to give in place of an exported network, by the checksum it carries."""
     try:
@@ -255,7 +260,8 @@ def advice_on_exported(path: Path) -> str:
     except CheckpointError:
         return f"give a checkpoint (.pt), a run, or {store.BUNDLED!r}"
     runs = sorted(store.runs_dir().glob(f"*/{store.BEST}"))
-    stem = path.name.removesuffix(INT8).removesuffix(EXPORTED)
+    is_int8 = path.name.lower().endswith(INT8)
+    stem = path.name[: -len(INT8 if is_int8 else EXPORTED)]
     for checkpoint in (path.with_name(f"{stem}{CHECKPOINT}"), *runs, store.BUNDLED_FILE):
         if checkpoint.is_file() and checksum(checkpoint) == network.source:
             name = store.BUNDLED if checkpoint == store.BUNDLED_FILE else checkpoint
