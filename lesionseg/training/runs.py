@@ -17,7 +17,7 @@ from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import list_unlabelled
 from lesionseg.data.source import Source, inherit
 from lesionseg.errors import CheckpointError, LesionsegError, UsageError, counted
-from lesionseg.network.provenance import Parent, Provenance, TrainingData
+from lesionseg.network.provenance import DEFAULT_THRESHOLD, Parent, Provenance, TrainingData
 from lesionseg.training.history import EpochScores, best_epoch, is_exhausted
 
 if TYPE_CHECKING:
@@ -147,11 +147,17 @@ def _duplicate_notes(training: CachedPairs, validation: CachedPairs) -> list[str
 
 
 class InitialWeights(NamedTuple):
-    """Trained weights to start from, a state dict, the checkpoint that they are of, its members."""
+    """Trained weights to start from.
+
+    Attributes:
+        weights: a state dict.
+        parent, members, threshold: the checkpoint that they are of, and what it says of itself.
+    """
 
     weights: "Mapping[str, Tensor]"
     parent: Parent
     members: "tuple[Provenance, ...]" = ()
+    threshold: float = DEFAULT_THRESHOLD
 
     @classmethod
     def load(cls, name: str) -> "tuple[ModelConfig, InitialWeights]":
@@ -167,8 +173,18 @@ class InitialWeights(NamedTuple):
 
         path = store.find_checkpoint(name)
         checkpoint = checkpoints.load(path)
-        initial = cls(checkpoint.weights, checkpoint.as_parent(path), checkpoint.members)
-        return checkpoint.model, initial
+        parent, members = checkpoint.as_parent(path), checkpoint.members
+        return checkpoint.model, cls(checkpoint.weights, parent, members, checkpoint.threshold)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what a run that starts from them does not keep."""
+        if self.threshold == DEFAULT_THRESHOLD:
+            return ()
+        return (
+            f"the threshold {self.threshold:g} of {self.parent.file} is not kept, as it was chosen "
+            f"for the weights before this training: the new checkpoints have {DEFAULT_THRESHOLD:g}"
+            ", at which they are validated; 'export -o FILE.pt --threshold' sets another",
+        )
 
 
 @dataclass(frozen=True)
@@ -276,7 +292,8 @@ class Run:
         )
         files.check_writable(unused, is_folder=True)
         source = source or Source(find_data())
-        return cls(unused, model, recipe, source, initial=initial, teachers=teachers)
+        notes = initial.notes() if initial else ()
+        return cls(unused, model, recipe, source, initial=initial, teachers=teachers, notes=notes)
 
     @classmethod
     def resume(
@@ -326,7 +343,7 @@ class Run:
                 "the processes see different photos or masks; give all of them the same data"
             )
         if self.last is None:
-            weights, parent, members = self.initial or (None, None, ())
+            weights, parent, members = self.initial[:3] if self.initial else (None, None, ())
             return initial_checkpoint(
                 self.model,
                 self.recipe,
