@@ -127,15 +127,14 @@ def export(
             it are not installed, or the two networks differ.
     """
     paths = [source] if isinstance(source, Path) else source
-    check_distinct(paths)
     members, networks = zip(*map(checkpoints.load_network, paths), strict=True)
+    checksums = list(map(checksum, paths))
+    check_distinct(paths, checksums)
     checkpoint: Provenance = members[0] if len(members) == 1 else joint_provenance(members)
     if threshold is None:
         threshold = checkpoint.threshold
     whole = PhotoToMask(networks[0] if len(networks) == 1 else MeanUNet(networks), threshold)
-    model = program(
-        whole.eval(), checkpoint, joint_checksum(list(map(checksum, paths)))
-    ).model_proto
+    model = program(whole.eval(), checkpoint, joint_checksum(checksums)).model_proto
     tolerance, least = _TOLERANCE, _AGREEMENT
     if kernels == "int8":
         from lesionseg.network.kernels import store_in_int8
@@ -173,14 +172,15 @@ def join(
     Raises:
         LesionsegError: a checkpoint cannot be read, or the file cannot be written.
     """
-    check_distinct(sources)
     if target.resolve() in [path.resolve() for path in sources]:
         raise LesionsegError(f"{target}: this is a checkpoint to read; name another file to write")
     if target.name in (store.BEST, store.LAST) and target.exists():
         raise LesionsegError(
             f"{target}: this is the checkpoint of a run; name another file to write"
         )
-    joint = fuse(list(map(checkpoints.load, sources)))
+    members = list(map(checkpoints.load, sources))
+    check_distinct(sources, list(map(checksum, sources)))
+    joint = fuse(members)
     if threshold is not None:
         joint = dataclasses.replace(joint, threshold=threshold)
     checkpoints.save(joint, target, kernels)

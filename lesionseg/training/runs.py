@@ -17,6 +17,7 @@ from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import list_unlabelled
 from lesionseg.data.source import Source, inherit
 from lesionseg.errors import CheckpointError, LesionsegError, UsageError, counted
+from lesionseg.network.ensemble import check_distinct
 from lesionseg.network.provenance import DEFAULT_THRESHOLD, Parent, Provenance, TrainingData
 from lesionseg.training.history import EpochScores, best_epoch, is_exhausted
 
@@ -276,17 +277,12 @@ class Run:
         """Choose the folder of a new run: `folder`, or one called `name` in the cache.
 
         Raises:
-            CheckpointError: a teacher is named twice.
+            CheckpointError: a teacher is given twice.
             LesionsegError: a run is there already, its folder cannot be written, or no source is
                 given and no set was downloaded.
         """
-        checksums = [teacher.record.checksum for teacher in teachers]
-        for teacher in teachers:
-            if checksums.count(teacher.record.checksum) > 1:
-                raise CheckpointError(
-                    f"{teacher.record.file}: this teacher was named more than once; each counts "
-                    "once in the mean"
-                )
+        records = [teacher.record for teacher in teachers]
+        check_distinct([known.file for known in records], [known.checksum for known in records])
         unused = distributed.broadcast(
             lambda: store.unused_run(folder) if folder else store.new_run(name)
         )

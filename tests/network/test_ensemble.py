@@ -129,6 +129,20 @@ def test_a_network_counts_once(networks: dict[str, Path], tmp_path: Path) -> Non
         export([networks["small"], networks["small"]], tmp_path / "a.onnx")
 
 
+def test_a_copy_of_a_network_is_no_other_one(networks: dict[str, Path], tmp_path: Path) -> None:
+    first = exported(tmp_path / "first.pt")
+    copy = exported(tmp_path / "copy.pt")
+    said = r"first\.\w+: this network was given more than once, also as \S*copy\.\w+; give each"
+    for one in (first, first.with_suffix(EXPORTED)):
+        for other in (copy, copy.with_suffix(EXPORTED)):
+            with pytest.raises(CheckpointError, match=said):
+                load([one, networks["small"], other], "cpu")
+    for write, name in ((export, "a.onnx"), (join, "a.pt")):
+        with pytest.raises(CheckpointError, match=said):
+            write([first, networks["small"], copy], tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
 def test_what_it_says_of_itself(networks: dict[str, Path]) -> None:
     members = [checkpoints.load(networks[name]) for name in SIZES]
     joint = joint_provenance(members)
