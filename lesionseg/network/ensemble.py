@@ -108,6 +108,31 @@ def check_distinct(names: Sequence[Path | str], checksums: Sequence[str]) -> Non
         first[sha256] = name
 
 
+def weights_note(names: Sequence[Path | str], members: Sequence[Provenance]) -> str:
+    """Say that in a mean of files that hold unequal numbers of networks, these weigh unequally.
+
+    Args:
+        names: of the files.
+        members: what each says of itself.
+
+    Returns:
+        One line, or "" where the numbers are equal.
+    """
+    counts = list(map(_count, members))
+    if len(set(counts)) <= 1:
+        return ""
+    parts = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
+    return (
+        "each file counts once in the mean, however many networks it holds, so they weigh "
+        f"unequally: {', '.join(parts)}"
+    )
+
+
+def _count(member: Provenance) -> int:
+    """Count the networks that a file holds."""
+    return sum(map(_count, member.members)) or 1
+
+
 def joint_checksum(checksums: Sequence[str]) -> str:
     """Return one checksum for several, in whatever order; a single one is returned as it is.
 

@@ -143,6 +143,32 @@ def test_a_copy_of_a_network_is_no_other_one(networks: dict[str, Path], tmp_path
         assert not (tmp_path / name).exists()
 
 
+def test_unequal_weights_are_noted(
+    networks: dict[str, Path], tmp_path: Path, lesionseg: Command
+) -> None:
+    both, triple = tmp_path / "both.pt", tmp_path / "triple.pt"
+    other = saved(tmp_path / "other.pt", seed=5)
+    photo = write_photo(tmp_path / "a.png")
+    equal = ("-c", networks["small"], "-c", networks["large"])
+    unequal = ("-c", both, "-c", other)
+    said = (
+        "each file counts once in the mean, however many networks it holds, so they weigh "
+        f"unequally: {both} 2, {other} 1\n"
+    )
+    for words in (("export", "-o", both, *equal), ("segment", photo, "-o", photo, *equal)):
+        assert "weigh unequally" not in lesionseg(*words).err
+    for words in (
+        ("export", "-o", triple, *unequal),
+        ("export", "-o", tmp_path / "triple.onnx", *unequal),
+        ("segment", photo, "-o", tmp_path / "b.png", *unequal),
+    ):
+        assert lesionseg(*words).err.count(said) == 1
+    again = lesionseg("export", "-o", tmp_path / "c.pt", "-c", triple, "-c", networks["odd"])
+    assert again.err.endswith(f"{triple} 3, {networks['odd']} 1\n")
+    alone = lesionseg("segment", photo, "-o", tmp_path / "d.png", "-c", triple)
+    assert "weigh unequally" not in alone.err
+
+
 def test_what_it_says_of_itself(networks: dict[str, Path]) -> None:
     members = [checkpoints.load(networks[name]) for name in SIZES]
     joint = joint_provenance(members)
