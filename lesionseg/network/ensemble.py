@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lesionseg.errors import CheckpointError
 from lesionseg.images.resize import shrink
-from lesionseg.network.provenance import Provenance, TrainingData
+from lesionseg.network.provenance import Provenance, TrainingData, joint_command
 from lesionseg.network.runtime import Network, OnnxNetwork, checksum, open_network
 
 CERTAIN = 1e-6  # how near to 0 and 1 a probability comes, so that its logit is finite
@@ -148,13 +148,15 @@ def joint_provenance(members: Sequence[_Described]) -> _Described:
     """Describe the mean of networks.
 
     Its model, and all that is not said here, are those of the first network with the largest input;
-    its data are those of all, its threshold is the mean of theirs, and it has no scores.
+    its data and commands are those of all, its threshold is the mean of theirs, and it has no
+    scores.
     """
     largest = max(members, key=lambda member: member.model.image_size)
     return replace(
         largest,
         data=_joint_data([member.data for member in members]),
         scores={},
+        command=joint_command(members),
         threshold=fmean(member.threshold for member in members),
         members=tuple(members),
     )

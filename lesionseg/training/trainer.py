@@ -112,6 +112,20 @@ def initial_checkpoint(
     Its weights are those of `parent`, given as `weights`, with its `members`; else they are drawn
     from the recipe's seed.
     """
+
+    def renewed(member: Provenance) -> Provenance:
+        """Describe it before the first epoch; `parent` says what it was trained on before."""
+        parts = tuple(map(renewed, member.members))
+        return Provenance(
+            model=member.model,
+            recipe=recipe,
+            data=data,
+            epoch=0,
+            scores={},
+            command=command,
+            members=parts,
+        )
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = UNet(model)
@@ -127,19 +141,7 @@ def initial_checkpoint(
         command=command,
         parent=parent,
         teachers=teachers,
-        members=tuple(
-            # What they were trained on before is said by `parent`.
-            Provenance(
-                model=member.model,
-                recipe=recipe,
-                data=data,
-                epoch=0,
-                scores={},
-                command=command,
-                members=member.members,
-            )
-            for member in members
-        ),
+        members=tuple(map(renewed, members)),
     )
 
 

@@ -33,6 +33,7 @@ from lesionseg.network.provenance import Parent, Provenance, fields_of
 from lesionseg.network.runtime import EXPORTED, OnnxNetwork, checksum, open_network
 from lesionseg.segmentation.segmenter import load
 from lesionseg.training import trainer
+from lesionseg.training.runs import InitialWeights
 
 SIZES = {"small": 32, "odd": 48, "large": 64}  # of which the second divides none
 
@@ -436,6 +437,33 @@ def test_a_model_that_is_not_the_largest_member_s_is_refused(
     torch.save(content, path)
     with pytest.raises(CheckpointError, match="not that of its largest member"):
         checkpoints.load(path)
+
+
+def test_the_command_of_a_mean_is_those_of_its_networks(tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    paths = [saved(tmp_path / f"{name}.pt", seed=seed) for seed, name in enumerate(names)]
+    known = [dataclasses.replace(checkpoints.load(path), command=path.stem) for path in paths]
+    for path, checkpoint in zip(paths, known, strict=True):
+        checkpoints.save(checkpoint, path)
+    assert joint_provenance(known).command == "a && b && c"
+    unknown = dataclasses.replace(known[0], command="")
+    assert joint_provenance([unknown, known[1]]).command == "(unknown) && b"
+    assert joint_provenance([unknown, unknown]).command == ""
+
+    two, three = tmp_path / "two.pt", tmp_path / "three.pt"
+    join(paths[:2], two)
+    join([two, paths[2]], three)
+    assert checkpoints.load(three).command == "a && b && c"
+    earlier = torch.load(two, weights_only=True) | {"command": "a"}  # as lesionseg wrote it once
+    torch.save(earlier, two)
+    old = checkpoints.load(two)
+    assert (old.command, [member.command for member in old.members]) == ("a && b", ["a", "b"])
+    _, initial = InitialWeights.load(str(three))
+    further = trainer.initial_checkpoint(
+        old.model, Recipe(), DATA, "d", initial.weights, initial.parent, members=initial.members
+    )
+    checkpoints.save(further, three)
+    assert checkpoints.load(three).command == "d"
 
 
 def test_in_training_each_network_has_its_own_loss(networks: dict[str, Path]) -> None:
