@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lesionseg.errors import PhotoError, one_line
+from lesionseg.errors import LesionsegError, PhotoError
 from lesionseg.images import dicom
 from lesionseg.images.arrays import Photo
 from lesionseg.images.decode import (
     OpenedImage,
     Source,
+    fault_of,
     image_of_frame,
     open_image,
     to_rgb,
@@ -93,8 +94,11 @@ def read_later_frames(source: Source, size: int) -> Iterator[Photo]:
             image = image_of_frame(dicom.frame(dataset, index))
             image.draft(None, (2 * size, 2 * size))
             yield np.asarray(squeeze(to_rgb(OpenedImage(image, file, name)), size))
+        except LesionsegError as error:
+            raise PhotoError(f"{name}: frame {index + 1}: {error}") from error
         except Exception as error:  # as for `open_image`
-            raise PhotoError(f"{name}: frame {index + 1}: {one_line(error)}") from error
+            fault = fault_of(error, "DICOM")
+            raise PhotoError(f"{name}: frame {index + 1}: {fault}") from error
 
 
 def photo_size(source: Source) -> tuple[int, int]:
@@ -114,7 +118,8 @@ def from_pillow(image: Image.Image) -> Photo:
     except PhotoError:
         raise
     except Exception as error:  # as in `open_image`
-        raise PhotoError(f"cannot read this photo: {one_line(error)}") from error
+        fault = fault_of(error, image.format or "image")
+        raise PhotoError(f"cannot read this photo: {fault}") from error
 
 
 def thumbnail(source: Source, side: int) -> bytes:

@@ -123,6 +123,8 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
         )
     try:
         fields = {name: value for name, value in content.items() if not name.startswith("format")}
+        if not isinstance(fields.get("training"), dict | None):
+            raise CheckpointError("the state of its training is not one")
         fields["weights"] = _in_float(fields["weights"])
         checkpoint = Checkpoint(**fields_of(fields))
         return checkpoint, checkpoint.network()
@@ -130,7 +132,19 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
         *(LesionsegError, LookupError, TypeError, ValueError),
         *(AttributeError, ArithmeticError, RuntimeError),
     ) as error:
-        raise CheckpointError(f"{path}: a damaged checkpoint: {one_line(error)[:200]}") from error
+        raise CheckpointError(
+            f"{path}: a damaged checkpoint: {_fault_of(error)}; name another, such as --checkpoint "
+            "bundled"
+        ) from error
+
+
+def _fault_of(error: Exception) -> str:
+    """Say in plain words what is wrong with a checkpoint; others than these have Python's text."""
+    if isinstance(error, KeyError):
+        return f"{one_line(error)[:200]} is missing"
+    if isinstance(error, LesionsegError):
+        return one_line(error)[:200]
+    return "a part of it is not what it should be"
 
 
 def _in_int8(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ were exported; torch is the reference, and a test compares the two. Both take an
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -37,6 +38,7 @@ PHOTO, MASK, PROBABILITIES = "photo", "mask", "probabilities"
 METADATA, SOURCE = "lesionseg", "lesionseg_checkpoint_sha256"
 MASK_THRESHOLD = "lesionseg_mask_threshold"
 
+_OWN_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed: ?)?")
 _SURE = 1e-4  # of a probability's distance to 0 or 1
 
 
@@ -142,8 +144,8 @@ class OnnxNetwork:
             self._check_graph()
         except Exception as error:  # ONNX Runtime's have no base class of its own
             raise CheckpointError(
-                f"{path}: not a network that 'lesionseg export' wrote, or damaged: "
-                f"{one_line(error)[:200]}"
+                f"{path}: not a network that 'lesionseg export' wrote, or damaged; export it "
+                f"again, or name another, such as --checkpoint bundled{_quoted(error)}"
             ) from error
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -189,7 +191,8 @@ class OnnxNetwork:
             outputs: list[NDArray[Any]] = self._session.run(names, {PHOTO: photos})
         except Exception as error:  # ONNX Runtime's have no base class of its own
             raise CheckpointError(
-                f"{self._path}: this network cannot be run: {one_line(error)[:200]}"
+                f"{self._path}: this network cannot be run; export it again, or name another, "
+                f"such as --checkpoint bundled{_quoted(error)}"
             ) from error
         size = self.provenance.model.image_size
         shape = (len(photos), size, size)
@@ -198,6 +201,13 @@ class OnnxNetwork:
                 f"{self._path}: expected probabilities of {shape}, got {outputs[-1].shape}"
             )
         return outputs
+
+
+def _quoted(error: Exception) -> str:
+    """Quote what ONNX Runtime says, without codes and the file's path; nothing of other errors."""
+    if not type(error).__module__.startswith("onnxruntime"):
+        return ""
+    return f" (ONNX Runtime: {_OWN_PREFIX.sub('', one_line(error))[:200]})"
 
 
 def _reopen(path: Path | None, source: str, threads: int, fast_start: bool) -> OnnxNetwork:

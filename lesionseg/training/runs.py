@@ -449,7 +449,10 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
             f"{folder.name} has finished its {counted(last.epoch, 'epoch')}; {more}, such "
             f"as --epochs {last.epoch + 5}"
         )
-    history = [EpochScores.of(row) for row in (last.training or {}).get("history", ())]
+    try:
+        history = [EpochScores.of(row) for row in (last.training or {}).get("history", ())]
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(store.with_damaged_last(folder)) from error
     if is_exhausted(history, recipe.patience):
         raise LesionsegError(
             f"{folder.name} ended after epoch {last.epoch}: its Dice had not risen for "

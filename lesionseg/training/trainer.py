@@ -26,7 +26,7 @@ from lesionseg import distributed, files, store
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.cache import CachedPairs
 from lesionseg.data.loader import Loader, training_side
-from lesionseg.errors import LesionsegError, counted
+from lesionseg.errors import CheckpointError, LesionsegError, counted
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import keep_freed_memory, memory_format, out_of_memory_says
@@ -167,6 +167,7 @@ def train(
     beside those of the photos.
 
     Raises:
+        CheckpointError: the state of the training that `start` was loaded with is damaged.
         LesionsegError: the loss is no longer finite, memory is out, the disk is full, or another
             of several processes has ended.
     """
@@ -211,7 +212,10 @@ class _Trainer:
             else None,
         )
         if start.training is not None:
-            self.state.load_state_dict(start.training)
+            try:
+                self.state.load_state_dict(start.training)
+            except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise CheckpointError(store.with_damaged_last(folder)) from error
         self.saved = time.monotonic()  # when the last checkpoint was written
 
     def train(
