@@ -105,8 +105,7 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch names no closed list of what a damaged file may raise
             raise CheckpointError(
-                f"{path}: not a lesionseg checkpoint, or damaged; name another, such as "
-                "--checkpoint bundled"
+                f"{path}: not a lesionseg checkpoint, or damaged; name another, such as 'bundled'"
             ) from error
     name = content.get("format") if isinstance(content, dict) else None
     if not isinstance(name, str) or name != FORMAT:
@@ -133,8 +132,7 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
         *(AttributeError, ArithmeticError, RuntimeError),
     ) as error:
         raise CheckpointError(
-            f"{path}: a damaged checkpoint: {_fault_of(error)}; name another, such as --checkpoint "
-            "bundled"
+            f"{path}: a damaged checkpoint: {_fault_of(error)}; name another, such as 'bundled'"
         ) from error
 
 

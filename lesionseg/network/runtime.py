@@ -145,7 +145,7 @@ class OnnxNetwork:
         except Exception as error:  # ONNX Runtime's have no base class of its own
             raise CheckpointError(
                 f"{path}: not a network that 'lesionseg export' wrote, or damaged; export it "
-                f"again, or name another, such as --checkpoint bundled{_quoted(error)}"
+                f"again, or name another, such as 'bundled'{_quoted(error)}"
             ) from error
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -192,7 +192,7 @@ class OnnxNetwork:
         except Exception as error:  # ONNX Runtime's have no base class of its own
             raise CheckpointError(
                 f"{self._path}: this network cannot be run; export it again, or name another, "
-                f"such as --checkpoint bundled{_quoted(error)}"
+                f"such as 'bundled'{_quoted(error)}"
             ) from error
         size = self.provenance.model.image_size
         shape = (len(photos), size, size)
@@ -317,8 +317,7 @@ def _checked(
         if is_flat.any():
             reason = "the same probability for every pixel"
         raise CheckpointError(
-            f"{network}: gives {reason}: damaged weights; name another, such as "
-            "--checkpoint bundled"
+            f"{network}: gives {reason}: damaged weights; name another, such as 'bundled'"
         )
     probabilities[~are_sound] = np.nan
     return probabilities
