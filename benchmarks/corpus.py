@@ -38,7 +38,9 @@ from lesionseg import store
 
 NETWORKS, LABELS = frozenset({".pt", ".onnx"}), frozenset({".json", ".xml"})
 # What is said besides a refusal: which network, how many, what a mask is worth.
-_SAID = re.compile(r"(photos: \d|no lesion found|warning: |note: |checkpoint |using |left out)")
+_SAID = re.compile(
+    r"(photos: \d|no lesion found|of one colour|warning: |note: |checkpoint |using |left out)"
+)
 
 
 @dataclass

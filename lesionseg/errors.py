@@ -48,6 +48,25 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def fault_of_text(error: Exception) -> str:
+    """Say in plain words why a file of text, JSON, XML or CSV cannot be read.
+
+    Args:
+        error: that reading it raised.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or one_line(error)
+    if isinstance(error, UnicodeDecodeError):
+        encoding = error.encoding.upper().replace("_", "-")
+        return f"expected {encoding} text, got other bytes at byte {error.start + 1}; save it again"
+    kind, line, column = "JSON", getattr(error, "lineno", None), getattr(error, "colno", None)
+    if isinstance(error, SyntaxError):
+        kind, (line, column) = "XML", getattr(error, "position", (line, column))
+    if line is not None:
+        return f"not valid {kind} at line {line}, column {column}; export it again"
+    return "not a CSV table, as where a quotation mark lacks its second; save it as CSV again"
+
+
 def describe(error: OSError) -> str:
     """Return what an error of the operating system is about, and its reason."""
     if not error.filename and error.errno == errno.ENOENT:  # of a path without a folder

@@ -117,6 +117,7 @@ def _lines(result: "Checked") -> list[str]:
         + (f", {across} of them in more than one split" if across else "")
     )
     lines += _names([" = ".join(group) for group in result.duplicates])
+    lines += [f"photos of one colour: {len(result.one_colour)}", *_names(result.one_colour)]
     if result.masks is not None:
         for what, names in (
             ("empty", result.masks.empty),

@@ -14,6 +14,7 @@ from lesionseg.cli.options import (
     Quiet,
     Threshold,
     field,
+    note_all,
     note_run_passed_over,
 )
 from lesionseg.config import Kernels
@@ -77,7 +78,7 @@ def export(
         raise LesionsegError(
             "the bundled weights are exported already; to get a copy, name a file with -o"
         )
-    if target.suffix not in (EXPORTED, CHECKPOINT):
+    if target.suffix.lower() not in (EXPORTED, CHECKPOINT):
         raise LesionsegError(
             f"{target}: networks are .onnx files or .pt checkpoints; name it {target.stem}.onnx"
         )
@@ -86,9 +87,10 @@ def export(
 
     signals.interrupt()
     names = ", ".join(map(str, sources))
-    if target.suffix == CHECKPOINT:
-        size, sha256 = exports.join(sources, target, threshold, kernels)
-        console.log(f"{names} as one checkpoint, {amount(size)}, SHA-256 {sha256}")
+    if target.suffix.lower() == CHECKPOINT:
+        joined = exports.join(sources, target, threshold, kernels)
+        console.log(f"{names} as one checkpoint, {amount(joined.size)}, SHA-256 {joined.sha256}")
+        note_all(filter(None, [joined.note]))
         print(target)
         return
     exported = exports.export(sources, target, threshold, kernels)
@@ -100,4 +102,5 @@ def export(
         f"compared with torch: probabilities within {exported.difference:.1g}, "
         f"{exported.agreement:.4%} of a mask's pixels equal"
     )
+    note_all(filter(None, [exported.note]))
     print(target)

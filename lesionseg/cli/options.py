@@ -169,7 +169,7 @@ CheckpointNames = Annotated[
     list[str] | None,
     field(
         f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it for the mean "
-        "of several networks' probabilities.",
+        "of several networks' probabilities, in which each file counts once.",
         DEFAULT_CHECKPOINT,
         "--checkpoint",
         "-c",
@@ -217,6 +217,7 @@ def named_segmenter(
     """
     with signals.ending_at_once():
         from lesionseg.network.device import keep_freed_memory
+        from lesionseg.network.ensemble import weights_note
         from lesionseg.network.provenance import DEFAULT_THRESHOLD
         from lesionseg.segmentation.segmenter import load
 
@@ -249,6 +250,8 @@ def named_segmenter(
     names = ", ".join(map(str, segmenter.paths))
     plural = "s" if len(segmenter.paths) > 1 else ""
     console.log(f"checkpoint{plural} {names}{why} on {segmenter.network.device}")
+    if len(segmenter.paths) > 1:
+        note_all(filter(None, [weights_note(segmenter.paths, segmenter.checkpoint.members)]))
     return segmenter
 
 

@@ -35,6 +35,9 @@ class Outcomes:
             console.error(f"{outcome.error}{self._stop(outcome, done, total)}")
         if outcome.empty:
             console.warn(f"no lesion found: {outcome.job.photo}", every_process=True)
+        if outcome.one_colour:
+            note = f"of one colour, so that its mask means nothing: {outcome.job.photo}"
+            console.warn(note, every_process=True)
         if outcome.doubtful:
             note = f"doubtful: {outcome.job.photo}: quality {outcome.quality:.4f}"
             console.warn(note, every_process=True)
@@ -67,7 +70,8 @@ class Outcomes:
             doubts = f", {tally.doubtful} doubtful" if has_level else ""
             counts = f"{tally.done} done, {tally.failed} failed, {tally.skipped} skipped"
             empty = f", {tally.empty} without a lesion" if tally.empty else ""
-            console.log(f"photos: {counts}{doubts}{empty}")
+            one_colour = f", {tally.one_colour} of one colour" if tally.one_colour else ""
+            console.log(f"photos: {counts}{doubts}{empty}{one_colour}")
         if photos is not None and photos > tally.photos:  # the disk of another process
             left = photos - tally.photos
             console.warn(

@@ -77,8 +77,8 @@ def _refusing() -> Iterator[None]:
         raise
     except Exception as error:  # as many as there are values that break the standard's rules
         raise LesionsegError(
-            f"cannot write DICOM results of this file: {one_line(error)}; its mask can still be a "
-            "PNG"
+            "cannot write DICOM results of this file, as its header breaks a rule of DICOM; its "
+            f"mask can still be a PNG ({one_line(error)})"
         ) from error
 
 

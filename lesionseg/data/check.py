@@ -25,7 +25,7 @@ from lesionseg.data.pairs import Pair, read_truth
 from lesionseg.data.splits import LISTS
 from lesionseg.errors import LesionsegError, NoPairsError, counted
 from lesionseg.images.arrays import Mask
-from lesionseg.images.photos import read_photo_shrunk
+from lesionseg.images.photos import is_of_one_colour, read_photo_shrunk
 from lesionseg.threads import map_ahead
 
 _FULL_ABOVE = 0.99  # share of the pixels that are lesion
@@ -69,6 +69,7 @@ class Checked:
         duplicates_across_splits: how many of these groups lie in more than one split.
         sizes: how many photos of which "WIDTHxHEIGHT", most frequent first.
         masks: which look wrong; None for photos without masks.
+        one_colour: names of photos of one colour, on which no lesion can be seen.
         notes: what a reader must know of the split, and of what was chosen as the lesion.
         untrainable: why `train` would refuse photos with masks; "" where it takes them.
     """
@@ -83,6 +84,7 @@ class Checked:
     duplicates_across_splits: int
     sizes: dict[str, int]
     masks: MaskDoubts | None
+    one_colour: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     untrainable: str = ""
 
@@ -106,6 +108,7 @@ class _Reading:
 
     digest: bytes
     size: tuple[int, int]  # (height, width)
+    one_colour: bool
     doubt: str = ""  # a field of `MaskDoubts`
 
 
@@ -174,6 +177,7 @@ def _check(
     sizes: Counter[str] = Counter()
     same: dict[bytes, list[_Item]] = {}
     doubts: dict[str, list[str]] = {"empty": [], "full": [], "inverted": []}
+    one_colour = []
     results = zip(items, map_ahead(_read, items, workers), strict=True)
     for done, (item, result) in enumerate(results, start=1):
         if isinstance(result, str):
@@ -182,6 +186,8 @@ def _check(
             splits[item.split] += 1
             sizes["{1}x{0}".format(*result.size)] += 1
             same.setdefault(result.digest, []).append(item)
+            if result.one_colour:
+                one_colour.append(str(item.photo))
             if result.doubt and item.pair:
                 doubts[result.doubt].append(str(item.pair.mask))
         on_photo(done, len(items))
@@ -200,19 +206,21 @@ def _check(
         MaskDoubts(**{name: tuple(names) for name, names in doubts.items()})
         if with_masks
         else None,
+        tuple(one_colour),
     )
 
 
 def _read(item: _Item) -> _Reading | str:
     """Read a photo and its mask; return the reason where one of them cannot be used."""
     try:
-        _, size = read_photo_shrunk(item.photo, ModelConfig().image_size)
+        photo, size = read_photo_shrunk(item.photo, ModelConfig().image_size)
+        one_colour = is_of_one_colour(photo)
         with item.photo.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
         if item.pair is None:
-            return _Reading(digest, size)
+            return _Reading(digest, size, one_colour)
         mask, _ = read_truth(item.pair, size)
-        return _Reading(digest, size, doubt_of(mask))
+        return _Reading(digest, size, one_colour, doubt_of(mask))
     except LesionsegError as error:
         return str(error)
     except OSError as error:

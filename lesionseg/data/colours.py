@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lesionseg.errors import LesionsegError, PhotoError, counted, one_line
+from lesionseg.errors import LesionsegError, PhotoError, counted, fault_of_text
 from lesionseg.images.masks import GREY_WITHIN, is_grey, mask_colours
 
 LABEL_MAP = "labelmap.txt"
@@ -46,7 +46,7 @@ def read_label_map(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise LesionsegError(f"{path}: cannot read these labels: {one_line(error)}") from error
+        raise LesionsegError(f"{path}: cannot read these labels: {fault_of_text(error)}") from error
     entries = filter(None, map(_ENTRY.match, lines))
     return {
         entry[1].strip(): "#" + bytes(min(255, int(entry[i])) for i in (2, 3, 4)).hex()

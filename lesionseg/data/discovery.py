@@ -29,7 +29,7 @@ from lesionseg.data.layouts import Contents, Folder, match_either, recognise
 from lesionseg.data.lists import read_names
 from lesionseg.data.pairs import Matches, Pair, match_masks
 from lesionseg.data.splits import SPLITS, Fold, Lists
-from lesionseg.errors import LesionsegError, NoPairsError, one_line
+from lesionseg.errors import LesionsegError, NoPairsError, fault_of_text
 from lesionseg.images import filetypes
 from lesionseg.labels import formats
 from lesionseg.labels.formats import Categories, Labels
@@ -234,7 +234,7 @@ def _read_list(path: Path) -> list[str] | None:
     try:
         "".join(names).encode(errors="surrogateescape").decode()
     except UnicodeDecodeError as error:
-        raise LesionsegError(f"{path}: cannot read this list: {one_line(error)}") from error
+        raise LesionsegError(f"{path}: cannot read this list: {fault_of_text(error)}") from error
     return list(dict.fromkeys(_listed_id(name) for name in names))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lesionseg.data.filenames import file_id, fold
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.errors import LesionsegError, fault_of_text
 from lesionseg.images import filetypes
 
 FILE = "groups.csv"  # found in a set's folder
@@ -34,7 +34,7 @@ def read_groups(path: Path) -> dict[str, str]:
         header = lines[0] if lines else ""
         rows = iter([*csv.reader(lines, delimiter=max(",;\t", key=header.count))])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LesionsegError(f"{path}: cannot read these groups: {one_line(error)}") from error
+        raise LesionsegError(f"{path}: cannot read these groups: {fault_of_text(error)}") from error
     names = [name.strip().lower() for name in next(rows, [])]
     id_column = next((names.index(name) for name in _ID_COLUMNS if name in names), None)
     columns = [(name, index) for index, name in enumerate(names) if name in _GROUP_COLUMNS]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from lesionseg.errors import LesionsegError, amount, one_line
+from lesionseg.errors import LesionsegError, amount, fault_of_text
 
 _LARGEST = 64 * 1024**2  # bytes; of names of 100 characters, 650,000
 _BYTE_ORDER_MARKS = (  # UTF-32 first: the mark of UTF-16 is a part of its own
@@ -169,7 +169,7 @@ def _names(pieces: list[bytes]) -> list[str]:
 
 
 def _unreadable(name: object, error: UnicodeDecodeError) -> LesionsegError:
-    return LesionsegError(f"{name}: cannot read this list: {one_line(error)}")
+    return LesionsegError(f"{name}: cannot read this list: {fault_of_text(error)}")
 
 
 def _refuse_binary(data: bytes, name: object) -> None:

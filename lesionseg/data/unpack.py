@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from lesionseg.errors import DownloadError, amount, one_line
+from lesionseg.errors import DownloadError, amount
 from lesionseg.threads import map_ahead
 
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -62,8 +62,12 @@ def _opened(source: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Z
     try:
         with zipfile.ZipFile(source) as archive:
             yield archive, _entries(archive, source)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise _refused(source, one_line(error)) from error  # Runtime: encrypted, odd methods
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise _refused(source, "expected a zip file, got another one or a damaged one") from error
+    except NotImplementedError as error:
+        raise _refused(source, "it is packed in a way that is not supported") from error
+    except RuntimeError as error:
+        raise _refused(source, "it is encrypted") from error
 
 
 def _entries(archive: zipfile.ZipFile, source: Path) -> dict[str, zipfile.ZipInfo]:

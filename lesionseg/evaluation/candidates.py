@@ -324,6 +324,11 @@ def _notes(
             f"masks of 0/1, read as 0/255: {result.zero_one}; "
             "the challenge's own scorer reads such a mask as empty"
         )
+    if result.one_colour:
+        notes.append(
+            f"{result.one_colour} of {counted(len(pairs), 'photo')} of one colour, so that the "
+            "mask means nothing; 'lesionseg check' lists them"
+        )
     return [*notes, *_suspicions([score.confusion for score in result.scores])]
 
 

@@ -64,7 +64,8 @@ class CheckpointInfo:
         trained_on: name of the data set.
         training_photos: how many there were.
         version: of lesionseg, when it was trained.
-        command: that trained it, "" where unknown; None where it is withheld.
+        command: that trained it, "" where unknown; None where it is withheld; of several networks
+            those of all, joined by " && ".
         commit: of lesionseg's source, "" where unknown.
         parent: the checkpoint whose weights it started from; None where it started from scratch.
         teachers: the checkpoints whose masks it learned.

@@ -13,7 +13,7 @@ from lesionseg.data.pairs import Pair, read_truth, turned_hint
 from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result, counted
 from lesionseg.evaluation import calibration
 from lesionseg.evaluation.thumbnails import outline
-from lesionseg.images.arrays import Mask, Probabilities
+from lesionseg.images.arrays import Mask, Photo, Probabilities
 from lesionseg.images.masks import read_mask
 from lesionseg.images.png import mask_png
 from lesionseg.metrics import PhotoScore, confusion
@@ -32,12 +32,14 @@ class ScoringResult:
         skipped: one line for each photo that has none.
         zero_one: how many files hold 0/1 masks.
         counts: of the pixels of photos that a network gave probabilities of.
+        one_colour: how many photos of one colour a network was given.
     """
 
     scores: list[PhotoScore] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     zero_one: int = 0
     counts: calibration.Counts = field(default_factory=calibration.no_counts, compare=False)
+    one_colour: int = 0
 
     def add(self, outcome: "_Scored | LesionsegError") -> None:
         """Count a photo, or why it has no score."""
@@ -48,14 +50,16 @@ class ScoringResult:
         self.zero_one += outcome.zero_one
         if outcome.counts is not None:
             self.counts = self.counts + outcome.counts
+        self.one_colour += outcome.one_colour
 
 
 class _Scored(NamedTuple):
-    """A photo's score, whether it has 0/1 masks, and the counts of its pixels, if any."""
+    """A photo's score, whether it has 0/1 masks, the counts of its pixels, if any, and more."""
 
     score: PhotoScore
     zero_one: bool
     counts: calibration.Counts | None = None
+    one_colour: bool = False
 
 
 def evaluate(
@@ -91,15 +95,18 @@ def evaluate(
             f"{masks} may hold truth masks; write the network's masks to another folder"
         )
 
-    def finish(pair: Pair, probabilities: Probabilities, size: tuple[int, int]) -> _Scored:
+    def finish(
+        pair: Pair, probabilities: Probabilities, size: tuple[int, int], photo: Photo
+    ) -> _Scored:
         truth, zero_one = read_truth(pair, size)
-        prediction = segmenter.at_size(probabilities, *size)
+        prediction = segmenter.at_size(probabilities, *size, photo)
         if masks is not None:
             files.write(masks / f"{pair.id}{MASK}.png", mask_png(prediction.mask))
         return _Scored(
             _score(pair.id, prediction.mask, truth, prediction.quality, outlines),
             zero_one,
             calibration.count(probabilities, truth),
+            prediction.one_colour,
         )
 
     result = ScoringResult()
@@ -176,6 +183,7 @@ def merge(results: Sequence[ScoringResult]) -> ScoringResult:
         sorted(line for result in results for line in result.skipped),
         sum(result.zero_one for result in results),
         sum((result.counts for result in results), start=calibration.no_counts()),
+        sum(result.one_colour for result in results),
     )
 
 

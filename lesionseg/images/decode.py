@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from lesionseg.errors import PhotoError, one_line
+from lesionseg.errors import LesionsegError, PhotoError
 from lesionseg.images import dicom, dicom_masks, filetypes, tiff
 
 Source = Path | BinaryIO
@@ -88,7 +88,7 @@ def open_image(source: Source, what: str) -> Iterator[OpenedImage]:
             _prepare(kind)
             with Image.open(file, formats=("HEIF" if kind == "HEIC" else kind,)) as image:
                 yield _describe(image, file, name, head)
-    except PhotoError as error:
+    except LesionsegError as error:
         raise PhotoError(f"{name}: {error}") from None
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
@@ -97,7 +97,7 @@ def open_image(source: Source, what: str) -> Iterator[OpenedImage]:
         ) from error
     except UnidentifiedImageError as error:
         if kind in filetypes.readable():
-            reason = f"cannot read this {what}: a form of {kind} that is not supported, or damaged"
+            reason = f"cannot read this {what}: {fault_of(error, str(kind))}"
         else:
             expected = f"expected {filetypes.NAMES}"
             description = "an empty file" if kind == "empty" else f"{kind}{filetypes.advice(kind)}"
@@ -109,8 +109,25 @@ def open_image(source: Source, what: str) -> Iterator[OpenedImage]:
     except FileNotFoundError as error:
         raise PhotoError(f"{name}: no such file") from error
     except Exception as error:  # Pillow names no closed list of what a damaged file may raise
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise PhotoError(f"{name}: cannot read this {what}: {reason}") from error
+        raise PhotoError(
+            f"{name}: cannot read this {what}: {fault_of(error, str(kind))}"
+        ) from error
+
+
+def fault_of(error: Exception, kind: str) -> str:
+    """Say in plain words why a picture cannot be decoded.
+
+    Args:
+        error: any that a decoder raised, whose text is the decoder's own.
+        kind: of the file, such as "PNG".
+    """
+    if isinstance(error, OSError) and error.strerror:  # of the operating system
+        return error.strerror
+    if isinstance(error, MemoryError):
+        return "not enough memory for a picture of its size; shrink it first"
+    if "truncated" in str(error).lower():
+        return f"the end of this {kind} file is missing; copy it again from where it came from"
+    return f"a form of {kind} that is not supported, or damaged; copy it again, or save it as PNG"
 
 
 def _open_dicom(file: BinaryIO, what: str) -> Image.Image:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionseg.errors import LesionsegError, PhotoError
+from lesionseg.errors import LesionsegError, PhotoError, one_line
 from lesionseg.extras import install_hint
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def _read(file: BinaryIO, **options: Any) -> "Dataset":
     try:
         return pydicom.dcmread(file, **options)
     except Exception as error:  # pydicom names no closed list of what a damaged file may raise
-        raise PhotoError(f"cannot read this DICOM file: {reason(error)}") from error
+        raise PhotoError(
+            f"cannot read this DICOM file, which may be damaged; export it again ({reason(error)})"
+        ) from error
 
 
 def value(dataset: "Dataset", name: str) -> Any:
@@ -218,7 +220,9 @@ def _encapsulated(dataset: "Dataset", index: int) -> bytes:
     try:
         return get_frame(dataset.PixelData, index, number_of_frames=frame_count(dataset))
     except Exception as error:
-        raise PhotoError(f"damaged DICOM: {reason(error)}") from error
+        raise PhotoError(
+            f"damaged DICOM: its pixels cannot be found; export it again ({reason(error)})"
+        ) from error
 
 
 def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -241,7 +245,10 @@ def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray
         if photometric == "PALETTE COLOR":
             values = apply_color_lut(values, _with_little_endian_palette(dataset))
     except Exception as error:  # as many as there are decoders and ways to be damaged
-        raise PhotoError(f"cannot decode {syntax.name}: {reason(error)}{advice}") from error
+        raise PhotoError(
+            f"cannot decode {syntax.name}{advice or '; export it again, it may be damaged'} "
+            f"({reason(error)})"
+        ) from error
     bits = 8 * values.dtype.itemsize if photometric == "PALETTE COLOR" else int(dataset.BitsStored)
     if values.shape[:2] != (height, width) or values.dtype.kind != "u":
         raise PhotoError(f"damaged DICOM: expected {width}x{height} pixels, got {values.shape}")
@@ -372,5 +379,5 @@ def _note_oblong(name: str, rows: float, columns: float) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Return the text of an exception of pydicom on one line, at most 200 characters."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+    """Quote an exception of pydicom on one line, at most 200 characters, for who knows DICOM."""
+    return f"pydicom: {one_line(error)[:200]}"

@@ -63,7 +63,9 @@ def masks_of(dataset: "Dataset") -> dict[str, NDArray[np.bool_]]:
     except PhotoError:
         raise
     except Exception as error:  # a missing attribute, damaged pixels
-        raise PhotoError(f"damaged DICOM segmentation: {reason(error)}") from error
+        raise PhotoError(
+            f"damaged DICOM segmentation; export it again ({reason(error)})"
+        ) from error
 
 
 def _masks_of_lesions(dataset: "Dataset") -> dict[str, NDArray[np.bool_]]:

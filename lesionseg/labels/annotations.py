@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lesionseg.errors import counted, one_line
+from lesionseg.errors import counted
 from lesionseg.images.arrays import Mask
+from lesionseg.labels.faults import LabelError, fault_of
 from lesionseg.labels.outline import Ring, crossings, fill_union
 from lesionseg.labels.runlength import Runs, fill_all
 
@@ -33,7 +34,7 @@ _RENAMED = (
 _MOST_PIXELS = 178_956_970  # of a photo; Pillow decodes no larger one
 _FARTHEST = 1e6  # pixels; no corner lies farther off
 _MOST_WORK = 8  # photos; an outline of a mask crosses less than one row a pixel
-_LONGEST = 200  # characters of a reason
+_LONGEST = 100  # characters of a value that is quoted
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,18 +97,16 @@ def parse_photo(
     try:
         height, width = (_pixels(side) for side in size)
         if height * width > _MOST_PIXELS:
-            raise ValueError(f"expected a photo, got {width}x{height} pixels")
+            raise LabelError(f"expected a photo, got {width}x{height} pixels")
         parts = tuple(shapes(height, width))
         outlines = tuple(part for part in parts if not isinstance(part, Dropped))
         dropped = [part.what for part in parts if isinstance(part, Dropped)]
         _check_work(outlines, height, width)
-    except KeyError as error:
-        return Unusable(name, f"{file}: {name}: expected {error}, found none")
     except (
         *(ValueError, TypeError, LookupError),
         *(ArithmeticError, AttributeError, RecursionError),
     ) as error:
-        return Unusable(name, f"{file}: {name}: {one_line(error)[:_LONGEST]}")
+        return Unusable(name, f"{file}: {name}: {fault_of(error)}")
     if not outlines:
         reason = f"no outline; {dropped[0]}" if dropped else "no outline"
         return Unusable(name, f"{file}: {name}: {reason}")
@@ -120,7 +119,7 @@ def shown(value: object) -> str:
     if not isinstance(value, str | int | float | None):
         return f"a {type(value).__name__}"
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "a huge number"
-    return text if len(text) <= _LONGEST // 2 else f"{text[: _LONGEST // 2]}..."
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def stem(name: str) -> str:
@@ -135,7 +134,7 @@ def is_lesion(category: object, categories: Categories) -> bool:
     """Tell whether an outline of a category is used; without chosen ones, only `LESION` may occur.
 
     Raises:
-        ValueError: no categories were chosen, and this is not `LESION`.
+        LabelError: no categories were chosen, and this is not `LESION`.
     """
     if categories is None:
         check_category(category)
@@ -144,9 +143,9 @@ def is_lesion(category: object, categories: Categories) -> bool:
 
 
 def check_category(category: object) -> None:
-    """Raise ValueError for any category but `LESION`."""
+    """Raise LabelError for any category but `LESION`."""
     if not isinstance(category, str) or category.strip().casefold() != LESION:
-        raise ValueError(
+        raise LabelError(
             f"expected the category {LESION!r}, got {shown(category)}; rename or delete it, or "
             "choose categories with --category"
         )
@@ -156,24 +155,24 @@ def parse_polygon(points: Sequence[Any]) -> Ring | Dropped:
     """Parse a polygon of (x, y) points, also as x, y, x, y; fewer than three hold no area.
 
     Raises:
-        ValueError, TypeError: something else than points.
+        LabelError: something else than points.
     """
     if points and all(isinstance(value, int | float) for value in points):
         if len(points) % 2:
-            raise ValueError(
+            raise LabelError(
                 f"expected an x and a y for each corner, got {counted(len(points), 'number')}"
             )
         points = list(zip(points[::2], points[1::2], strict=True))
     try:
-        corners = np.array([(float(x), float(y)) for x, y in points])
-    except ValueError:  # says more
         corners = np.array([[float(value) for value in point] for point in points])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise LabelError("expected two numbers, x and y, for each corner of a polygon") from error
     if len(corners) < 3 and corners.shape[1:] in ((2,), ()):
         return Dropped(f"expected a polygon of three or more points, got {len(corners)}")
     if corners.shape[1:] != (2,):
-        raise ValueError(f"expected a polygon of three or more points, got {len(corners)}")
+        raise LabelError(f"expected a polygon of three or more points, got {len(corners)}")
     if not (np.abs(corners) < _FARTHEST).all():  # NaN fails this, too
-        raise ValueError("a corner far outside the photo")
+        raise LabelError("a corner far outside the photo")
     return corners
 
 
@@ -196,7 +195,7 @@ def _pixels(side: object) -> int:
     if isinstance(side, str) and side.isdecimal() and len(side) < 20:
         side = int(side)
     if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-        raise ValueError(f"expected its height and width in pixels, got {shown(side)}")
+        raise LabelError(f"expected its height and width in pixels, got {shown(side)}")
     return side
 
 
@@ -206,4 +205,4 @@ def _check_work(shapes: Sequence[Shape], height: int, width: int) -> None:
     work = sum(float(box.width * box.height) for box, _ in boxes)
     work += crossings([ring for ring in shapes if not isinstance(ring, Runs)], height)
     if work > _MOST_WORK * height * (width + 1):
-        raise ValueError(f"far more outline than a photo of {width}x{height} pixels can hold")
+        raise LabelError(f"far more outline than a photo of {width}x{height} pixels can hold")

@@ -28,6 +28,7 @@ from lesionseg.labels.annotations import (
     parse_polygon,
     shown,
 )
+from lesionseg.labels.faults import LabelError
 from lesionseg.labels.outline import polygon, regions
 from lesionseg.labels.runlength import Box
 from lesionseg.version import __version__
@@ -122,7 +123,8 @@ def read(
         else:
             strays.append(annotation)
     if strays and not of_image:
-        strays[0]["image_id"].casefold()  # not one annotation: says why
+        image = strays[0]["image_id"]
+        raise LabelError(f"expected a number or a name as the image_id, got {shown(image)}")
     if strays:
         yield Unusable("", f"{file}: {counted(len(strays), 'annotation')} without an image id")
 
@@ -154,12 +156,12 @@ def _names(categories: Any) -> dict[str, Any]:
 def _shapes(segmentation: Any, height: int, width: int) -> Iterator[Shape | Dropped]:
     if isinstance(segmentation, dict):
         if segmentation["size"] != [height, width]:
-            raise ValueError(f"expected run lengths of {width}x{height} pixels, got another size")
+            raise LabelError(f"expected run lengths of {width}x{height} pixels, got another size")
         lengths = runlength.parse(segmentation["counts"])
         yield runlength.check(Box(0, 0, width, height), lengths, by_column=True)
         return
     if not segmentation:
-        raise ValueError("an annotation without an outline")
+        raise LabelError("an annotation without an outline")
     flat = all(isinstance(value, int | float) for value in segmentation)
     for corners in [segmentation] if flat else segmentation:
         yield parse_polygon(corners)

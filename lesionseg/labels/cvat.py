@@ -27,6 +27,7 @@ from lesionseg.labels.annotations import (
     parse_photo,
     parse_polygon,
 )
+from lesionseg.labels.faults import LabelError
 from lesionseg.labels.outline import polygon, regions
 from lesionseg.labels.runlength import Box
 
@@ -109,9 +110,9 @@ def read(file: Path, categories: Categories = None) -> Iterator[LabelledPhoto | 
         if root is None:
             root = element
             if root.tag != "annotations":
-                raise ValueError(f"expected <annotations> of 'CVAT for images', got <{root.tag}>")
+                raise LabelError(f"expected <annotations> of 'CVAT for images', got <{root.tag}>")
         elif element.tag == "track":
-            raise ValueError("expected 'CVAT for images 1.1', got 'CVAT for video'")
+            raise LabelError("expected 'CVAT for images 1.1', got 'CVAT for video'")
         elif event == "end" and element.tag == "image":
 
             def parse_shapes(
@@ -130,7 +131,7 @@ def _shapes(
     shape: ET.Element, height: int, width: int, categories: Categories
 ) -> Iterator[Shape | Dropped]:
     if shape.tag in _NOT_OUTLINES:
-        raise ValueError(f"expected a polygon or a mask, got a {shape.tag}; draw it as a polygon")
+        raise LabelError(f"expected a polygon or a mask, got a {shape.tag}; draw it as a polygon")
     if shape.tag not in ("polygon", "mask"):
         return  # a tag of the whole photo
     is_lesion(shape.get("label"), categories)
@@ -143,7 +144,7 @@ def _shapes(
         and 0 <= box.top <= height - box.height
         and min(box.width, box.height) > 0
     ):
-        raise ValueError(f"expected a mask within {width}x{height} pixels, got {box}")
+        raise LabelError(f"expected a mask within {width}x{height} pixels, got {box}")
     lengths = np.array(shape.attrib["rle"].split(","), np.int64)
     yield runlength.check(box, lengths, by_column=False)
 

@@ -17,11 +17,12 @@ from xml.etree.ElementTree import ParseError
 
 from lesionseg import files
 from lesionseg.config import TOLERANCE
-from lesionseg.errors import LesionsegError, one_line
+from lesionseg.errors import LesionsegError
 from lesionseg.files import AtomicTextFile
 from lesionseg.images.arrays import Mask
 from lesionseg.labels import coco, cvat, label_studio, labelme
 from lesionseg.labels.annotations import Categories, LabelledPhoto, Unusable, original_stems, stem
+from lesionseg.labels.faults import LabelError, fault_of
 
 __all__ = [
     "SUFFIXES",
@@ -270,7 +271,7 @@ def _read_labelme_folder(
             try:
                 content = _json(file)
             except (OSError, ValueError) as error:
-                line = f"{file}: cannot read these labels: {one_line(error)}"
+                line = f"{file}: cannot read these labels: {fault_of(error)}"
                 broken.append(Unusable(file.name, line))
                 continue
             if _is_labelme(content):
@@ -305,10 +306,7 @@ def _read_file(path: Path, categories: Categories) -> list[LabelledPhoto | Unusa
         if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
             return list(coco.read(path, content, categories))
     except (OSError, ValueError, ParseError, LookupError, TypeError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)[:200]
-        if isinstance(error, KeyError):
-            reason = f"expected {reason}, found none"
-        raise LesionsegError(f"{path}: cannot read these labels: {reason}") from error
+        raise LesionsegError(f"{path}: cannot read these labels: {fault_of(error)}") from error
     return None
 
 
@@ -320,4 +318,4 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())  # UTF-8, 16 or 32, as it finds
     except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        raise LabelError("nested too deeply") from error

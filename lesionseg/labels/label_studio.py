@@ -30,6 +30,7 @@ from lesionseg.labels.annotations import (
     parse_photo,
     parse_polygon,
 )
+from lesionseg.labels.faults import LabelError, fault_of
 from lesionseg.labels.outline import polygon, regions
 from lesionseg.labels.runlength import Box, Runs
 from lesionseg.version import __version__
@@ -155,7 +156,7 @@ def read(
             if results:
                 size = results[0].get("original_height"), results[0].get("original_width")
         except (ValueError, TypeError, AttributeError) as error:
-            yield Unusable(str(name), f"{file}: {name}: {error}")
+            yield Unusable(str(name), f"{file}: {name}: {fault_of(error)}")
             continue
 
         def parse_shapes(
@@ -187,7 +188,7 @@ def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what was drawn in a task's one annotation.
 
     Raises:
-        ValueError: there are none, or several of which none is marked as ground truth.
+        LabelError: there are none, or several of which none is marked as ground truth.
     """
     annotations = [
         annotation
@@ -197,12 +198,12 @@ def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
     if len(annotations) > 1:
         chosen = [annotation for annotation in annotations if annotation.get("ground_truth")]
         if len(chosen) != 1:
-            raise ValueError(
+            raise LabelError(
                 f"{len(annotations)} annotations; mark one as ground truth, or delete the others"
             )
         annotations = chosen
     if not annotations:
-        raise ValueError(
+        raise LabelError(
             "no annotation; a prediction that nobody has submitted is not ground truth"
         )
     results = annotations[0].get("result") or []
@@ -220,13 +221,13 @@ def _shape(
     kind, value = result.get("type"), result["value"]
     if kind not in (_POLYGON, _BRUSH):
         kind = str(kind)[:40]
-        raise ValueError(f"expected a polygon or a brush with a label, got {kind!r}")
+        raise LabelError(f"expected a polygon or a brush with a label, got {kind!r}")
     for label in value.get(kind) or [None]:
         is_lesion(label, categories)
     if result.get("image_rotation"):
-        raise ValueError("a photo rotated in Label Studio; rotate it back")
+        raise LabelError("a photo rotated in Label Studio; rotate it back")
     if [result.get("original_height"), result.get("original_width")] != [height, width]:
-        raise ValueError("outlines drawn at two sizes of the photo")
+        raise LabelError("outlines drawn at two sizes of the photo")
     if kind == _POLYGON:
         scale = (width / 100, height / 100)
         points = [[float(x) * scale[0], float(y) * scale[1]] for x, y in value["points"]]
@@ -258,18 +259,18 @@ def decode(rle: Any, height: int, width: int) -> Mask:
     """Read the mask (H, W) bool of a brush: where the fourth channel is above 128.
 
     Raises:
-        ValueError, TypeError, OverflowError: not such bytes, or of another size.
+        LabelError, TypeError, OverflowError: not such bytes, or of another size.
     """
     content = bytes(rle) if isinstance(rle, list) else b""
     if len(content) < 8:
-        raise ValueError("expected the bytes of a brush")
+        raise LabelError("expected the bytes of a brush")
     bits = np.unpackbits(np.frombuffer(content, np.uint8))
     text = (bits + ord("0")).tobytes().decode("ascii")
     if (values := int(text[:32], 2)) != 4 * height * width:
-        raise ValueError(f"expected a brush of {width}x{height} pixels, got {values / 4:g} in all")
+        raise LabelError(f"expected a brush of {width}x{height} pixels, got {values / 4:g} in all")
     word = int(text[32:37], 2) + 1
     if word != 8:
-        raise ValueError(f"expected a brush of 8 bits a value, got {word}")
+        raise LabelError(f"expected a brush of 8 bits a value, got {word}")
     sizes = [int(text[at : at + 4], 2) + 1 for at in range(37, 53, 4)]
     mask = np.zeros(height * width, np.bool_)
     at, done = 53, 0
@@ -280,7 +281,7 @@ def decode(rle: Any, height: int, width: int) -> Mask:
         length = int(text[at + 3 : begin] or "0", 2) + 1
         at = begin + (word if same else word * length)
         if at > len(text) or done + length > values:
-            raise ValueError("a truncated brush")
+            raise LabelError("a truncated brush")
         if same:
             if int(text[begin:at], 2) > LESION_ABOVE:
                 mask[done // 4 : (done + length) // 4] = True

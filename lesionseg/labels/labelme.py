@@ -31,6 +31,7 @@ from lesionseg.labels.annotations import (
     parse_polygon,
     shown,
 )
+from lesionseg.labels.faults import LabelError
 from lesionseg.labels.outline import polygon, regions
 from lesionseg.labels.runlength import Box, Runs
 
@@ -89,7 +90,7 @@ def read(
                 yield _runs(shape, height, width)
             else:
                 kind = shown(kind).strip("'")
-                raise ValueError(
+                raise LabelError(
                     f"expected a polygon or a mask, got a {kind}; draw it as a polygon"
                 )
 
@@ -118,15 +119,15 @@ def _runs(shape: dict[str, Any], height: int, width: int) -> Runs:
     try:
         mask, _ = read_mask(io.BytesIO(base64.b64decode(shape["mask"])), truth=False)
     except LesionsegError as error:
-        raise ValueError("its mask is not an image") from error
+        raise LabelError("its mask is not an image") from error
     corners = np.array(shape["points"], np.float64)
     if corners.shape != (2, 2) or not (np.abs(corners) < 1e6).all():
-        raise ValueError("expected a mask within two points")
+        raise LabelError("expected a mask within two points")
     (left, top), (right, bottom) = corners.astype(int).tolist()
     box = Box(left, top, right + 1 - left, bottom + 1 - top)
     inside = min(left, top) >= 0 and right < width and bottom < height
     if not inside or (box.height, box.width) != mask.shape:
-        raise ValueError(
+        raise LabelError(
             f"expected a mask of {box.width}x{box.height} pixels within {width}x{height}, "
             f"got {mask.shape[1]}x{mask.shape[0]}"
         )

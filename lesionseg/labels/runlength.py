@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionseg.images.arrays import Mask
+from lesionseg.labels.faults import LabelError
 
 
 class Box(NamedTuple):
@@ -93,14 +94,14 @@ def unpack(text: str) -> NDArray[np.int64]:
     """Read the lengths in COCO's text.
 
     Raises:
-        ValueError: not such a text.
+        LabelError: not such a text.
     """
     lengths: list[int] = []
     number = shift = 0
     for character in text.encode("ascii"):
         bits = character - 48
         if not 0 <= bits < 64 or shift > 60:
-            raise ValueError("not packed run lengths")
+            raise LabelError("not packed run lengths")
         number |= (bits & 31) << shift
         shift += 5
         if not bits & 32:
@@ -109,7 +110,7 @@ def unpack(text: str) -> NDArray[np.int64]:
             lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
             number = shift = 0
     if shift:
-        raise ValueError("truncated packed run lengths")
+        raise LabelError("truncated packed run lengths")
     return np.array(lengths, np.int64)
 
 
@@ -117,12 +118,12 @@ def parse(counts: object) -> NDArray[np.int64]:
     """Read the lengths of COCO, as text or as a list of integers.
 
     Raises:
-        ValueError: neither, or a number that is no length.
+        LabelError: neither, or a number that is no length.
     """
     if isinstance(counts, str):
         return unpack(counts)
     if not isinstance(counts, list) or not all(type(length) is int for length in counts):
-        raise ValueError("expected run lengths as text or a list of integers")
+        raise LabelError("expected run lengths as text or a list of integers")
     return np.array(counts, np.int64)
 
 
@@ -130,9 +131,9 @@ def check(box: Box, lengths: NDArray[np.int64], *, by_column: bool) -> Runs:
     """Return the runs of a mask within a box.
 
     Raises:
-        ValueError: they do not fill the box.
+        LabelError: they do not fill the box.
     """
     pixels = box.width * box.height
     if (lengths < 0).any() or (lengths > pixels).any() or int(lengths.sum()) != pixels:
-        raise ValueError(f"expected run lengths of {pixels} pixels in all")
+        raise LabelError(f"expected run lengths of {pixels} pixels in all")
     return Runs(box, lengths, by_column)

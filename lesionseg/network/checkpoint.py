@@ -16,7 +16,7 @@ from lesionseg.errors import CheckpointError, LesionsegError, one_line
 from lesionseg.network import kernels as int8
 from lesionseg.network.mean import AnyUNet, MeanUNet
 from lesionseg.network.provenance import Parent, Provenance, fields_of
-from lesionseg.network.runtime import EXPORTED, advice_on_exported, checksum
+from lesionseg.network.runtime import advice_on_exported, checksum, is_exported
 from lesionseg.network.unet import UNet
 from lesionseg.version import __version__
 
@@ -89,7 +89,7 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
     Raises:
         CheckpointError: not there, foreign, damaged, or of a later format.
     """
-    if path.suffix == EXPORTED and path.is_file():
+    if is_exported(path) and path.is_file():
         raise CheckpointError(
             f"{path}: an exported network, not a lesionseg checkpoint, so it cannot be trained or "
             f"exported again; {advice_on_exported(path)}"
@@ -105,8 +105,7 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch names no closed list of what a damaged file may raise
             raise CheckpointError(
-                f"{path}: not a lesionseg checkpoint, or damaged; name another, such as "
-                "--checkpoint bundled"
+                f"{path}: not a lesionseg checkpoint, or damaged; name another, such as 'bundled'"
             ) from error
     name = content.get("format") if isinstance(content, dict) else None
     if not isinstance(name, str) or name != FORMAT:
@@ -123,6 +122,8 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
         )
     try:
         fields = {name: value for name, value in content.items() if not name.startswith("format")}
+        if not isinstance(fields.get("training"), dict | None):
+            raise CheckpointError("the state of its training is not one")
         fields["weights"] = _in_float(fields["weights"])
         checkpoint = Checkpoint(**fields_of(fields))
         return checkpoint, checkpoint.network()
@@ -130,7 +131,18 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
         *(LesionsegError, LookupError, TypeError, ValueError),
         *(AttributeError, ArithmeticError, RuntimeError),
     ) as error:
-        raise CheckpointError(f"{path}: a damaged checkpoint: {one_line(error)[:200]}") from error
+        raise CheckpointError(
+            f"{path}: a damaged checkpoint: {_fault_of(error)}; name another, such as 'bundled'"
+        ) from error
+
+
+def _fault_of(error: Exception) -> str:
+    """Say in plain words what is wrong with a checkpoint; others than these have Python's text."""
+    if isinstance(error, KeyError):
+        return f"{one_line(error)[:200]} is missing"
+    if isinstance(error, LesionsegError):
+        return one_line(error)[:200]
+    return "a part of it is not what it should be"
 
 
 def _in_int8(checkpoint: Checkpoint) -> dict[str, Tensor]:

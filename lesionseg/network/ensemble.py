@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from lesionseg.errors import CheckpointError
 from lesionseg.images.resize import shrink
-from lesionseg.network.provenance import Provenance, TrainingData
-from lesionseg.network.runtime import Network, open_network
+from lesionseg.network.provenance import Provenance, TrainingData, joint_command
+from lesionseg.network.runtime import Network, OnnxNetwork, checksum, open_network
 
 CERTAIN = 1e-6  # how near to 0 and 1 a probability comes, so that its logit is finite
 _Described = TypeVar("_Described", bound=Provenance)
@@ -71,27 +71,66 @@ def open_networks(
         device, threads, fast_start: as for `runtime.open_network`.
 
     Raises:
-        CheckpointError: a file is named twice, or as `runtime.open_network`.
+        CheckpointError: a network is given twice, or as `runtime.open_network`.
         LesionsegError: as `runtime.open_network`.
     """
-    check_distinct(paths)
     networks = [open_network(path, device, threads, fast_start=fast_start) for path in paths]
-    return networks[0] if len(networks) == 1 else Ensemble(networks)
+    if len(networks) == 1:
+        return networks[0]
+    check_distinct(paths, list(map(_source, paths, networks)))
+    return Ensemble(networks)
 
 
-def check_distinct(paths: Sequence[Path]) -> None:
-    """Refuse a file that is named twice: each network counts once in a mean.
+def _source(path: Path, network: Network) -> str:
+    """Return the checksum of a network's checkpoint, which an exported one carries."""
+    return network.source if isinstance(network, OnnxNetwork) else checksum(path)
+
+
+def check_distinct(names: Sequence[Path | str], checksums: Sequence[str]) -> None:
+    """Refuse a network that is given twice, if only as a copy: each counts once in a mean.
+
+    Args:
+        names: of the files, for the message.
+        checksums: SHA-256 of the checkpoint of each, in hexadecimal.
 
     Raises:
-        CheckpointError: there is such a file.
+        CheckpointError: there is such a network.
     """
-    resolved = [path.resolve() for path in paths]
-    for path in paths:
-        if resolved.count(path.resolve()) > 1:
+    first: dict[str, Path | str] = {}
+    for name, sha256 in zip(names, checksums, strict=True):
+        known = first.get(sha256)
+        if known is not None:
+            copy = "" if str(known) == str(name) else f", also as {name}"
             raise CheckpointError(
-                f"{path}: this checkpoint was given more than once; give each network of the mean "
+                f"{known}: this network was given more than once{copy}; give each one of a mean "
                 "once"
             )
+        first[sha256] = name
+
+
+def weights_note(names: Sequence[Path | str], members: Sequence[Provenance]) -> str:
+    """Say that in a mean of files that hold unequal numbers of networks, these weigh unequally.
+
+    Args:
+        names: of the files.
+        members: what each says of itself.
+
+    Returns:
+        One line, or "" where the numbers are equal.
+    """
+    counts = list(map(_count, members))
+    if len(set(counts)) <= 1:
+        return ""
+    parts = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
+    return (
+        "each file counts once in the mean, however many networks it holds, so they weigh "
+        f"unequally: {', '.join(parts)}"
+    )
+
+
+def _count(member: Provenance) -> int:
+    """Count the networks that a file holds."""
+    return sum(map(_count, member.members)) or 1
 
 
 def joint_checksum(checksums: Sequence[str]) -> str:
@@ -109,13 +148,15 @@ def joint_provenance(members: Sequence[_Described]) -> _Described:
     """Describe the mean of networks.
 
     Its model, and all that is not said here, are those of the first network with the largest input;
-    its data are those of all, its threshold is the mean of theirs, and it has no scores.
+    its data and commands are those of all, its threshold is the mean of theirs, and it has no
+    scores.
     """
     largest = max(members, key=lambda member: member.model.image_size)
     return replace(
         largest,
         data=_joint_data([member.data for member in members]),
         scores={},
+        command=joint_command(members),
         threshold=fmean(member.threshold for member in members),
         members=tuple(members),
     )

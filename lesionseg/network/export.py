@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +30,12 @@ from lesionseg.extras import install_hint
 from lesionseg.images.resize import enlarge, shrink
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
-from lesionseg.network.ensemble import check_distinct, joint_checksum, joint_provenance
+from lesionseg.network.ensemble import (
+    check_distinct,
+    joint_checksum,
+    joint_provenance,
+    weights_note,
+)
 from lesionseg.network.mean import AnyUNet, MeanUNet
 from lesionseg.network.provenance import Provenance
 from lesionseg.network.runtime import (
@@ -67,6 +72,7 @@ class Exported:
         opset: of ONNX.
         difference: the largest between the probabilities of torch and of ONNX Runtime, 0 to 1.
         agreement: the share of a synthetic photo's pixels whose masks agree in the two, 0 to 1.
+        note: what a user must know of the weights of several networks, or "".
     """
 
     path: Path
@@ -75,6 +81,15 @@ class Exported:
     opset: int
     difference: float
     agreement: float
+    note: str = ""
+
+
+class Joined(NamedTuple):
+    """What was written: the file's size in bytes, its SHA-256, and the note of `Exported`."""
+
+    size: int
+    sha256: str
+    note: str
 
 
 class PhotoToMask(nn.Module):
@@ -127,15 +142,14 @@ def export(
             it are not installed, or the two networks differ.
     """
     paths = [source] if isinstance(source, Path) else source
-    check_distinct(paths)
     members, networks = zip(*map(checkpoints.load_network, paths), strict=True)
+    checksums = list(map(checksum, paths))
+    check_distinct(paths, checksums)
     checkpoint: Provenance = members[0] if len(members) == 1 else joint_provenance(members)
     if threshold is None:
         threshold = checkpoint.threshold
     whole = PhotoToMask(networks[0] if len(networks) == 1 else MeanUNet(networks), threshold)
-    model = program(
-        whole.eval(), checkpoint, joint_checksum(list(map(checksum, paths)))
-    ).model_proto
+    model = program(whole.eval(), checkpoint, joint_checksum(checksums)).model_proto
     tolerance, least = _TOLERANCE, _AGREEMENT
     if kernels == "int8":
         from lesionseg.network.kernels import store_in_int8
@@ -151,7 +165,8 @@ def export(
                 f"probability and in {1 - agreement:.2%} of a mask's pixels; nothing was written; "
                 "please report this"
             )
-    return Exported(target, target.stat().st_size, checksum(target), OPSET, difference, agreement)
+    size, note = target.stat().st_size, weights_note(paths, members)
+    return Exported(target, size, checksum(target), OPSET, difference, agreement, note)
 
 
 def join(
@@ -159,32 +174,32 @@ def join(
     target: Path,
     threshold: float | None = None,
     kernels: Kernels = "float32",
-) -> tuple[int, str]:
+) -> Joined:
     """Write one checkpoint, for inference and for `--from`, of one or of the mean of several.
+
+    Each source counts once in the mean, also one that is the mean of several networks itself.
 
     Args:
         sources: checkpoints.
         target: the .pt file.
         threshold, kernels: as for `export`.
 
-    Returns:
-        The file's size in bytes, and its SHA-256 in hexadecimal.
-
     Raises:
         LesionsegError: a checkpoint cannot be read, or the file cannot be written.
     """
-    check_distinct(sources)
     if target.resolve() in [path.resolve() for path in sources]:
         raise LesionsegError(f"{target}: this is a checkpoint to read; name another file to write")
     if target.name in (store.BEST, store.LAST) and target.exists():
         raise LesionsegError(
             f"{target}: this is the checkpoint of a run; name another file to write"
         )
-    joint = fuse(list(map(checkpoints.load, sources)))
+    members = list(map(checkpoints.load, sources))
+    check_distinct(sources, list(map(checksum, sources)))
+    joint = fuse(members)
     if threshold is not None:
         joint = dataclasses.replace(joint, threshold=threshold)
     checkpoints.save(joint, target, kernels)
-    return target.stat().st_size, checksum(target)
+    return Joined(target.stat().st_size, checksum(target), weights_note(sources, members))
 
 
 def fuse(members: Sequence[Checkpoint]) -> Checkpoint:

@@ -1,7 +1,7 @@
 """What a trained network says of itself: its shape, its recipe, its data, its scores. No torch."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _RENAMED_FIELDS = {"small_share": "low_res_fraction"}
 _RENAMED_STEMS = {"half": "strided"}
 _RETIRED_FIELDS = {"weight_decay", "average"}  # of recipes
+_UNKNOWN = "(unknown)"  # of a command
 DEFAULT_THRESHOLD = 0.5  # also of networks that do not say their own, as those of earlier versions
 
 
@@ -110,7 +111,7 @@ class Provenance:
         epoch: full epochs behind it.
         scores: means over the validation photos: dice, jaccard and more, and how many photos.
         version: of lesionseg.
-        command: that made it, "" where unknown.
+        command: that made it, "" where unknown; of several networks see `joint_command`.
         commit: of lesionseg's source, "" where unknown.
         parent: the checkpoint that training started from; None where it started from scratch.
         teachers: the checkpoints whose mean masks it learned, beside those of its data.
@@ -152,6 +153,15 @@ class Provenance:
         return fields
 
 
+def joint_command(members: "Sequence[Provenance]") -> str:
+    """Return the commands that made networks, each once, joined by " && "; "" where none is known.
+
+    One that is not known among others is "(unknown)".
+    """
+    commands = dict.fromkeys(member.command or _UNKNOWN for member in members)
+    return "" if set(commands) <= {_UNKNOWN} else " && ".join(commands)
+
+
 def _earlier_ids(network: "Provenance | Parent") -> set[str]:
     before = filter(None, (network.parent, *network.teachers))
     return set[str]().union(*(parent.trained_ids() for parent in before))
@@ -160,7 +170,8 @@ def _earlier_ids(network: "Provenance | Parent") -> set[str]:
 def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Turn what `Provenance.plain` gave, and anything beside it, into the dataclass's arguments.
 
-    Names of earlier versions become those of today, here and nowhere else.
+    Names of earlier versions become those of today, here and nowhere else; so does the command of
+    several networks, which was that of the largest.
 
     Raises:
         LesionsegError, KeyError, TypeError: a value that does not fit.
@@ -182,14 +193,16 @@ def fields_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     threshold = plain.get("threshold", DEFAULT_THRESHOLD)
     if not _is_number(threshold) or not 0 <= threshold <= 1:
         raise LesionsegError("expected a threshold of 0 to 1")
+    members = tuple(Provenance(**fields_of(member)) for member in plain.get("members", ()))
     return {
         **plain,
+        "command": joint_command(members) if members else plain.get("command", ""),
         "model": ModelConfig(**_checked(ModelConfig, model)),
         "recipe": Recipe(**_checked(Recipe, recipe)),
         "data": _training_data(plain["data"]),
         "parent": _parent(plain.get("parent")),
         "teachers": _teachers(plain),
-        "members": tuple(Provenance(**fields_of(member)) for member in plain.get("members", ())),
+        "members": members,
     }
 
 

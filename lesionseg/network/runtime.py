@@ -7,6 +7,7 @@ were exported; torch is the reference, and a test compares the two. Both take an
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -37,6 +38,7 @@ PHOTO, MASK, PROBABILITIES = "photo", "mask", "probabilities"
 METADATA, SOURCE = "lesionseg", "lesionseg_checkpoint_sha256"
 MASK_THRESHOLD = "lesionseg_mask_threshold"
 
+_OWN_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed: ?)?")
 _SURE = 1e-4  # of a probability's distance to 0 or 1
 
 
@@ -142,8 +144,8 @@ class OnnxNetwork:
             self._check_graph()
         except Exception as error:  # ONNX Runtime's have no base class of its own
             raise CheckpointError(
-                f"{path}: not a network that 'lesionseg export' wrote, or damaged: "
-                f"{one_line(error)[:200]}"
+                f"{path}: not a network that 'lesionseg export' wrote, or damaged; export it "
+                f"again, or name another, such as 'bundled'{_quoted(error)}"
             ) from error
 
     def __call__(self, photos: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -189,7 +191,8 @@ class OnnxNetwork:
             outputs: list[NDArray[Any]] = self._session.run(names, {PHOTO: photos})
         except Exception as error:  # ONNX Runtime's have no base class of its own
             raise CheckpointError(
-                f"{self._path}: this network cannot be run: {one_line(error)[:200]}"
+                f"{self._path}: this network cannot be run; export it again, or name another, "
+                f"such as 'bundled'{_quoted(error)}"
             ) from error
         size = self.provenance.model.image_size
         shape = (len(photos), size, size)
@@ -198,6 +201,13 @@ class OnnxNetwork:
                 f"{self._path}: expected probabilities of {shape}, got {outputs[-1].shape}"
             )
         return outputs
+
+
+def _quoted(error: Exception) -> str:
+    """Quote what ONNX Runtime says, without codes and the file's path; nothing of other errors."""
+    if not type(error).__module__.startswith("onnxruntime"):
+        return ""
+    return f" (ONNX Runtime: {_OWN_PREFIX.sub('', one_line(error))[:200]})"
 
 
 def _reopen(path: Path | None, source: str, threads: int, fast_start: bool) -> OnnxNetwork:
@@ -227,7 +237,7 @@ def open_network(
         LesionsegError: no such device, or one that an exported network does not run on.
     """
     on_cpu = device == "cpu" or (device is None and not has_cuda())
-    if path.suffix == EXPORTED:
+    if is_exported(path):
         if device not in (None, "cpu"):
             raise LesionsegError(
                 f"{path}: an exported network runs on the CPU, not on {device!r}; name the "
@@ -248,6 +258,11 @@ def open_network(
     return TorchNetwork(unet, checkpoint, device)
 
 
+def is_exported(path: Path) -> bool:
+    """Tell by its name whether a file is an exported network."""
+    return path.suffix.lower() == EXPORTED
+
+
 def advice_on_exported(path: Path) -> str:
     """Say which checkpoint to give in place of an exported network, by the checksum it carries."""
     try:
@@ -255,7 +270,8 @@ def advice_on_exported(path: Path) -> str:
     except CheckpointError:
         return f"give a checkpoint (.pt), a run, or {store.BUNDLED!r}"
     runs = sorted(store.runs_dir().glob(f"*/{store.BEST}"))
-    stem = path.name.removesuffix(INT8).removesuffix(EXPORTED)
+    is_int8 = path.name.lower().endswith(INT8)
+    stem = path.name[: -len(INT8 if is_int8 else EXPORTED)]
     for checkpoint in (path.with_name(f"{stem}{CHECKPOINT}"), *runs, store.BUNDLED_FILE):
         if checkpoint.is_file() and checksum(checkpoint) == network.source:
             name = store.BUNDLED if checkpoint == store.BUNDLED_FILE else checkpoint
@@ -301,8 +317,7 @@ def _checked(
         if is_flat.any():
             reason = "the same probability for every pixel"
         raise CheckpointError(
-            f"{network}: gives {reason}: damaged weights; name another, such as "
-            "--checkpoint bundled"
+            f"{network}: gives {reason}: damaged weights; name another, such as 'bundled'"
         )
     probabilities[~are_sound] = np.nan
     return probabilities

@@ -19,7 +19,7 @@ import numpy as np
 from lesionseg import distributed, files
 from lesionseg.errors import DiskFullError, LesionsegError, PhotoError, as_result
 from lesionseg.images import dicom
-from lesionseg.images.arrays import Mask, Probabilities
+from lesionseg.images.arrays import Mask, Photo, Probabilities
 from lesionseg.images.decode import Source
 from lesionseg.images.encode import overlay_png, probability_png
 from lesionseg.images.masks import read_mask
@@ -242,8 +242,10 @@ def run(
         start_times[job] = time.perf_counter()
         return photo_source(job)
 
-    def finish(job: Job, probabilities: Probabilities, size: tuple[int, int]) -> Outcome:
-        segmentation = segmenter.at_size(probabilities, *size)
+    def finish(
+        job: Job, probabilities: Probabilities, size: tuple[int, int], shrunk: Photo
+    ) -> Outcome:
+        segmentation = segmenter.at_size(probabilities, *size, shrunk)
         mask, quality = segmentation.mask, segmentation.quality
         header = _header(photo_source(job))
         outputs = analyse(mask, quality, header)
@@ -281,6 +283,7 @@ def run(
             quality=quality,
             seconds=time.perf_counter() - start_times[job],
             doubtful=None if level is None else quality < level,
+            one_colour=segmentation.one_colour,
             checkpoints=segmenter.paths,
             uids=uids,
             outputs=outputs,

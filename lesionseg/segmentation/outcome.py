@@ -33,6 +33,7 @@ class Outcome:
         quality: 0 to 1, how sure the network is of the mask; see `quality.agreement`.
         seconds: from opening the photo to its mask written, waiting for its batch included.
         doubtful: whether the quality is below the level that was set; None without a level.
+        one_colour: whether the photo is of one colour, so that its mask means nothing.
         checkpoints: the files of the network; empty unless done with one from a file.
         uids: of a DICOM photo and its results.
         outputs: what was derived from the mask; empty where the job failed.
@@ -47,6 +48,7 @@ class Outcome:
     quality: float | None = None
     seconds: float | None = None
     doubtful: bool | None = None
+    one_colour: bool = False
     checkpoints: tuple[Path, ...] = ()
     uids: "Uids | None" = None
     outputs: MaskOutputs = field(default_factory=MaskOutputs)
@@ -73,6 +75,8 @@ class Outcome:
             line["checkpoint"] = [first, *others] if others else first
         if self.doubtful is not None:
             line["doubtful"] = self.doubtful
+        if self.one_colour:
+            line["one_colour"] = True
         if self.outputs.measurements is not None:
             line["measurements"] = asdict(self.outputs.measurements)
         if self.uids is not None:
@@ -85,13 +89,14 @@ _OF_A_DONE_JOB = ("height", "width", "lesion_share", "quality", "seconds")
 
 @dataclass(frozen=True)
 class Tally:
-    """How many photos ended which way; the doubtful and the empty ones are among those done."""
+    """How many photos ended which way; the doubtful, empty and one-coloured are among the done."""
 
     done: int = 0
     skipped: int = 0
     failed: int = 0
     doubtful: int = 0
     empty: int = 0
+    one_colour: int = 0
 
     @classmethod
     def of(cls, outcome: Outcome) -> "Tally":
@@ -102,6 +107,7 @@ class Tally:
             failed=int(outcome.status is Status.FAILED),
             doubtful=int(bool(outcome.doubtful)),
             empty=int(outcome.empty),
+            one_colour=int(outcome.one_colour),
         )
 
     @property

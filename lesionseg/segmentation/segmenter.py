@@ -19,7 +19,7 @@ from lesionseg import store
 from lesionseg.errors import CheckpointError, LesionsegError, PhotoError, as_result, one_line
 from lesionseg.images.arrays import Mask, Photo, Probabilities
 from lesionseg.images.decode import PillowImage, Source
-from lesionseg.images.photos import from_pillow, read_photo_shrunk
+from lesionseg.images.photos import from_pillow, is_of_one_colour, read_photo_shrunk
 from lesionseg.images.resize import enlarge, enlarged_above, shrink
 from lesionseg.network.device import out_of_memory_says
 from lesionseg.network.ensemble import open_networks
@@ -45,11 +45,14 @@ class Segmentation:
             and without holes unless all regions were asked for.
         quality: 0 to 1, how sure the network is of this mask; see `quality.agreement`.
         low_res_probabilities: (size, size) float32, 0 to 1, at the network's size.
+        one_colour: whether the photo is of one colour, so that its mask means nothing; see
+            `photos.is_of_one_colour`.
     """
 
     mask: Mask
     quality: float
     low_res_probabilities: Probabilities
+    one_colour: bool = False
 
     @property
     def soft(self) -> Probabilities:
@@ -114,7 +117,7 @@ class Segmenter:
         """
         shrunk, size = _shrunk(_source(photo), self.size)
         (probabilities,) = self.predict([shrunk])
-        return self.at_size(probabilities, *size)
+        return self.at_size(probabilities, *size, shrunk)
 
     def map(self, photos: Iterable[PhotoLike]) -> Iterator[Segmentation | LesionsegError]:
         """Segment many photos, in their order; only a few are read ahead and in memory.
@@ -137,7 +140,7 @@ class Segmenter:
             self,
             photos,
             _source,
-            lambda _, probabilities, size: self.at_size(probabilities, *size),
+            lambda _, probabilities, size, photo: self.at_size(probabilities, *size, photo),
             batch_size=_AHEAD,
             workers=_AHEAD,
         )
@@ -154,12 +157,15 @@ class Segmenter:
         """
         return self.network(np.stack(photos))
 
-    def at_size(self, probabilities: Probabilities, height: int, width: int) -> Segmentation:
+    def at_size(
+        self, probabilities: Probabilities, height: int, width: int, photo: Photo | None = None
+    ) -> Segmentation:
         """Turn the probabilities of a photo into its segmentation.
 
         Args:
             probabilities: (size, size) float32, 0 to 1, as from `predict`.
             height, width: of the photo, in pixels.
+            photo: (size, size, 3) uint8, as the network saw it, where it is known.
 
         Raises:
             PhotoError: the probabilities are not numbers: the network has no answer.
@@ -168,7 +174,9 @@ class Segmenter:
             raise PhotoError(_NO_ANSWER)
         mask = enlarged_above(probabilities, height, width, self.threshold)
         mask = mask if self.all_regions else keep_largest_region(mask)
-        return Segmentation(mask, agreement(probabilities, self.threshold), probabilities)
+        quality = agreement(probabilities, self.threshold)
+        one_colour = photo is not None and is_of_one_colour(photo)
+        return Segmentation(mask, quality, probabilities, one_colour)
 
 
 class _NamedBytes(io.BytesIO):
@@ -282,7 +290,7 @@ def stream(
     segmenter: Segmenter,
     items: Iterable[T],
     source: Callable[[T], Source | Photo],
-    finish: Callable[[T, Probabilities, tuple[int, int]], R],
+    finish: Callable[[T, Probabilities, tuple[int, int], Photo], R],
     *,
     batch_size: int,
     workers: int,
@@ -298,7 +306,8 @@ def stream(
         source: gives the photo of an item, as a path, an open file or an array; may raise
             LesionsegError.
         finish: makes the result of an item from its probabilities, (size, size) float32, 0 to 1,
-            and the (height, width) of its photo; called in threads.
+            the (height, width) of its photo, and the photo as the network saw it, (size, size, 3)
+            uint8; called in threads.
         batch_size: photos that a network which is `batched` gets at a time.
         workers: threads that read, finish and, unless the network is `batched`, predict.
 
@@ -320,12 +329,12 @@ def stream(
     def complete(
         loaded: _Loaded[T], probabilities: Probabilities | None
     ) -> tuple[T, R | LesionsegError]:
-        if probabilities is None:
+        if probabilities is None or loaded.photo is None:
             return loaded.item, loaded.error
         if np.isnan(probabilities).any():
             return loaded.item, PhotoError(f"{loaded.name}: {_NO_ANSWER}")
         try:
-            return loaded.item, finish(loaded.item, probabilities, loaded.size)
+            return loaded.item, finish(loaded.item, probabilities, loaded.size, loaded.photo)
         except LesionsegError as error:
             return loaded.item, as_result(error)
 

@@ -68,8 +68,11 @@ class EpochScores:
         """Read what `row` gave.
 
         Raises:
-            TypeError: a field is missing, or not known.
+            TypeError: a field is missing, not known, or not a number.
         """
+        values = row.values() if isinstance(row, Mapping) else [row]
+        if not all(value is None or type(value) in (int, float) for value in values):
+            raise TypeError("expected numbers in each row")
         return cls(**row)
 
 

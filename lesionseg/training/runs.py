@@ -17,7 +17,8 @@ from lesionseg.data.filenames import fold
 from lesionseg.data.pairs import list_unlabelled
 from lesionseg.data.source import Source, inherit
 from lesionseg.errors import CheckpointError, LesionsegError, UsageError, counted
-from lesionseg.network.provenance import Parent, Provenance, TrainingData
+from lesionseg.network.ensemble import check_distinct
+from lesionseg.network.provenance import DEFAULT_THRESHOLD, Parent, Provenance, TrainingData
 from lesionseg.training.history import EpochScores, best_epoch, is_exhausted
 
 if TYPE_CHECKING:
@@ -147,11 +148,17 @@ def _duplicate_notes(training: CachedPairs, validation: CachedPairs) -> list[str
 
 
 class InitialWeights(NamedTuple):
-    """Trained weights to start from, a state dict, the checkpoint that they are of, its members."""
+    """Trained weights to start from.
+
+    Attributes:
+        weights: a state dict.
+        parent, members, threshold: the checkpoint that they are of, and what it says of itself.
+    """
 
     weights: "Mapping[str, Tensor]"
     parent: Parent
     members: "tuple[Provenance, ...]" = ()
+    threshold: float = DEFAULT_THRESHOLD
 
     @classmethod
     def load(cls, name: str) -> "tuple[ModelConfig, InitialWeights]":
@@ -167,8 +174,18 @@ class InitialWeights(NamedTuple):
 
         path = store.find_checkpoint(name)
         checkpoint = checkpoints.load(path)
-        initial = cls(checkpoint.weights, checkpoint.as_parent(path), checkpoint.members)
-        return checkpoint.model, initial
+        parent, members = checkpoint.as_parent(path), checkpoint.members
+        return checkpoint.model, cls(checkpoint.weights, parent, members, checkpoint.threshold)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what a run that starts from them does not keep."""
+        if self.threshold == DEFAULT_THRESHOLD:
+            return ()
+        return (
+            f"the threshold {self.threshold:g} of {self.parent.file} is not kept, as it was chosen "
+            f"for the weights before this training: the new checkpoints have {DEFAULT_THRESHOLD:g}"
+            ", at which they are validated; 'export -o FILE.pt --threshold' sets another",
+        )
 
 
 @dataclass(frozen=True)
@@ -260,23 +277,19 @@ class Run:
         """Choose the folder of a new run: `folder`, or one called `name` in the cache.
 
         Raises:
-            CheckpointError: a teacher is named twice.
+            CheckpointError: a teacher is given twice.
             LesionsegError: a run is there already, its folder cannot be written, or no source is
                 given and no set was downloaded.
         """
-        checksums = [teacher.record.checksum for teacher in teachers]
-        for teacher in teachers:
-            if checksums.count(teacher.record.checksum) > 1:
-                raise CheckpointError(
-                    f"{teacher.record.file}: this teacher was named more than once; each counts "
-                    "once in the mean"
-                )
+        records = [teacher.record for teacher in teachers]
+        check_distinct([known.file for known in records], [known.checksum for known in records])
         unused = distributed.broadcast(
             lambda: store.unused_run(folder) if folder else store.new_run(name)
         )
         files.check_writable(unused, is_folder=True)
         source = source or Source(find_data())
-        return cls(unused, model, recipe, source, initial=initial, teachers=teachers)
+        notes = initial.notes() if initial else ()
+        return cls(unused, model, recipe, source, initial=initial, teachers=teachers, notes=notes)
 
     @classmethod
     def resume(
@@ -326,7 +339,7 @@ class Run:
                 "the processes see different photos or masks; give all of them the same data"
             )
         if self.last is None:
-            weights, parent, members = self.initial or (None, None, ())
+            weights, parent, members = self.initial[:3] if self.initial else (None, None, ())
             return initial_checkpoint(
                 self.model,
                 self.recipe,
@@ -436,7 +449,10 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
             f"{folder.name} has finished its {counted(last.epoch, 'epoch')}; {more}, such "
             f"as --epochs {last.epoch + 5}"
         )
-    history = [EpochScores.of(row) for row in (last.training or {}).get("history", ())]
+    try:
+        history = [EpochScores.of(row) for row in (last.training or {}).get("history", ())]
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(store.with_damaged_last(folder)) from error
     if is_exhausted(history, recipe.patience):
         raise LesionsegError(
             f"{folder.name} ended after epoch {last.epoch}: its Dice had not risen for "

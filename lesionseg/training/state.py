@@ -111,9 +111,17 @@ class TrainingState:
         """Take over what `state_dict` gave.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not complete, or of another network.
+            KeyError, TypeError, ValueError, RuntimeError, AttributeError: it is not complete, or of
+                another network.
         """
+        for name in ("best", "photos", "loss_sum", "seconds"):
+            if type(saved[name]) not in (int, float):
+                raise TypeError(f"{name}: expected a number")
         self.optimiser.load_state_dict(saved["optimiser"])
+        for parameter, values in self.optimiser.state.items():
+            fitting = (parameter.shape, torch.Size())  # a mean of gradients, or a count
+            if any(getattr(value, "shape", None) not in fitting for value in values.values()):
+                raise TypeError("optimiser: expected values of each parameter")
         if self.average:  # whose weights are those of the checkpoint
             self.network.load_state_dict(saved["network"])
             self.average.steps = saved["average_steps"]

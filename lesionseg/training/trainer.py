@@ -26,7 +26,7 @@ from lesionseg import distributed, files, store
 from lesionseg.config import ModelConfig, Recipe
 from lesionseg.data.cache import CachedPairs
 from lesionseg.data.loader import Loader, training_side
-from lesionseg.errors import LesionsegError, counted
+from lesionseg.errors import CheckpointError, LesionsegError, counted
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.device import keep_freed_memory, memory_format, out_of_memory_says
@@ -112,6 +112,20 @@ def initial_checkpoint(
     Its weights are those of `parent`, given as `weights`, with its `members`; else they are drawn
     from the recipe's seed.
     """
+
+    def renewed(member: Provenance) -> Provenance:
+        """Describe it before the first epoch; `parent` says what it was trained on before."""
+        parts = tuple(map(renewed, member.members))
+        return Provenance(
+            model=member.model,
+            recipe=recipe,
+            data=data,
+            epoch=0,
+            scores={},
+            command=command,
+            members=parts,
+        )
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = UNet(model)
@@ -127,19 +141,7 @@ def initial_checkpoint(
         command=command,
         parent=parent,
         teachers=teachers,
-        members=tuple(
-            # What they were trained on before is said by `parent`.
-            Provenance(
-                model=member.model,
-                recipe=recipe,
-                data=data,
-                epoch=0,
-                scores={},
-                command=command,
-                members=member.members,
-            )
-            for member in members
-        ),
+        members=tuple(map(renewed, members)),
     )
 
 
@@ -165,6 +167,7 @@ def train(
     beside those of the photos.
 
     Raises:
+        CheckpointError: the state of the training that `start` was loaded with is damaged.
         LesionsegError: the loss is no longer finite, memory is out, the disk is full, or another
             of several processes has ended.
     """
@@ -209,7 +212,10 @@ class _Trainer:
             else None,
         )
         if start.training is not None:
-            self.state.load_state_dict(start.training)
+            try:
+                self.state.load_state_dict(start.training)
+            except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise CheckpointError(store.with_damaged_last(folder)) from error
         self.saved = time.monotonic()  # when the last checkpoint was written
 
     def train(

@@ -25,6 +25,7 @@ from lesionseg.network.runtime import (
     OnnxNetwork,
     advice_on_exported,
     checksum,
+    is_exported,
 )
 from lesionseg.version import __version__
 
@@ -87,7 +88,7 @@ def load_network(checkpoint: Path) -> PageNetwork:
     Raises:
         LesionsegError: not a checkpoint, or the packages for the export are not installed.
     """
-    if checkpoint.suffix == EXPORTED:
+    if is_exported(checkpoint):
         raise CheckpointError(
             f"{checkpoint}: a page is made from a checkpoint (.pt), not from an exported network; "
             f"{advice_on_exported(checkpoint)}"

@@ -285,7 +285,10 @@ def test_lists_that_are_refused(tmp_path: Path, lists: dict[str, str], message: 
 
 def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
     (pairs_in(tmp_path, 2) / "val.txt").write_bytes(b"\xff\xfa")
-    with pytest.raises(LesionsegError, match=r"val.txt: cannot read this list: 'utf-8' codec"):
+    with pytest.raises(
+        LesionsegError,
+        match=r"val.txt: cannot read this list: expected UTF-8 text, got other bytes at byte 1",
+    ):
         find(tmp_path)
 
 

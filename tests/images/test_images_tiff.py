@@ -310,9 +310,21 @@ WITH_ALPHA = np.stack([GREY, GREY])
         (SIGNED.astype(np.int8), {}, "expected unsigned values, got signed 8-bit ones"),
         (RGB, {"photometric": "cielab"}, "got photometric interpretation 8; save it as RGB"),
         (GREY.astype(np.float32), {}, "got floating point"),
-        (GREY.astype(np.float64), {}, "a form of TIFF that is not supported, or damaged"),
-        (RGB.astype(np.float32), {}, "a form of TIFF that is not supported, or damaged"),
-        (RGB.astype(np.uint32), {}, "a form of TIFF that is not supported, or damaged"),
+        (
+            GREY.astype(np.float64),
+            {},
+            "a form of TIFF that is not supported, or damaged; copy it again, or save it as PNG",
+        ),
+        (
+            RGB.astype(np.float32),
+            {},
+            "a form of TIFF that is not supported, or damaged; copy it again, or save it as PNG",
+        ),
+        (
+            RGB.astype(np.uint32),
+            {},
+            "a form of TIFF that is not supported, or damaged; copy it again, or save it as PNG",
+        ),
         (
             WITH_ALPHA,
             {"planarconfig": "separate", "extrasamples": ["unassalpha"]},

@@ -258,7 +258,7 @@ def test_an_export_is_read(tmp_path: Path) -> None:
         (task("a.png", result(value={"points": []})), "got None"),
         (task("a.png", {"type": "brushlabels", "value": 5}), "in pixels, got None"),
         ({"data": {"image": 5}, "annotations": [{}]}, "expected the name of a photo, got 5"),
-        ({"data": {"image": "a.png"}, "annotations": 5}, "not iterable"),
+        ({"data": {"image": "a.png"}, "annotations": 5}, "as a labelling tool writes"),
     ],
 )
 def test_tasks_that_cannot_be_used(tmp_path: Path, made: Any, said: str) -> None:

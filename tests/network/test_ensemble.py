@@ -33,6 +33,7 @@ from lesionseg.network.provenance import Parent, Provenance, fields_of
 from lesionseg.network.runtime import EXPORTED, OnnxNetwork, checksum, open_network
 from lesionseg.segmentation.segmenter import load
 from lesionseg.training import trainer
+from lesionseg.training.runs import InitialWeights
 
 SIZES = {"small": 32, "odd": 48, "large": 64}  # of which the second divides none
 
@@ -127,6 +128,46 @@ def test_a_network_counts_once(networks: dict[str, Path], tmp_path: Path) -> Non
             load([networks["small"], other], "cpu")
     with pytest.raises(CheckpointError, match="given more than once"):
         export([networks["small"], networks["small"]], tmp_path / "a.onnx")
+
+
+def test_a_copy_of_a_network_is_no_other_one(networks: dict[str, Path], tmp_path: Path) -> None:
+    first = exported(tmp_path / "first.pt")
+    copy = exported(tmp_path / "copy.pt")
+    said = r"first\.\w+: this network was given more than once, also as \S*copy\.\w+; give each"
+    for one in (first, first.with_suffix(EXPORTED)):
+        for other in (copy, copy.with_suffix(EXPORTED)):
+            with pytest.raises(CheckpointError, match=said):
+                load([one, networks["small"], other], "cpu")
+    for write, name in ((export, "a.onnx"), (join, "a.pt")):
+        with pytest.raises(CheckpointError, match=said):
+            write([first, networks["small"], copy], tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
+def test_unequal_weights_are_noted(
+    networks: dict[str, Path], tmp_path: Path, lesionseg: Command
+) -> None:
+    both, triple = tmp_path / "both.pt", tmp_path / "triple.pt"
+    other = saved(tmp_path / "other.pt", seed=5)
+    photo = write_photo(tmp_path / "a.png")
+    equal = ("-c", networks["small"], "-c", networks["large"])
+    unequal = ("-c", both, "-c", other)
+    said = (
+        "each file counts once in the mean, however many networks it holds, so they weigh "
+        f"unequally: {both} 2, {other} 1\n"
+    )
+    for words in (("export", "-o", both, *equal), ("segment", photo, "-o", photo, *equal)):
+        assert "weigh unequally" not in lesionseg(*words).err
+    for words in (
+        ("export", "-o", triple, *unequal),
+        ("export", "-o", tmp_path / "triple.onnx", *unequal),
+        ("segment", photo, "-o", tmp_path / "b.png", *unequal),
+    ):
+        assert lesionseg(*words).err.count(said) == 1
+    again = lesionseg("export", "-o", tmp_path / "c.pt", "-c", triple, "-c", networks["odd"])
+    assert again.err.endswith(f"{triple} 3, {networks['odd']} 1\n")
+    alone = lesionseg("segment", photo, "-o", tmp_path / "d.png", "-c", triple)
+    assert "weigh unequally" not in alone.err
 
 
 def test_what_it_says_of_itself(networks: dict[str, Path]) -> None:
@@ -396,6 +437,33 @@ def test_a_model_that_is_not_the_largest_member_s_is_refused(
     torch.save(content, path)
     with pytest.raises(CheckpointError, match="not that of its largest member"):
         checkpoints.load(path)
+
+
+def test_the_command_of_a_mean_is_those_of_its_networks(tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    paths = [saved(tmp_path / f"{name}.pt", seed=seed) for seed, name in enumerate(names)]
+    known = [dataclasses.replace(checkpoints.load(path), command=path.stem) for path in paths]
+    for path, checkpoint in zip(paths, known, strict=True):
+        checkpoints.save(checkpoint, path)
+    assert joint_provenance(known).command == "a && b && c"
+    unknown = dataclasses.replace(known[0], command="")
+    assert joint_provenance([unknown, known[1]]).command == "(unknown) && b"
+    assert joint_provenance([unknown, unknown]).command == ""
+
+    two, three = tmp_path / "two.pt", tmp_path / "three.pt"
+    join(paths[:2], two)
+    join([two, paths[2]], three)
+    assert checkpoints.load(three).command == "a && b && c"
+    earlier = torch.load(two, weights_only=True) | {"command": "a"}  # as lesionseg wrote it once
+    torch.save(earlier, two)
+    old = checkpoints.load(two)
+    assert (old.command, [member.command for member in old.members]) == ("a && b", ["a", "b"])
+    _, initial = InitialWeights.load(str(three))
+    further = trainer.initial_checkpoint(
+        old.model, Recipe(), DATA, "d", initial.weights, initial.parent, members=initial.members
+    )
+    checkpoints.save(further, three)
+    assert checkpoints.load(three).command == "d"
 
 
 def test_in_training_each_network_has_its_own_loss(networks: dict[str, Path]) -> None:

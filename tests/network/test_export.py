@@ -404,6 +404,21 @@ def test_an_export_is_no_checkpoint_to_export(
     assert pair.with_suffix(EXPORTED).read_bytes() == before
 
 
+def test_endings_are_compared_without_regard_to_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair, joined = exported(tmp_path / "a.pt"), tmp_path / "Z.PT"
+    assert lesionseg(monkeypatch, "export", "-c", pair, "-o", joined) == 0
+    assert capsys.readouterr().out == f"{joined}\n"
+    assert checkpoints.load(joined).recipe.seed == 3
+    network = pair.with_suffix(EXPORTED).rename(pair.with_suffix(".INT8.ONNX"))
+    assert isinstance(runtime.open_network(network, "cpu"), OnnxNetwork)
+    for words in (("page", "-o", tmp_path / "a.html"), ("export", "-o", tmp_path / "b.onnx")):
+        assert lesionseg(monkeypatch, *words, "-c", network) == 1
+        said = capsys.readouterr().err
+        assert said.endswith(f"; give the checkpoint that it was exported from: {pair}\n")
+
+
 @cache
 def blocks() -> tuple[str, ...]:
     """The Python of docs/embedding.md: the masks, the largest region, the quality, a clock."""

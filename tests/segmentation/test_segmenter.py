@@ -16,7 +16,7 @@ from PIL import Image
 
 from lesionseg import store
 from lesionseg.errors import CheckpointError, LesionsegError, PhotoError
-from lesionseg.images.arrays import Mask, Probabilities
+from lesionseg.images.arrays import Mask, Photo, Probabilities
 from lesionseg.images.resize import enlarge, shrink
 from lesionseg.segmentation import quality
 from lesionseg.segmentation.segmenter import Segmenter, load, stream
@@ -303,7 +303,7 @@ def test_which_checkpoint_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def masks_of(
     paths: list[Path], batch_size: int, workers: int
 ) -> list[tuple[Path, Mask | LesionsegError]]:
-    def finish(path: Path, probabilities: Probabilities, size: tuple[int, int]) -> Mask:
+    def finish(path: Path, probabilities: Probabilities, size: tuple[int, int], _: Photo) -> Mask:
         if path.stem == "unlucky":
             raise LesionsegError("the disk is full")
         return segmenter().at_size(probabilities, *size).mask

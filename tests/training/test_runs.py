@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers import DATA, SIZE, begun, drawing, write_mask, write_pairs, write_photo
 
+import lesionseg
 from lesionseg.config import Recipe
 from lesionseg.data.colours import ColourChoice
 from lesionseg.data.source import Source
@@ -241,6 +242,21 @@ def test_a_run_starts_from_given_weights_and_names_their_checkpoint(tmp_path: Pa
     assert checkpoints.load(tmp_path / "b" / "best.pt").parent == start.parent
     _, again = InitialWeights.load(str(tmp_path / "b"))
     assert again.parent.parent == start.parent  # a chain
+
+
+def test_a_threshold_that_is_not_kept_is_noted(tmp_path: Path) -> None:
+    data, trained = write_pairs(tmp_path / "mine", *range(4)), begun(2, seed=3)
+    for threshold, count in ((0.5, 0), (0.35, 1)):
+        path = tmp_path / f"{threshold}.pt"
+        checkpoints.save(dataclasses.replace(trained, threshold=threshold), path)
+        ended = lesionseg.train(
+            data, initial=path, epochs=1, output=tmp_path / f"run{threshold}", device="cpu"
+        )
+        notes = [note for note in ended.notes if "threshold" in note]
+        assert len(notes) == count
+        assert checkpoints.load(ended.checkpoint).threshold == 0.5
+    assert notes[0].startswith(f"the threshold 0.35 of {path} is not kept, ")
+    assert "the new checkpoints have 0.5, at which they are validated" in notes[0]
 
 
 def test_a_run_that_is_worse_than_what_it_started_from_says_so() -> None:

@@ -117,7 +117,7 @@ def test_what_does_not_go_together(
     assert len(ended.err.splitlines()) == 1
     shutil.copy(saved(tmp_path / "a.pt"), tmp_path / "copy.pt")
     ended = lesionseg(*words, "--teacher", tmp_path / "a.pt", "--teacher", tmp_path / "copy.pt")
-    assert (ended.status, "was named more than once" in ended.err) == (1, True)
+    assert (ended.status, "copy.pt; give each one of a mean once" in ended.err) == (1, True)
 
 
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
