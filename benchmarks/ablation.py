@@ -58,6 +58,7 @@ BASE: dict[str, Any] = {
     "image_size": 128,
     "epochs": 8,
     "low_res_fraction": 0.0,
+    "standardisation": "fixed",  # as it was when the first rows were run
 }
 
 
