@@ -151,9 +151,9 @@ def run_file(page: Path, photos: list[Path], segmenter: Segmenter) -> list[Diffe
     return differences
 
 
-def run_folder(photos: list[Path]) -> None:
+def run_folder(photos: list[Path], checkpoint: str) -> None:
     """Time a folder on a server once it is on the device, and the network alone."""
-    network = pages.load_network(store.BUNDLED_FILE)
+    network = pages.load_network(store.find_checkpoint(checkpoint))
     with TemporaryDirectory() as folder, browser(folder) as driver:
         pages.write_folder(Path(folder), network)
         with served(Path(folder)) as address:
@@ -183,9 +183,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
     parser.add_argument("photos", type=Path, nargs="+")
+    parser.add_argument("--checkpoint", default=store.BUNDLED, help="that the page was made from")
     options = parser.parse_args()
-    differences = run_file(options.page, options.photos, load("bundled", "cpu"))
-    run_folder(options.photos)
+    differences = run_file(options.page, options.photos, load(options.checkpoint, "cpu"))
+    run_folder(options.photos, options.checkpoint)
     differing, beyond, pixels = (
         sum(getattr(one, name) for one in differences) for name in ("differing", "beyond", "pixels")
     )

@@ -73,7 +73,7 @@ def segment(
         photos: a folder that every host has under the same path, as all others.
         masks: gets `<name>_segmentation.png` for each photo, the masks of `lesionseg segment`.
         results: gets JSON lines of photo, mask, quality and error, in any order.
-        checkpoint: a file, or "bundled".
+        checkpoint: a file, "bundled" or "bundled-small".
         workers: processes in the cluster that each hold the network.
         gpus: GPUs of each worker.
 
@@ -110,7 +110,9 @@ def main() -> None:
     parser.add_argument("photos", type=Path, help="folder of photos")
     parser.add_argument("masks", type=Path, help="folder for the masks")
     parser.add_argument("results", type=Path, help="folder for JSON lines, one per photo")
-    parser.add_argument("checkpoint", nargs="?", default="bundled", help="file, or bundled")
+    parser.add_argument(
+        "checkpoint", nargs="?", default="bundled", help="file, bundled or bundled-small"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes in the cluster")
     parser.add_argument("--gpus", type=float, default=0, help="GPUs of each worker")
     options = parser.parse_args()

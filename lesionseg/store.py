@@ -24,8 +24,13 @@ CACHE_VARIABLE = "LESIONSEG_CACHE_DIR"
 CHECKPOINT_VARIABLE = "LESIONSEG_CHECKPOINT"
 BEST, LAST, HISTORY = "best.pt", "last.pt", "history.jsonl"
 _LARGEST_DESCRIPTION = 64 * 1024**2  # bytes; that of 100,000 photos takes some 3 MB
-BUNDLED = "bundled"  # the weights that come with the package
-BUNDLED_FILE = Path(__file__).parent / "weights" / "accurate.pt"
+_WEIGHTS = Path(__file__).parent / "weights"
+BUNDLED_FILES = {  # the weights that come with the package, by name
+    "bundled": _WEIGHTS / "accurate.pt",
+    "bundled-small": _WEIGHTS / "small.pt",
+}
+BUNDLED = "bundled"  # the default among them
+BUNDLED_FILE = BUNDLED_FILES[BUNDLED]
 
 
 def cache_dir() -> Path:
@@ -84,9 +89,9 @@ def unused_run(folder: Path) -> Path:
     Raises:
         LesionsegError: it holds a run, or its name is taken.
     """
-    if folder.name == BUNDLED:
+    if folder.name in BUNDLED_FILES:
         raise LesionsegError(
-            f"{BUNDLED!r} is the name of the weights in this package; choose another name"
+            f"{folder.name!r} is the name of the weights in this package; choose another name"
         )
     if (folder / LAST).exists():
         raise LesionsegError(
@@ -190,12 +195,17 @@ def runs_passed_over() -> list[str]:
     return [run.name for run in newer]
 
 
+def bundled_name(path: Path | None) -> str | None:
+    """Return the name of the weights of this package that a file holds; None for any other."""
+    return next((name for name, file in BUNDLED_FILES.items() if file == path), None)
+
+
 def find_checkpoint(name: str | None = None) -> Path:
     """Find a checkpoint file.
 
-    `name` is a file, a run's folder, the name of a run under `runs_dir()`, or "bundled"; left out,
-    it is `LESIONSEG_CHECKPOINT`, else the best checkpoint of the latest run that was not trained on
-    synthetic images, else the bundled one.
+    `name` is a file, a run's folder, the name of a run under `runs_dir()`, or one of
+    `BUNDLED_FILES`; left out, it is `LESIONSEG_CHECKPOINT`, else the best checkpoint of the latest
+    run that was not trained on synthetic images, else the bundled one.
 
     Raises:
         CheckpointError: there is no such checkpoint.
@@ -205,8 +215,8 @@ def find_checkpoint(name: str | None = None) -> Path:
     if not name:
         checkpoints = (run / BEST for run in _by_age(BEST))
         return next((path for path in checkpoints if not is_synthetic(path)), BUNDLED_FILE)
-    if name == BUNDLED:
-        return BUNDLED_FILE
+    if name in BUNDLED_FILES:
+        return BUNDLED_FILES[name]
     for place in (path(name), runs_dir() / name):
         if place.is_file():
             return place
@@ -214,7 +224,7 @@ def find_checkpoint(name: str | None = None) -> Path:
             return place / BEST
     runs = sorted(run.name for run in runs_dir().glob("*") if (run / BEST).is_file())
     known = f"the runs are: {', '.join(runs)}" if runs else "no run has been trained yet"
-    known += f"; {BUNDLED!r} is the name of the weights in this package"
+    known += f"; {' and '.join(map(repr, BUNDLED_FILES))} are the weights in this package"
     raise CheckpointError(
         f"no checkpoint {name!r}{f' (from ${CHECKPOINT_VARIABLE})' if variable else ''}: "
         f"neither a file, nor a run under {runs_dir()}; {known}"

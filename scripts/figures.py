@@ -54,6 +54,8 @@ SETS = {
     "val.txt": "--data isic256 --split val",
     "demo": "--data demo --split test",
 }
+SMALL = "bundled-small"
+REAL_SETS = ("official-val", "official-val-large", "val.txt")
 SHARES = (0.0, 0.05, 0.15, 0.3, 0.5, 1.0)  # lesion pixels over all, of the truth
 LEVELS = (0.75, 0.8, 0.85, 0.9)  # of the quality
 _BINS_A_ROW = 3  # of the calibration
@@ -117,9 +119,11 @@ def by_size(rows: Sequence[dict[str, float]]) -> list[Figures]:
     return groups
 
 
-def measure(name: str, data: Path) -> tuple[Figures, dict[str, dict[str, float]]]:
-    """Score the bundled weights on a set; return its figures, and the scores of each photo."""
-    command = f"{EVAL} {SETS[name]} --checkpoint bundled"
+def measure(
+    name: str, data: Path, checkpoint: str = store.BUNDLED
+) -> tuple[Figures, dict[str, dict[str, float]]]:
+    """Score bundled weights on a set; return its figures, and the scores of each photo."""
+    command = f"{EVAL} {SETS[name]} --checkpoint {checkpoint}"
     with TemporaryDirectory() as folder:
         report, cache = Path(folder, "report"), Path(folder, "cache")
         if name == "demo":
@@ -232,7 +236,7 @@ def overview(figures: Figures) -> str:
 
 def scores_table(figures: Figures) -> str:
     """Write every score of the three real sets."""
-    sets = [figures["sets"][name] for name in ("official-val", "official-val-large", "val.txt")]
+    sets = [figures["sets"][name] for name in REAL_SETS]
     lines = [
         "| mean (95 % interval) | official validation, 256x256 | the same, longer side 1024 "
         "| `val.txt`, 256x256 |",
@@ -301,18 +305,49 @@ def calibration_table(figures: Figures) -> str:
     return "\n".join(lines)
 
 
+def small_table(figures: Figures) -> str:
+    """Write the scores of the small network, then how well it knows where it fails."""
+    sets = [figures["small"]["sets"][name] for name in REAL_SETS]
+    table = scores_table(figures["small"])
+    lines = []
+    for title, key, value in (
+        ("rank correlation of the quality with the Dice", "reliability", "rank_correlation"),
+        ("expected calibration error", "calibration", "expected_error"),
+    ):
+        decimals = 2 if key == "reliability" else 3
+        cells = " | ".join(f"{scores[key][value]:.{decimals}f}" for scores in sets)
+        lines.append(f"| {title} | {cells} |")
+    return "\n".join([table, *lines])
+
+
 TABLES: dict[str, Callable[[Figures], str]] = {
     "overview": overview,
     "scores": scores_table,
     "by-size": size_table,
     "quality": quality_table,
     "calibration": calibration_table,
+    "small": small_table,
 }
 
 
 def render(text: str, figures: Figures) -> str:
     """Replace every block of a document with its table."""
     return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]](figures)}\n{block[3]}", text)
+
+
+def measure_small(data: Path) -> Figures:
+    """Measure the small network: its scores, quality and calibration, on real photos."""
+    sets = {name: measure(name, data, SMALL)[0] for name in REAL_SETS}
+    for scores in sets.values():
+        del scores["by_size"]
+    figures: Figures = rounded({"weights": weights(SMALL), "sets": sets})
+    return figures
+
+
+def weights(name: str) -> Figures:
+    """Name the file of bundled weights, with its checksum."""
+    file = store.BUNDLED_FILES[name]
+    return {"file": file.name, "sha256": checksum(file)}
 
 
 def measure_all(data: Path) -> Figures:
@@ -324,13 +359,14 @@ def measure_all(data: Path) -> Figures:
     figures: Figures = rounded(
         {
             "made_by": "python scripts/figures.py DATA",
-            "weights": {"file": store.BUNDLED_FILE.name, "sha256": checksum(store.BUNDLED_FILE)},
+            "weights": weights(store.BUNDLED),
             "version": __version__,
             "sets": sets,
             "official-val-large-at-256": group(same)
             | {"jaccard": statistics.mean(row["jaccard"] for row in same)},
             "onnx_agreement": onnx_agreement(data),
             "examples": {name: scores["official-val-large"][name] for name in EXAMPLES.values()},
+            "small": measure_small(data),
         }
     )
     return figures

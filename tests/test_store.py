@@ -175,7 +175,27 @@ def test_the_bundled_checkpoint_has_a_name(monkeypatch: pytest.MonkeyPatch) -> N
     assert store.find_checkpoint("bundled") == store.BUNDLED_FILE
 
 
-NAMED = "; 'bundled' is the name of the weights in this package$"
+@pytest.mark.parametrize(("name", "file"), store.BUNDLED_FILES.items())
+def test_all_bundled_checkpoints_have_names(
+    name: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert file.is_file()
+    assert store.bundled_name(file) == name
+    own = make_run(name, store.BEST) / store.BEST  # by an earlier version, or by hand
+    assert store.bundled_name(own) is store.bundled_name(None) is None
+    assert store.find_checkpoint(name) == file
+    assert store.find_checkpoint(str(own)) == store.find_checkpoint(str(own.parent)) == own
+    monkeypatch.chdir(own.parent)
+    Path(name).touch()
+    assert store.find_checkpoint(name) == file
+    assert store.find_checkpoint(f"./{name}") == Path(name)
+    monkeypatch.setenv(store.CHECKPOINT_VARIABLE, name)
+    assert store.find_checkpoint() == file
+    with pytest.raises(LesionsegError, match=f"^{name!r} is the name of the weights in this"):
+        store.new_run(name)
+
+
+NAMED = "; 'bundled' and 'bundled-small' are the weights in this package$"
 
 
 def test_a_wrong_name_where_nothing_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:

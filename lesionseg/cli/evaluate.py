@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lesionseg import distributed, files, store
+from lesionseg import distributed, files
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, NETWORK, OUTPUT
 from lesionseg.cli.options import (
+    BUNDLED_NAMES,
     CLASSIC,
     DEFAULT_CHECKPOINT,
     WORKERS,
@@ -67,7 +68,7 @@ def evaluate(
     checkpoint: Annotated[
         list[str] | None,
         field(
-            f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it to compare "
+            f"Checkpoint file, name or folder of a run, {BUNDLED_NAMES}; repeat it to compare "
             "several, or for one score with --ensemble or --out-of-fold.",
             DEFAULT_CHECKPOINT,
             "--checkpoint",

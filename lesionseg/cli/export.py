@@ -74,7 +74,7 @@ def export(
         )
     suffix = INT8 if kernels == "int8" else EXPORTED  # 'segment' takes the full one beside a run
     target = sources[0].with_suffix(suffix) if output is None else output
-    if sources[0] == store.BUNDLED_FILE and output is None:
+    if store.bundled_name(sources[0]) and output is None:
         raise LesionsegError(
             "the bundled weights are exported already; to get a copy, name a file with -o"
         )

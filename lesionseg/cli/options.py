@@ -47,6 +47,7 @@ def option(help: str, *names: str, **more: Any) -> Any:
 DEFAULT_CHECKPOINT = (
     f"${store.CHECKPOINT_VARIABLE}, else the latest run on real photos, else the bundled weights"
 )
+BUNDLED_NAMES = " or ".join(map(repr, store.BUNDLED_FILES))
 SplitName = StrEnum("SplitName", ["train", "val", "test"])  # Typer takes no list of Literal
 SHAPE, CLASSIC = RECIPES["classic"]
 
@@ -157,7 +158,7 @@ Workers = Annotated[
 CheckpointName = Annotated[
     str | None,
     field(
-        f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'.",
+        f"Checkpoint file, name or folder of a run, {BUNDLED_NAMES}.",
         DEFAULT_CHECKPOINT,
         "--checkpoint",
         "-c",
@@ -168,8 +169,8 @@ CheckpointName = Annotated[
 CheckpointNames = Annotated[
     list[str] | None,
     field(
-        f"Checkpoint file, name or folder of a run, or '{store.BUNDLED}'; repeat it for the mean "
-        "of several networks' probabilities, in which each file counts once.",
+        f"Checkpoint file, name or folder of a run, {BUNDLED_NAMES}; repeat it for the mean of "
+        "several networks' probabilities, in which each file counts once.",
         DEFAULT_CHECKPOINT,
         "--checkpoint",
         "-c",
@@ -234,17 +235,18 @@ def named_segmenter(
     if not checkpoint:
         note_run_passed_over(None)
     notes = []
+    bundled = store.bundled_name(segmenter.path)
     if not checkpoint and os.environ.get(store.CHECKPOINT_VARIABLE):
         notes.append(f"from ${store.CHECKPOINT_VARIABLE}")
-    elif segmenter.path == store.BUNDLED_FILE:
-        notes.append("bundled")
+    elif bundled:
+        notes.append(bundled)
     elif not checkpoint:
         notes.append("your latest run")
     if segmenter.checkpoint.data.synthetic:
         notes.append("trained on synthetic images only")
     if threshold is None and segmenter.threshold != DEFAULT_THRESHOLD:
         notes.append(f"threshold {segmenter.threshold:g}")
-    if segmenter.checkpoint.members and segmenter.path != store.BUNDLED_FILE:
+    if segmenter.checkpoint.members and not bundled:
         notes.append(f"the mean of {len(segmenter.checkpoint.members)} networks")
     why = f" ({', '.join(notes)})" if notes else ""
     names = ", ".join(map(str, segmenter.paths))

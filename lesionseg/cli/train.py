@@ -12,6 +12,7 @@ from lesionseg import distributed, store
 from lesionseg.cli import console, signals
 from lesionseg.cli.help import INPUT, NETWORK, OUTPUT, TRAINING
 from lesionseg.cli.options import (
+    BUNDLED_NAMES,
     CLASSIC,
     SHAPE,
     WORKERS,
@@ -117,7 +118,7 @@ def train(
     initial: Annotated[
         str | None,
         option(
-            f"Start from these trained weights: a checkpoint file, a run, or '{store.BUNDLED}'. "
+            f"Start from these trained weights: a checkpoint file, a run, {BUNDLED_NAMES}. "
             "Their architecture is kept, and the default recipe is finetune.",
             "--from",
             metavar="FILE|RUN",

@@ -52,9 +52,7 @@ def _paths(predictor: Segmenter | Path) -> list[Path]:
     if isinstance(predictor, Path):
         return [predictor.absolute()]
     paths = predictor.paths or (store.BUNDLED_FILE,)
-    return [
-        Path(store.BUNDLED) if path == store.BUNDLED_FILE else path.absolute() for path in paths
-    ]
+    return [Path(store.bundled_name(path) or path.absolute()) for path in paths]
 
 
 def short_names(paths: Sequence[PurePath]) -> list[str]:

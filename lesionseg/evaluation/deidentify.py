@@ -5,6 +5,7 @@ until someone decides that it names nobody.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from lesionseg import store
 from lesionseg.data.catalog import NAMES
@@ -34,7 +35,8 @@ def hide_names(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], dic
 
 def _evaluation(evaluation: Evaluation, numbers: Mapping[str, str], index: int) -> Evaluation:
     checkpoint = evaluation.checkpoint
-    bundled = checkpoint is not None and checkpoint.file == str(store.BUNDLED_FILE)
+    file = checkpoint.file if checkpoint else None
+    bundled = store.bundled_name(Path(file)) if file else None
     return Evaluation(
         scores=[_score(score, numbers[score.id]) for score in evaluation.scores],
         skipped=[_WITHHELD] * len(evaluation.skipped),
@@ -46,7 +48,7 @@ def _evaluation(evaluation: Evaluation, numbers: Mapping[str, str], index: int) 
         all_regions=evaluation.all_regions,
         notes=list(evaluation.notes),
         left_out=[_WITHHELD] * len(evaluation.left_out),
-        name=store.BUNDLED if bundled else _letters(index),
+        name=bundled or _letters(index),
         calibration=evaluation.calibration,  # sums over all photos
     )
 
@@ -81,7 +83,7 @@ def _checkpoint(checkpoint: CheckpointInfo) -> CheckpointInfo:
 
 def _earlier(checkpoint: EarlierCheckpoint) -> EarlierCheckpoint:
     return EarlierCheckpoint(
-        file=store.BUNDLED if checkpoint.file == store.BUNDLED else None,
+        file=checkpoint.file if checkpoint.file in store.BUNDLED_FILES else None,
         trained_on=_public_names(checkpoint.trained_on),
         training_photos=checkpoint.training_photos,
     )

@@ -8,7 +8,6 @@ from lesionseg import store
 from lesionseg.evaluation.report import CheckpointInfo, EarlierCheckpoint, Evaluation
 
 _ELSEWHERE = re.compile(r"(?<!\S)/\S+/(?=[^/\s]+/[^/\s]+)")  # all but the last two parts
-_BUNDLED = "the weights bundled with lesionseg"
 _TO_QUOTE = re.compile(r"[\s'\"\\$`;&|()]")
 
 
@@ -40,14 +39,19 @@ def checkpoint_file(evaluation: Evaluation) -> str:
     """Return what the network was loaded from; "" without a network, or where it is withheld."""
     if evaluation.checkpoint is None:
         return ""
-    if evaluation.name == store.BUNDLED:
-        return _BUNDLED
+    if evaluation.checkpoint.file is None and evaluation.name in store.BUNDLED_FILES:
+        return _bundled(evaluation.name)  # names are withheld, this one is public
     file, members = evaluation.checkpoint.file, evaluation.checkpoint.mean_of
     files = [file] if file else [member.file for member in members if member.file]
+    names = ((store.bundled_name(Path(file)), file) for file in files)
     return " + ".join(
-        _BUNDLED if file == str(store.BUNDLED_FILE) else short_path(file, evaluation)
-        for file in files
+        _bundled(name) if name else short_path(file, evaluation) for name, file in names
     )
+
+
+def _bundled(name: str) -> str:
+    kind = "" if name == store.BUNDLED else f" as {name}"
+    return f"the weights bundled with lesionseg{kind}"
 
 
 def earlier_checkpoints(checkpoint: CheckpointInfo, evaluation: Evaluation) -> str:

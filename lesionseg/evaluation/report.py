@@ -42,7 +42,7 @@ class EarlierCheckpoint:
     """What a report says of a network that another comes from; its fields are keys of the JSON.
 
     Attributes:
-        file: its path, "bundled", or the name of its run; None where it is withheld.
+        file: its path, the name of its run or of bundled weights; None where it is withheld.
         trained_on: name of the data set.
         training_photos: how many there were.
     """

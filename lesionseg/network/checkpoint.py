@@ -49,7 +49,7 @@ class Checkpoint(Provenance):
 
     def as_parent(self, path: Path) -> Parent:
         """Return what a network that comes from this one keeps of it; it was read from `path`."""
-        file = store.BUNDLED if path == store.BUNDLED_FILE else str(path.absolute())
+        file = store.bundled_name(path) or str(path.absolute())
         return Parent(file, checksum(path), self.data, self.parent, self.teachers)
 
 

@@ -82,7 +82,7 @@ class Parent:
     """A checkpoint that a run started from, or was taught by.
 
     Attributes:
-        file: where it was, or "bundled".
+        file: where it was, or the name of bundled weights.
         checksum: SHA-256 of the file, in hexadecimal.
         data: what it was trained on.
         parent: the checkpoint that it started from itself; None where its weights were drawn.

@@ -158,9 +158,8 @@ class OnnxNetwork:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path of the file, which must be there where it is unpickled."""
-        bundled = self._path == store.BUNDLED_FILE.with_suffix(EXPORTED)
-        path = None if bundled else self._path.absolute()
-        return _reopen, (path, self.source, self._threads, self._fast_start)
+        place = store.bundled_name(self._path.with_suffix(CHECKPOINT)) or self._path.absolute()
+        return _reopen, (place, self.source, self._threads, self._fast_start)
 
     def masks(self, photos: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Compute all outputs of the file, as other programs see them.
@@ -210,9 +209,9 @@ def _quoted(error: Exception) -> str:
     return f" (ONNX Runtime: {_OWN_PREFIX.sub('', one_line(error))[:200]})"
 
 
-def _reopen(path: Path | None, source: str, threads: int, fast_start: bool) -> OnnxNetwork:
-    """Open a pickled network again, the bundled one where no path is given."""
-    path = path or store.BUNDLED_FILE.with_suffix(EXPORTED)
+def _reopen(place: Path | str, source: str, threads: int, fast_start: bool) -> OnnxNetwork:
+    """Open a pickled network again, by its path or the name of bundled weights."""
+    path = place if isinstance(place, Path) else store.BUNDLED_FILES[place].with_suffix(EXPORTED)
     network = OnnxNetwork(path, threads, fast_start=fast_start)
     if network.source != source:
         raise CheckpointError(f"{path}: the file has changed since this network was pickled")
@@ -272,9 +271,10 @@ def advice_on_exported(path: Path) -> str:
     runs = sorted(store.runs_dir().glob(f"*/{store.BEST}"))
     is_int8 = path.name.lower().endswith(INT8)
     stem = path.name[: -len(INT8 if is_int8 else EXPORTED)]
-    for checkpoint in (path.with_name(f"{stem}{CHECKPOINT}"), *runs, store.BUNDLED_FILE):
+    bundled = store.BUNDLED_FILES.values()
+    for checkpoint in (path.with_name(f"{stem}{CHECKPOINT}"), *runs, *bundled):
         if checkpoint.is_file() and checksum(checkpoint) == network.source:
-            name = store.BUNDLED if checkpoint == store.BUNDLED_FILE else checkpoint
+            name = store.bundled_name(checkpoint) or checkpoint
             return f"give the checkpoint that it was exported from: {name}"
     if network.provenance.members:
         return "give the checkpoint (.pt) that it was exported from, or one of them"

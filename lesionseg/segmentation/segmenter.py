@@ -255,9 +255,10 @@ def load(
     """Load a segmenter with the weights of a checkpoint, or of several.
 
     Args:
-        checkpoint: a file, a run's folder or name, or "bundled"; by default `LESIONSEG_CHECKPOINT`,
-            else the best checkpoint of the latest run in the cache folder that was not trained on
-            synthetic images, else the bundled one. Several give the mean of their probabilities.
+        checkpoint: a file, a run's folder or name, "bundled" or "bundled-small"; by default
+            `LESIONSEG_CHECKPOINT`, else the best checkpoint of the latest run in the cache folder
+            that was not trained on synthetic images, else the bundled one. Several give the mean
+            of their probabilities.
         device, threads, fast_start: as for `runtime.open_network`.
         threshold, all_regions: as for `Segmenter`.
 

@@ -61,7 +61,7 @@ def train(
             coloured masks, as "#RRGGBB" and by name; one or several.
         groups: CSV file of the photos that belong together.
         fold: the part to hold out, such as "1/5".
-        initial: the checkpoint to start from: a file, a run, or "bundled".
+        initial: the checkpoint to start from: a file, a run, "bundled" or "bundled-small".
         teachers: the checkpoints, one or several, whose mean masks it also learns.
         unlabelled: folder of photos without masks, to learn those of the teachers on.
         resume: resume `run` or `output`, else the latest run.

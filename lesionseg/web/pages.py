@@ -82,7 +82,7 @@ class PageNetwork:
 def load_network(checkpoint: Path) -> PageNetwork:
     """Load the network of a checkpoint for the page.
 
-    The bundled weights come as int8; any other checkpoint is exported, and of what it carries
+    Bundled weights come as int8; any other checkpoint is exported, and of what it carries
     nothing is kept but its checksum: a page is given away.
 
     Raises:
@@ -93,8 +93,8 @@ def load_network(checkpoint: Path) -> PageNetwork:
             f"{checkpoint}: a page is made from a checkpoint (.pt), not from an exported network; "
             f"{advice_on_exported(checkpoint)}"
         )
-    ready = store.BUNDLED_FILE.with_suffix(EXPORTED)
-    if checkpoint == store.BUNDLED_FILE and ready.is_file():
+    ready = checkpoint.with_suffix(EXPORTED)
+    if store.bundled_name(checkpoint) and ready.is_file():
         network = OnnxNetwork(ready, fast_start=True)
         if network.source == checksum(checkpoint):
             return _page_network(ready.read_bytes(), network)

@@ -137,7 +137,7 @@ def test_segment_needs_no_training_and_no_network(
 ) -> None:
     ended = lesionseg("segment", photo, "-o", tmp_path / "mask.png")
     assert (ended.status, ended.out) == (0, "")
-    assert ended.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+    assert ended.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled, threshold 0.57) on ")
     assert ended.err.count("\n") == 1
     assert read_mask(tmp_path / "mask.png")[0].shape == read_photo(photo).shape[:2]
     assert not cache_dir.exists()
@@ -148,8 +148,9 @@ def test_an_own_run_goes_before_the_bundled_weights(
 ) -> None:
     words = ("segment", photo, "-o", tmp_path / "mask.png")
     assert lesionseg(*words).err.startswith(f"checkpoint {trained} (your latest run) on ")
-    chosen = lesionseg(*words, "-c", "bundled")
-    assert chosen.err.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+    for name, note in (("bundled", ", threshold 0.57"), ("bundled-small", "")):
+        chosen = lesionseg(*words, "-c", name).err
+        assert chosen.startswith(f"checkpoint {store.BUNDLED_FILES[name]} ({name}{note}) on ")
 
 
 def test_a_run_on_synthetic_images_is_no_default(
@@ -161,7 +162,7 @@ def test_a_run_on_synthetic_images_is_no_default(
     first, second = ended.err.splitlines()
     assert first.startswith("run my demo is not used: it was trained on synthetic images; ")
     assert first.endswith("--checkpoint 'my demo'")
-    assert second.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled) on ")
+    assert second.startswith(f"checkpoint {store.BUNDLED_FILE} (bundled, threshold 0.57) on ")
     assert json.loads(ended.out)["checkpoint"] == str(store.BUNDLED_FILE)
     assert lesionseg(*words, "--quiet").err == f"{first}\n"
     chosen = lesionseg(*words, "-c", "my demo")
@@ -186,7 +187,7 @@ def test_eval_of_the_bundled_weights(lesionseg: Command) -> None:
     without = lesionseg("eval")
     first, second = without.err.splitlines()
     assert (without.status, without.out) == (1, "")
-    assert "(bundled)" in first
+    assert "(bundled, threshold 0.57)" in first
     assert second.startswith("error: no data set under ")
     assert "'lesionseg download'" in second
     folder = write_pairs(store.data_dir("isic2018"), 1, 2)
@@ -196,6 +197,12 @@ def test_eval_of_the_bundled_weights(lesionseg: Command) -> None:
     assert (ended.status, scores["photos"]) == (0, 2)
     assert scores["data"]["folder"] == str(folder)
     assert scores["checkpoint"]["file"] == str(store.BUNDLED_FILE)
+    words = [word for name in store.BUNDLED_FILES for word in ("-c", name)]
+    compared = json.loads(lesionseg("eval", *words, "--split", "all", "--json").out)["evaluations"]
+    assert [scores["name"] for scores in compared] == [*store.BUNDLED_FILES]
+    files = [scores["checkpoint"]["file"] for scores in compared]
+    assert files == [str(file) for file in store.BUNDLED_FILES.values()]
+    assert compared[0]["dice"] != compared[1]["dice"]
 
 
 def test_resuming_where_the_checkpoint_names_no_data(lesionseg: Command) -> None:
@@ -401,6 +408,7 @@ def test_segment_writes_nothing_where_outputs_meet(
         (["train", "--recipe", "magic"], 2, "classic"),
         (["train", "--recipe", "accurate", "--image-size", "64"], 2, "expected 128 to 2048"),
         (["train", "--run", "bundled"], 1, "is the name of the weights in this package"),
+        (["train", "--run", "bundled-small"], 1, "is the name of the weights in this package"),
         (["eval", "--predictions", "x", "--all-regions"], 2, "apply to a network"),
         (["eval", "--predictions", "x", "--threshold", "0.4"], 2, "apply to a network"),
         (["eval", "--predictions", "x", "--device", "cpu"], 2, "apply to a network"),

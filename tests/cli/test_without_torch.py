@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from helpers import exported, write_pairs, write_photo
 
+from lesionseg import store
+
 ROOT = Path(__file__).parent.parent.parent
 RUN = """
 import sys
@@ -39,8 +41,9 @@ def test_the_lists_agree_with_pyproject() -> None:
     ]
 
 
-def test_masks_and_scores_are_made_without_torch(tmp_path: Path) -> None:
-    checkpoint = exported(tmp_path / "a.pt")
+@pytest.mark.parametrize("name", [None, *store.BUNDLED_FILES])
+def test_masks_and_scores_are_made_without_torch(tmp_path: Path, name: str | None) -> None:
+    checkpoint = name or exported(tmp_path / "a.pt")
     photo, mask = write_photo(tmp_path / "photo.png"), tmp_path / "mask.png"
     done = without_torch("segment", photo, "-o", mask, "-c", checkpoint)
     assert done.returncode == 0, done.stderr

@@ -85,6 +85,7 @@ def test_nothing_in_common_is_an_error() -> None:
         (["/x/one/masks", "/x/two/masks", "/x/three"], ["one/masks", "two/masks", "three"]),
         (["/x/masks", "/x/masks"], ["masks", "masks (2)"]),
         (["bundled", "/x/bundled"], ["bundled", "x/bundled"]),
+        (["bundled-small", "/x/bundled-small"], ["bundled-small", "x/bundled-small"]),
         (["best.pt"], ["best.pt"]),
     ],
 )

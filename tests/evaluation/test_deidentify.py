@@ -20,7 +20,7 @@ from reports import (
 
 from lesionseg import store
 from lesionseg.config import ModelConfig, Recipe
-from lesionseg.evaluation import report
+from lesionseg.evaluation import display_paths, report
 from lesionseg.evaluation.deidentify import hide_names
 from lesionseg.evaluation.report import EarlierCheckpoint
 
@@ -41,14 +41,20 @@ def test_numbers_stand_for_names_from_the_worst_up() -> None:
     assert [item.name for item in many[24:]] == ["Y", "Z", "AA", "AB"]
 
 
-def test_what_is_public_stays() -> None:
+@pytest.mark.parametrize("name", store.BUNDLED_FILES)
+def test_what_is_public_stays(name: str) -> None:
     bundled = replace(
-        scored("bundled", photo("a", 1)),
-        checkpoint=checkpoint_info(str(store.BUNDLED_FILE), "isic2018"),
+        scored(name, photo("a", 1)),
+        checkpoint=checkpoint_info(str(store.BUNDLED_FILES[name]), "isic2018"),
         data=data_info("demo", "/data/demo", "val"),
     )
     ((one,), _) = hide_names([bundled])
-    assert one.name == "bundled"
+    assert one.name == name
+    kind = "" if name == store.BUNDLED else f" as {name}"
+    shown = [display_paths.checkpoint_file(evaluation) for evaluation in (bundled, one)]
+    assert shown == [f"the weights bundled with lesionseg{kind}"] * 2
+    own = replace(bundled, checkpoint=checkpoint_info(f"/runs/{name}/best.pt"))
+    assert display_paths.checkpoint_file(own) == f"…/{name}/best.pt"
     assert bundled.checkpoint is not None
     assert one.checkpoint == replace(bundled.checkpoint, file=None, command=None)
     assert one.data == replace(bundled.data, folder=None)
@@ -149,9 +155,10 @@ def test_the_named_scores_tell_the_numbers(tmp_path: Path) -> None:
     assert list(numbers.values()) == ["1", "2", "3", "4"]
 
 
-def test_of_earlier_checkpoints_public_names_and_counts_stay() -> None:
+@pytest.mark.parametrize("name", store.BUNDLED_FILES)
+def test_of_earlier_checkpoints_public_names_and_counts_stay(name: str) -> None:
     earlier = EarlierCheckpoint(file="/runs/smith/best.pt", trained_on="smith", training_photos=7)
-    bundled = EarlierCheckpoint(file="bundled", trained_on="isic2018", training_photos=9)
+    bundled = EarlierCheckpoint(file=name, trained_on="isic2018", training_photos=9)
     info = replace(checkpoint_info(), parent=bundled, teachers=(earlier,))
     ((one,), _) = hide_names([replace(scored("x", photo("a", 1)), checkpoint=info)])
     assert one.checkpoint is not None

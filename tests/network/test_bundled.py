@@ -29,8 +29,13 @@ from lesionseg.network.export import OPSET
 from lesionseg.network.kernels import SMALL
 from lesionseg.network.runtime import EXPORTED, METADATA, SOURCE, OnnxNetwork, checksum
 from lesionseg.segmentation.segmenter import load
+from lesionseg.training.runs import InitialWeights
+from lesionseg.training.teachers import Teacher
 
+FILES = store.BUNDLED_FILES.values()
 GRAPH = store.BUNDLED_FILE.with_suffix(EXPORTED)
+SMALLER = store.BUNDLED_FILES["bundled-small"]
+each_file = pytest.mark.parametrize("file", FILES, ids=store.BUNDLED_FILES)
 CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
 ABSOLUTE = re.compile(r"(?:^|[\s='\"])(?:[/~\\]|[A-Za-z]:[/\\])")
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bundle.py"
@@ -38,8 +43,8 @@ REAL = os.environ.get("LESIONSEG_TEST_DATA")
 
 
 @cache
-def bundled() -> Checkpoint:
-    return checkpoints.load(store.BUNDLED_FILE)
+def bundled(file: Path = store.BUNDLED_FILE) -> Checkpoint:
+    return checkpoints.load(file)
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -63,16 +68,25 @@ def test_the_wheel_is_small() -> None:
     package = store.BUNDLED_FILE.parent.parent
     files = [path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     weights = [path for path in files if path.is_relative_to(store.BUNDLED_FILE.parent)]
-    assert {*weights} == {store.BUNDLED_FILE, GRAPH}
+    small = {SMALLER, SMALLER.with_suffix(EXPORTED)}
+    assert {*weights} == {store.BUNDLED_FILE, GRAPH} | small
     assert all(path.stat().st_size <= 10e6 for path in weights)
     page = [path for path in files if path.is_relative_to(package / "web")]
-    for part, most in (({*files} - {*page} - {GRAPH}, 10e6), (page, 6.2e6), (files, 24e6)):
+    larger = {*files} - small
+    for part, most in (
+        (larger - {*page} - {GRAPH}, 10e6),
+        (page, 6.2e6),
+        (larger, 24e6),
+        (small, 8e6),
+    ):
         assert sum(deflated(path) + 500 for path in part) <= most  # with names and the like of each
 
 
-def test_the_graph_is_that_of_this_very_checkpoint() -> None:
-    assert OnnxNetwork(GRAPH).source == checksum(store.BUNDLED_FILE)
-    model = onnx.load(GRAPH)
+@each_file
+def test_the_graph_is_that_of_this_very_checkpoint(file: Path) -> None:
+    graph = file.with_suffix(EXPORTED)
+    assert OnnxNetwork(graph).source == checksum(file)
+    model = onnx.load(graph)
     assert model.opset_import[0].version == OPSET
     assert not any(node.metadata_props for node in model.graph.node)  # of another machine's folders
 
@@ -83,20 +97,24 @@ def test_the_card_names_every_file() -> None:
         r"^\| `([^`]+)` \| ([\d,]+) bytes.*`([0-9a-f]{64})` \|$", CARD.read_text(), re.M
     )
     assert {(name, int(size.replace(",", "")), digest) for name, size, digest in rows} == {
-        (path.name, path.stat().st_size, checksum(path)) for path in (store.BUNDLED_FILE, GRAPH)
+        (path.name, path.stat().st_size, checksum(path))
+        for file in FILES
+        for path in (file, file.with_suffix(EXPORTED))
     }
 
 
-def test_large_kernels_alone_are_in_int8() -> None:
-    stored = torch.load(store.BUNDLED_FILE, weights_only=True)["weights"]
+@each_file
+def test_large_kernels_alone_are_in_int8(file: Path) -> None:
+    stored = torch.load(file, weights_only=True)["weights"]
     for name, value in stored.items():
         large = name.endswith("weight") and value.ndim == 4 and value.numel() >= SMALL
         assert (value.dtype == torch.int8) == large, name
-    assert {value.dtype for value in bundled().network().parameters()} == {torch.float32}
+    assert {value.dtype for value in bundled(file).network().parameters()} == {torch.float32}
 
 
-def test_it_says_how_it_was_made() -> None:
-    made = bundled()
+@each_file
+def test_it_says_how_it_was_made(file: Path) -> None:
+    made = bundled(file)
     assert re.match(r"lesionseg train\b", made.command)
     assert re.fullmatch(r"[0-9a-f]{7,40}", made.commit)
     assert made.version
@@ -107,14 +125,24 @@ def test_it_says_how_it_was_made() -> None:
     assert not made.data.synthetic
 
 
-def test_it_tells_nothing_of_another_machine() -> None:
-    made = bundled()
+@pytest.mark.parametrize(("name", "file"), store.BUNDLED_FILES.items())
+def test_training_may_start_from_it_and_learn_from_it(name: str, file: Path) -> None:
+    shape, initial = InitialWeights.load(name)
+    assert shape == bundled(file).model
+    assert initial.parent.file == name
+    teacher = Teacher.load(name)
+    assert teacher.record.file == name
+
+
+@each_file
+def test_it_tells_nothing_of_another_machine(file: Path) -> None:
+    made, graph = bundled(file), file.with_suffix(EXPORTED)
     assert (made.data.folder, made.data.photos_folder, made.data.truth_folder) == ("", "", "")
     assert made.training is None
-    content = torch.load(store.BUNDLED_FILE, weights_only=True)
+    content = torch.load(file, weights_only=True)
     assert [text for text in texts(content) if ABSOLUTE.search(text)] == []
-    assert OnnxNetwork(GRAPH).provenance.plain() == made.plain()
-    model = onnx.load(GRAPH)
+    assert OnnxNetwork(graph).provenance.plain() == made.plain()
+    model = onnx.load(graph)
     assert {entry.key for entry in model.metadata_props} == {METADATA, SOURCE}
     assert not model.doc_string
     assert not model.graph.doc_string
@@ -133,10 +161,11 @@ def test_what_an_absolute_path_is(text: str, absolute: bool) -> None:
 
 
 @pytest.mark.skipif(REAL is None, reason="LESIONSEG_TEST_DATA names no real photos")
-def test_it_finds_lesions_on_photos_that_it_was_not_trained_on() -> None:
+@pytest.mark.parametrize("name", store.BUNDLED_FILES)
+def test_it_finds_lesions_on_photos_that_it_was_not_trained_on(name: str) -> None:
     pairs = discovery.find(Path(REAL or "") / "isic256").split("val")[:40]
-    assert not {pair.id for pair in pairs} & {*bundled().data.train_ids}
-    scored = scoring.evaluate(load(store.BUNDLED, "cpu"), pairs, batch_size=4, workers=1)
+    assert not {pair.id for pair in pairs} & {*bundled(store.BUNDLED_FILES[name]).data.train_ids}
+    scored = scoring.evaluate(load(name, "cpu"), pairs, batch_size=4, workers=1)
     dice = [score.confusion.dice for score in scored.scores]
     assert len(dice) == 40
     assert sum(dice) / len(dice) >= 0.8

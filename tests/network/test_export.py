@@ -370,6 +370,7 @@ def test_the_command_with_a_file(
             1,
             "error: the bundled weights are exported already; to get a copy, name a file with -o\n",
         ),
+        (["-c", "bundled-small"], 1, "error: the bundled weights are exported already; to get a"),
         (["-c", "nothing"], 1, "error: no checkpoint 'nothing'"),
         (["-o", "a.onnx", "-c", "text.pt"], 1, "error: text.pt: not a lesionseg checkpoint"),
         (["--threshold", "2"], 2, "--threshold"),

@@ -14,6 +14,7 @@ from lesionseg import store
 from lesionseg.errors import LesionsegError
 from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.runtime import EXPORTED, SOURCE, checksum
+from lesionseg.segmentation.segmenter import load
 from lesionseg.web import pages
 
 pytestmark = pytest.mark.usefixtures("packed_once")
@@ -161,19 +162,37 @@ def test_a_run_gives_away_nothing_but_its_network(tmp_path: Path) -> None:
     assert any(node.op_type == "DequantizeLinear" for node in model.graph.node)
 
 
-def test_the_command(lesionseg: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [None, *store.BUNDLED_FILES])
+def test_the_command(lesionseg: Command, tmp_path: Path, name: str | None) -> None:
     target = tmp_path / "new" / "lesion.html"
-    ended = lesionseg("page", "-o", target)
+    ended = lesionseg("page", "-o", target, *(("-c", name) if name else ()))
     assert (ended.status, ended.out) == (0, f"{target}\n")
-    size = target.stat().st_size
-    assert ended.err == f"page with {store.BUNDLED_FILE}: one file, {size / 1e6:.1f} MB\n"
+    size, file = target.stat().st_size, store.BUNDLED_FILES[name or store.BUNDLED]
+    assert ended.err == f"page with {file}: one file, {size / 1e6:.1f} MB\n"
+    settings = json.loads(re.findall(r'id="settings">(.*?)</script>', target.read_text())[0])
+    assert settings["size"] == load(file).checkpoint.model.image_size
 
 
-def test_an_exported_network_is_refused(lesionseg: Command, tmp_path: Path) -> None:
-    network = store.BUNDLED_FILE.with_suffix(EXPORTED)
-    ended = lesionseg("page", "-o", tmp_path / "a.html", "-c", network)
-    assert (ended.status, ended.out) == (1, "")
-    assert "a page is made from a checkpoint (.pt)" in ended.err
+def test_the_small_network_makes_a_smaller_page(lesionseg: Command, tmp_path: Path) -> None:
+    file = store.BUNDLED_FILES["bundled-small"]
+    network = pages.load_network(file)
+    assert (network.size, network.source) == (128, checksum(file))
+    assert pages.write_file(tmp_path / "a.html", network) < 10e6
+    ended = lesionseg("page", "-o", tmp_path / "site", "-c", "bundled-small")
+    assert (ended.status, ended.out) == (0, f"{tmp_path / 'site'}\n")
+    assert sum(path.stat().st_size for path in (tmp_path / "site").iterdir()) < 15e6
+
+
+@pytest.mark.parametrize("name", store.BUNDLED_FILES)
+def test_an_exported_network_is_refused(lesionseg: Command, tmp_path: Path, name: str) -> None:
+    network = store.BUNDLED_FILES[name].with_suffix(EXPORTED)
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(network.read_bytes())
+    for exported in (network, copy):
+        ended = lesionseg("page", "-o", tmp_path / "a.html", "-c", exported)
+        assert (ended.status, ended.out) == (1, "")
+        assert "a page is made from a checkpoint (.pt)" in ended.err
+        assert ended.err.endswith(f"give the checkpoint that it was exported from: {name}\n")
     assert not (tmp_path / "a.html").exists()
 
 
