@@ -4,7 +4,7 @@
     python scripts/figures.py           # write the tables of docs/figures.json only
 
 DATA holds `official-val/`, `official-val-large/`, `isic256/` and `isic-raw/`, each with photos in
-`images/` and masks in `masks/`. Needs the extra `export`, and some five minutes on two cores.
+`images/` and masks in `masks/`. Needs the extra `export`, and some seven minutes on two cores.
 Writes `docs/figures.json`, the tables between `<!-- figures: NAME -->` and `<!-- end -->` in
 README.md and MODEL_CARD.md, and the pictures that show masks. What prose quotes is for a person to
 edit: tests/test_quoted_figures.py names every sentence that no longer holds.
