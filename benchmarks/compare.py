@@ -179,8 +179,8 @@ def arithmetic(work: Path, photos: Sequence[Path], rounds: int) -> None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from lesionseg.config import RECIPES, ModelConfig
-    from lesionseg.network.provenance import Provenance, TrainingData
+    from lesionseg.config import ModelConfig
+    from lesionseg.network import checkpoint
     from lesionseg.network.runtime import OnnxNetwork, TorchNetwork
     from lesionseg.network.unet import UNet
 
@@ -197,15 +197,12 @@ def arithmetic(work: Path, photos: Sequence[Path], rounds: int) -> None:
     networks: dict[str, tuple[Callable[[], object], float]] = {
         "matrix product": (lambda: left @ left, 2 * 2048.0**3)
     }
-    shapes = {"width 32": ModelConfig(width=32), "width 16": ModelConfig(width=16)}
-    for name, shape in {**shapes, "bundled": RECIPES["accurate"][0]}.items():
-        network = UNet(shape).eval()
+    bundled, mean = checkpoint.load_network(store.BUNDLED_FILE)
+    shapes = {f"width {width}": UNet(ModelConfig(width=width)).eval() for width in (32, 16)}
+    for name, network in {**shapes, "bundled": mean}.items():
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             network(torch.rand(1, 3, 256, 256))
-        recipe = RECIPES["accurate"][1]
-        data = TrainingData("", "", "", "", False, "", (), (), "")  # nothing of it is read
-        provenance = Provenance(model=shape, recipe=recipe, data=data, epoch=0, scores={})
-        run = TorchNetwork(network, provenance, "cpu")
+        run = TorchNetwork(network, bundled, "cpu")  # of which only what it says of itself is read
         networks[f"{name}, torch"] = (lambda run=run: run(noise)), counter.get_total_flops()  # type: ignore[misc]
     exported = OnnxNetwork(store.BUNDLED_FILE.with_suffix(".onnx"))
     networks["bundled, ONNX Runtime"] = lambda: exported(noise), networks["bundled, torch"][1]

@@ -1,4 +1,4 @@
-"""The bundled network in eight bits by OpenVINO, beside itself in full: time, masks, Dice.
+"""The bundled networks in eight bits by OpenVINO, beside themselves in full: time, masks, Dice.
 
     pip install openvino nncf
     python benchmarks/eight_bits.py --data DIR
@@ -66,6 +66,7 @@ def main() -> None:
     dataset = discovery.find(options.data)
     exported = OnnxNetwork(store.BUNDLED_FILE.with_suffix(EXPORTED))
     size = exported.provenance.model.image_size
+    threshold = exported.provenance.threshold
 
     def photos(split: str, most: int | None = None) -> list[NDArray[np.uint8]]:
         return [
@@ -86,16 +87,21 @@ def main() -> None:
         {name: lambda run=run: run(validation[0]) for name, run in networks.items()},  # type: ignore[misc]
         options.rounds,
     )
-    reference = [exported(photo) > 0.5 for photo in validation]
+    reference = [exported(photo) > threshold for photo in validation]
     print(f"{len(validation)} validation photos; masks at {size}x{size} against the first row's\n")
     print(
         "| network | ms a photo: median (least to most) | masks agree | Dice |\n|---|---|---|---|"
     )
     for name, run in networks.items():
         agreement = np.mean(
-            [(run(photo) > 0.5) == mask for photo, mask in zip(validation, reference, strict=True)]
+            [
+                (run(photo) > threshold) == mask
+                for photo, mask in zip(validation, reference, strict=True)
+            ]
         )
-        scores = evaluate(Segmenter(run), dataset.split("val"), batch_size=1, workers=1).scores
+        scores = evaluate(
+            Segmenter(run, threshold), dataset.split("val"), batch_size=1, workers=1
+        ).scores
         dice = statistics.mean(score.confusion.dice for score in scores)
         times = f"{statistics.median(spent[name]):.0f} ({min(spent[name]):.0f} to "
         print(f"| {name} | {times}{max(spent[name]):.0f}) | {agreement:.2%} | {dice:.3f} |")

@@ -168,7 +168,7 @@ def sentences_of_small(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield (
         "MODEL_CARD.md",
         f"{clear} of {official['photos']} photos have a quality of 0.9 or more, and "
-        f"{clear_failures} of these fail (with the larger network "
+        f"{clear_failures} of these fail (with `bundled` "
         f"{larger['failures'] - larger_doubtful['failures']} of "
         f"{larger['photos'] - larger_doubtful['photos']}). Below 0.9 are {doubtful['photos']} "
         f"photos with {doubtful['failures']} of the {official['failures']} failures, below 0.8 "

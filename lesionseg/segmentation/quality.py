@@ -17,7 +17,7 @@ def agreement(probabilities: Probabilities, threshold: float) -> float:
     border, has an agreement near 1; one whose border it cannot place, or beside which it half sees
     another, a low one. A second region with a clear border, which the mask leaves out, does not
     lower it. It is not the Dice with a ground truth, but correlates with it: MODEL_CARD.md says how
-    closely, and how the 0.53 was chosen.
+    closely, docs/measurements.md how the 0.53 was chosen.
 
     Args:
         probabilities: (H, W) float32, 0 to 1.

@@ -440,7 +440,9 @@ def test_the_page_for_developers_draws_what_segment_draws(
     drawn = Segmenter(small())(photo)
     assert drawn.mask.any()
     assert (names["mask"] == drawn.mask * 255).all()
-    assert names["quality"](names["probabilities"][0]) == pytest.approx(drawn.quality, abs=1e-3)
+    assert names["quality"](names["probabilities"][0], 0.5) == pytest.approx(
+        drawn.quality, abs=1e-3
+    )
     assert capsys.readouterr().out.startswith(f"({SIZE}, {SIZE}) 0.")
     random = np.random.default_rng(0)
     for share in (0, 0.3, 0.5, 0.6, 0.7, 1):
@@ -451,7 +453,7 @@ def test_the_page_for_developers_draws_what_segment_draws(
         assert region.sum() // 255 == expected.sum()  # of equal ones it may be another
         if share > 0.5:
             assert (region == expected * 255).all()
-        assert names["quality"](mask.astype(np.float32) * 0.5 + 0.2) == pytest.approx(
+        assert names["quality"](mask.astype(np.float32) * 0.5 + 0.2, 0.5) == pytest.approx(
             quality.agreement(mask.astype(np.float32) * 0.5 + 0.2, 0.5), abs=1e-6
         )
 
