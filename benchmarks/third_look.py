@@ -6,7 +6,8 @@ A look beside the official validation set and the held-out photos, for choosing 
 of the split are scored three times: as they are; turned, zoomed, shifted and recoloured within
 about twice the bounds of the augmentation ("camera"); and with the skin, lesion included, darkened
 by melanin, its contrast lowered and the exposure raised again ("darker skin"). The changes are the
-same for every checkpoint. Both only imitate: no figure here replaces photos of dark skin.
+same for every checkpoint, whose threshold is its own. Both only imitate: no figure here replaces
+photos of dark skin.
 """
 
 import argparse
@@ -60,7 +61,10 @@ LOOKS: dict[str, Callable[[Tensor, Tensor, int], Pair]] = {
 
 
 def confusions(
-    network: AnyUNet, pairs: CachedPairs, look: Callable[[Tensor, Tensor, int], Pair]
+    network: AnyUNet,
+    pairs: CachedPairs,
+    look: Callable[[Tensor, Tensor, int], Pair],
+    threshold: float = 0.5,
 ) -> Iterator[Confusion]:
     """Compare the largest region that the network finds in each changed photo with its mask."""
     for place, (photo, mask) in enumerate(zip(pairs.photos, pairs.masks, strict=True)):
@@ -70,7 +74,7 @@ def confusions(
             place,
         )
         with torch.inference_mode():
-            lesion = (network(changed) > 0).numpy()[0, 0]
+            lesion = (network(changed).sigmoid() > threshold).numpy()[0, 0]
         yield confusion(
             keep_largest_region(np.ascontiguousarray(lesion)), truth.numpy()[0, 0] > 0.5
         )
@@ -88,10 +92,10 @@ def main() -> None:
         checkpoint, network = checkpoints.load_network(store.find_checkpoint(name))
         cached = cache_pairs(pairs, checkpoint.model.image_size)
         for look, change in LOOKS.items():
-            summary = summarise([*confusions(network, cached, change)])
+            summary = summarise([*confusions(network, cached, change, checkpoint.threshold)])
             print(
                 f"{name}, {look}: {summary.photos} photos, Dice {summary.dice.mean:.3f}, "
-                f"Jaccard {summary.jaccard.mean:.3f}, failures {summary.failures}"
+                f"Jaccard {summary.jaccard.mean:.3f}, failures {summary.failures:.1%}"
             )
 
 

@@ -246,8 +246,8 @@ def _decoded(dataset: "Dataset", index: int, height: int, width: int) -> NDArray
             values = apply_color_lut(values, _with_little_endian_palette(dataset))
     except Exception as error:  # as many as there are decoders and ways to be damaged
         raise PhotoError(
-            f"cannot decode {syntax.name}{advice or '; export it again, it may be damaged'} "
-            f"({reason(error)})"
+            f"cannot decode {syntax.name} ({reason(error)})"
+            f"{advice or '; export it again, it may be damaged'}"
         ) from error
     bits = 8 * values.dtype.itemsize if photometric == "PALETTE COLOR" else int(dataset.BitsStored)
     if values.shape[:2] != (height, width) or values.dtype.kind != "u":
