@@ -49,7 +49,8 @@ from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.network.losses import loss_of, soft_dice_loss
 from lesionseg.network.mean import AnyUNet
 from lesionseg.network.unet import Convolutions, UNet
-from lesionseg.training import runs, trainer
+from lesionseg.training import trainer
+from lesionseg.training.material import gather
 from lesionseg.training.validation import ValidationScores
 
 BASE: dict[str, Any] = {
@@ -435,7 +436,7 @@ def measure(
     """Train one row with one seed; give what a line of the output says."""
     changes, parts = ROWS[row]
     model, recipe = configure({**BASE, **changes, "seed": seed, "precision": precision})
-    material = runs.gather(Source(data), model.image_size, 2, lambda done, total: None)
+    material = gather(Source(data), model.image_size, 2, lambda done, total: None)
     began = time.perf_counter()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())

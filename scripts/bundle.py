@@ -34,7 +34,7 @@ from lesionseg.network.export import export, fuse
 from lesionseg.network.provenance import Parent, TrainingData
 from lesionseg.network.runtime import EXPORTED, TorchNetwork, checksum
 from lesionseg.segmentation.segmenter import Segmenter
-from lesionseg.training.runs import gather
+from lesionseg.training.material import gather
 
 
 def _settled(best: Checkpoint, training: CachedPairs) -> Checkpoint:

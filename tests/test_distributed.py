@@ -27,6 +27,7 @@ from lesionseg.network import checkpoint as checkpoints
 from lesionseg.network.checkpoint import Checkpoint
 from lesionseg.training import runs, trainer
 from lesionseg.training.history import EpochScores, History
+from lesionseg.training.material import gather
 from lesionseg.training.trainer import TrainingResult
 
 CPU = torch.device("cpu")
@@ -180,7 +181,7 @@ def go_on(run: Path, data: Path, tmp_path: Path) -> TrainingResult:
     """One more epoch of a run, by this process alone."""
     epochs = checkpoints.load(run / store.LAST).epoch + 1
     last = runs.resumed(run, {"epochs": epochs})
-    material = runs.gather(Source(data), SIZE, 1, lambda *_: None)
+    material = gather(Source(data), SIZE, 1, lambda *_: None)
     outcome = trainer.train(last, material.training, material.validation, tmp_path / "more", CPU)
     assert [scores.epoch for scores in outcome.history] == list(range(1, epochs + 1))
     return outcome
@@ -263,7 +264,7 @@ def test_by_torchrun_it_is_the_training_of_one(
     last = checkpoints.load(run / store.LAST)
     assert last.command.startswith("lesionseg train --epochs 2 --width 1 ")
     start = trainer.initial_checkpoint(last.model, last.recipe, last.data)
-    material = runs.gather(Source(data), SIZE, 1, lambda *_: None)
+    material = gather(Source(data), SIZE, 1, lambda *_: None)
     alone = trainer.train(start, material.training, material.validation, tmp_path / "run", CPU)
     close(history(run), alone.history)
 

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     import torch
 
     from lesionseg.training.history import History
-    from lesionseg.training.runs import Material, Run
+    from lesionseg.training.material import Material
+    from lesionseg.training.runs import Run
     from lesionseg.training.tensorboard import TensorBoardWriter
     from lesionseg.training.trainer import Predict, Progress, TrainingResult
 

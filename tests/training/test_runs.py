@@ -22,23 +22,24 @@ from lesionseg.network.provenance import Parent
 from lesionseg.network.runtime import checksum
 from lesionseg.training import runs
 from lesionseg.training.history import EpochScores
-from lesionseg.training.runs import InitialWeights, Material, Run
+from lesionseg.training.material import Material, gather
+from lesionseg.training.runs import InitialWeights, Run
 from lesionseg.training.trainer import TrainingResult
 
 
-def gather(source: Source) -> tuple[Material, list[tuple[int, int]]]:
+def gathered(source: Source) -> tuple[Material, list[tuple[int, int]]]:
     calls: list[tuple[int, int]] = []
-    material = runs.gather(source, SIZE, 2, lambda done, total: calls.append((done, total)))
+    material = gather(source, SIZE, 2, lambda done, total: calls.append((done, total)))
     return material, calls
 
 
 def test_masks_that_look_wrong_are_noted(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "mine", *range(10))
-    assert gather(Source(folder))[0].notes == ()
+    assert gathered(Source(folder))[0].notes == ()
     for index, wrong in ((1, np.zeros_like), (2, np.ones_like), (3, np.logical_not)):
         mask = folder / "masks" / f"ISIC_{index:07d}_segmentation.png"
         write_mask(mask, wrong(drawing(index)[1]))
-    assert gather(Source(folder))[0].notes == (
+    assert gathered(Source(folder))[0].notes == (
         "1 of 10 masks are empty: ISIC_0000001; 'lesionseg check' lists them",
         "1 of 10 masks are full (lesion over 99 %): ISIC_0000002; 'lesionseg check' lists them",
         "1 of 10 masks may be inverted (lesion along over 90 % of the frame): ISIC_0000003; "
@@ -51,13 +52,13 @@ def test_photos_with_masks_are_not_taken_as_unlabelled(tmp_path: Path) -> None:
     source = Source(folder, unlabelled=added)
     added.mkdir()
     with pytest.raises(LesionsegError, match=r"expected photos without masks, found none"):
-        gather(source)
+        gathered(source)
     write_photo(added / "isic_0000003.png", 3)
     with pytest.raises(LesionsegError, match=r"added: every photo in it \(1\) has the name of one"):
-        gather(source)
+        gathered(source)
     write_photo(added / "new.png", 20)
     write_photo(added / "new_segmentation.png", 21)
-    material, _ = gather(source)
+    material, _ = gathered(source)
     trained = material.training.ids
     assert (len(trained), "new" in trained, "isic_0000003" in trained) == (10, True, False)
     assert material.notes == (
@@ -68,7 +69,7 @@ def test_photos_with_masks_are_not_taken_as_unlabelled(tmp_path: Path) -> None:
 
 def test_what_a_checkpoint_will_say_of_its_data(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "mine", *range(10))
-    material, calls = gather(Source(folder))
+    material, calls = gathered(Source(folder))
     data = material.data
     assert (data.name, data.folder) == ("mine", str(folder))
     assert (data.photos_folder, data.truth_folder, data.synthetic, data.licence) == (
@@ -97,12 +98,12 @@ def test_the_source_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Source(None, (Path("mine/images"), Path("more")), Path("mine/masks")),
         Source(Path("mine"), colours=ColourChoice(("#ffffff",))),
     ):
-        first = gather(source)[0].data
+        first = gathered(source)[0].data
         monkeypatch.chdir(folder)
         again = first.source()
         assert again is not None
         assert (again.categories, again.colours) == (source.categories, source.colours)
-        assert gather(again)[0].data == first
+        assert gathered(again)[0].data == first
         monkeypatch.chdir(tmp_path)
 
 
@@ -144,7 +145,7 @@ def test_problems_of_every_kind_are_told(tmp_path: Path) -> None:
     (folder / "images" / "alone.png").touch()
     (folder / "images" / "ISIC_0000001.png").write_text("no photo")
     write_mask(folder / "masks" / "ISIC_0000003_segmentation.png", drawing(3)[1][1:])
-    material, calls = gather(Source(folder))
+    material, calls = gathered(Source(folder))
     said = ("alone.png: no mask", "0000001.png: not a photo", "0000003_segmentation.png: expected")
     assert all(words in problem for words, problem in zip(said, material.problems, strict=True))
     assert (material.training.ids, material.validation.ids) == (
@@ -157,11 +158,11 @@ def test_problems_of_every_kind_are_told(tmp_path: Path) -> None:
 def test_the_fingerprint_is_of_both_parts(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path, 0, 1)
     (folder / "val.txt").write_text("ISIC_0000001")
-    before = gather(Source(folder))[0].data.fingerprint
+    before = gathered(Source(folder))[0].data.fingerprint
     for index in (0, 1):
         mask = ~drawing(index)[1]
         write_mask(folder / "masks" / f"ISIC_{index:07d}_segmentation.png", mask)
-        after = gather(Source(folder))[0].data.fingerprint
+        after = gathered(Source(folder))[0].data.fingerprint
         assert after != before
         before = after
 
@@ -232,7 +233,7 @@ def test_a_run_starts_from_given_weights_and_names_their_checkpoint(tmp_path: Pa
     trained = dataclasses.replace(begun(2, seed=3), epoch=4)
     checkpoints.save(trained, tmp_path / "a.pt")
     shape, initial = InitialWeights.load(str(tmp_path / "a.pt"))
-    material, _ = gather(Source(write_pairs(tmp_path / "mine", *range(4))))
+    material, _ = gathered(Source(write_pairs(tmp_path / "mine", *range(4))))
     run = Run.new(shape, Recipe(seed=7), Source(tmp_path), tmp_path / "b", None, initial)
     start = run.start(material, "lesionseg t")
     assert (start.model, start.epoch, start.data) == (trained.model, 0, material.data)
@@ -289,13 +290,13 @@ def test_a_finished_run_and_one_that_cannot_go_on(tmp_path: Path) -> None:
 
 def test_a_picture_on_both_sides_of_the_split_is_said(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "mine", *range(6))
-    material, _ = gather(Source(folder))
+    material, _ = gathered(Source(folder))
     assert material.notes == ()
     held_out = material.validation.ids[0]
     for path in [*folder.rglob(f"{held_out}*")]:
         shutil.copy(path, path.with_name(path.name.replace(held_out, "copy")))
     (folder / "val.txt").write_text(held_out)
-    material, _ = gather(Source(folder))
+    material, _ = gathered(Source(folder))
     (note,) = material.notes
     assert note.startswith("1 of 1 validation photo also in training, under another name: ")
     assert f"{held_out} is copy" in note
@@ -309,14 +310,14 @@ def test_a_run_is_resumed_where_its_data_were_moved_to(tmp_path: Path) -> None:
     groups.write_text("\n".join(["id,patient", *rows]))
     write_photo(folder / "more" / "new.png", 20)
     source = Source(folder, (), None, groups, Fold(2, 3), unlabelled=folder / "more")
-    material, _ = gather(source)
+    material, _ = gathered(source)
     saved_run(tmp_path / "run", data=material.data, recipe=Recipe(epochs=9))
     moved = folder.rename(tmp_path / "new")
     run = Run.resume({}, Source(moved), tmp_path / "run")
     assert run.source == Source(
         moved, (), None, moved / "patients.csv", Fold(2, 3), unlabelled=moved / "more"
     )
-    assert gather(run.source)[0].data.fingerprint == material.data.fingerprint
+    assert gathered(run.source)[0].data.fingerprint == material.data.fingerprint
     (moved / "patients.csv").unlink()
     with pytest.raises(LesionsegError, match=r"patients\.csv: --groups of run was this, and it is"):
         Run.resume({}, Source(moved), tmp_path / "run")
