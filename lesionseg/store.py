@@ -111,7 +111,7 @@ def _without_last(run: Path) -> str:
 
 
 def with_damaged_last(run: Path) -> str:
-    """Say that a run's last.pt is damaged, or what a resumed run needs of it."""
+    """Say that a run's last.pt can be read, but what a resumed run needs of it cannot."""
     return (
         f"{run / LAST}: the state of its training is damaged, so that it cannot be resumed; start "
         f"a new run, with --from {shlex.quote(str(run / BEST))} to start from its weights"

@@ -195,14 +195,12 @@ def test_a_damaged_state_of_a_training(
     assert lesionseg(*words, *shape, "--epochs", 1).status == 0
     last = torch.load(run / "last.pt", weights_only=True)
     torch.save(last | {"training": last["training"] | change}, run / "last.pt")
-    for end in (None, -100):  # a file that can be read, and one that is cut off
-        (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:end])
-        ended = lesionseg("train", "--resume", "--output", run, "--epochs", 2)
-        assert (ended.status, ended.out) == (1, "")
-        assert ended.err.splitlines()[-1] == (
-            f"error: {run / 'last.pt'}: the state of its training is damaged, so that it cannot "
-            f"be resumed; start a new run, with --from {run / 'best.pt'} to start from its weights"
-        )
+    ended = lesionseg("train", "--resume", "--output", run, "--epochs", 2)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.splitlines()[-1] == (
+        f"error: {run / 'last.pt'}: the state of its training is damaged, so that it cannot be "
+        f"resumed; start a new run, with --from {run / 'best.pt'} to start from its weights"
+    )
 
 
 def test_a_list_that_is_not_text(tmp_path: Path, lesionseg: Command) -> None:

@@ -78,10 +78,6 @@ def save(checkpoint: Checkpoint, path: Path, kernels: Kernels = "float32") -> No
             raise LesionsegError(f"cannot write {path}: {reason}") from error
 
 
-class DamagedError(CheckpointError):
-    """A file is not a checkpoint, or is damaged."""
-
-
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint; see `load_network`."""
     return load_network(path)[0]
@@ -91,7 +87,7 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
     """Read a checkpoint and build its network; no code in it is run (`weights_only`).
 
     Raises:
-        CheckpointError: not there, foreign, damaged (`DamagedError`), or of a later format.
+        CheckpointError: not there, foreign, damaged, or of a later format.
     """
     if is_exported(path) and path.is_file():
         raise CheckpointError(
@@ -108,7 +104,7 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch names no closed list of what a damaged file may raise
-            raise DamagedError(
+            raise CheckpointError(
                 f"{path}: not a lesionseg checkpoint, or damaged; name another, such as 'bundled'"
             ) from error
     name = content.get("format") if isinstance(content, dict) else None
@@ -135,7 +131,7 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
         *(LesionsegError, LookupError, TypeError, ValueError),
         *(AttributeError, ArithmeticError, RuntimeError),
     ) as error:
-        raise DamagedError(
+        raise CheckpointError(
             f"{path}: a damaged checkpoint: {_fault_of(error)}; name another, such as 'bundled'"
         ) from error
 

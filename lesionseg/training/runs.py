@@ -303,10 +303,7 @@ def resumed(folder: Path, options: Mapping[str, Any]) -> "Checkpoint":
     """
     from lesionseg.network import checkpoint as checkpoints
 
-    try:
-        last = checkpoints.load(folder / store.LAST)
-    except checkpoints.DamagedError as error:
-        raise CheckpointError(store.with_damaged_last(folder)) from error
+    last = checkpoints.load(folder / store.LAST)
     if last.training is None and last.epoch:
         raise CheckpointError(
             f"{folder}: a checkpoint for inference only cannot be resumed; start a new run"
