@@ -202,7 +202,7 @@ def arithmetic(work: Path, photos: Sequence[Path], rounds: int) -> None:
     for name, network in {**shapes, "bundled": mean}.items():
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             network(torch.rand(1, 3, 256, 256))
-        run = TorchNetwork(network, bundled, "cpu")  # of which only what it says of itself is read
+        run = TorchNetwork(network, bundled, "cpu")  # whose description the call does not read
         networks[f"{name}, torch"] = (lambda run=run: run(noise)), counter.get_total_flops()  # type: ignore[misc]
     exported = OnnxNetwork(store.BUNDLED_FILE.with_suffix(".onnx"))
     networks["bundled, ONNX Runtime"] = lambda: exported(noise), networks["bundled, torch"][1]

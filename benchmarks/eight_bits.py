@@ -99,9 +99,7 @@ def main() -> None:
                 for photo, mask in zip(validation, reference, strict=True)
             ]
         )
-        scores = evaluate(
-            Segmenter(run, threshold), dataset.split("val"), batch_size=1, workers=1
-        ).scores
+        scores = evaluate(Segmenter(run), dataset.split("val"), batch_size=1, workers=1).scores
         dice = statistics.mean(score.confusion.dice for score in scores)
         times = f"{statistics.median(spent[name]):.0f} ({min(spent[name]):.0f} to "
         print(f"| {name} | {times}{max(spent[name]):.0f}) | {agreement:.2%} | {dice:.3f} |")

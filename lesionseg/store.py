@@ -25,11 +25,8 @@ CHECKPOINT_VARIABLE = "LESIONSEG_CHECKPOINT"
 BEST, LAST, HISTORY = "best.pt", "last.pt", "history.jsonl"
 _LARGEST_DESCRIPTION = 64 * 1024**2  # bytes; that of 100,000 photos takes some 3 MB
 _WEIGHTS = Path(__file__).parent / "weights"
-BUNDLED_FILES = {  # the weights that come with the package, by name
-    "bundled": _WEIGHTS / "accurate.pt",
-    "bundled-small": _WEIGHTS / "small.pt",
-}
-BUNDLED = "bundled"  # the default among them
+BUNDLED = "bundled"  # the default among the weights that come with the package
+BUNDLED_FILES = {BUNDLED: _WEIGHTS / "accurate.pt", "bundled-small": _WEIGHTS / "small.pt"}
 BUNDLED_FILE = BUNDLED_FILES[BUNDLED]
 
 

@@ -306,18 +306,15 @@ def calibration_table(figures: Figures) -> str:
 
 
 def small_table(figures: Figures) -> str:
-    """Write the scores of the small network, then how well it knows where it fails."""
+    """Write the scores of the small weights, then how well it knows where it fails."""
     sets = [figures["small"]["sets"][name] for name in REAL_SETS]
-    table = scores_table(figures["small"])
-    lines = []
-    for title, key, value in (
-        ("rank correlation of the quality with the Dice", "reliability", "rank_correlation"),
-        ("expected calibration error", "calibration", "expected_error"),
-    ):
-        decimals = 2 if key == "reliability" else 3
-        cells = " | ".join(f"{scores[key][value]:.{decimals}f}" for scores in sets)
-        lines.append(f"| {title} | {cells} |")
-    return "\n".join([table, *lines])
+    correlations = " | ".join(f"{part['reliability']['rank_correlation']:.2f}" for part in sets)
+    errors = " | ".join(f"{part['calibration']['expected_error']:.3f}" for part in sets)
+    return (
+        f"{scores_table(figures['small'])}\n"
+        f"| rank correlation of the quality with the Dice | {correlations} |\n"
+        f"| expected calibration error | {errors} |"
+    )
 
 
 TABLES: dict[str, Callable[[Figures], str]] = {
@@ -336,7 +333,7 @@ def render(text: str, figures: Figures) -> str:
 
 
 def measure_small(data: Path) -> Figures:
-    """Measure the small network: its scores, quality and calibration, on real photos."""
+    """Measure the small weights: their scores, quality and calibration, on real photos."""
     sets = {name: measure(name, data, SMALL)[0] for name in REAL_SETS}
     for scores in sets.values():
         del scores["by_size"]

@@ -90,7 +90,7 @@ def export(
     if target.suffix.lower() == CHECKPOINT:
         joined = exports.join(sources, target, threshold, kernels)
         console.log(f"{names} as one checkpoint, {amount(joined.size)}, SHA-256 {joined.sha256}")
-        note_all(filter(None, [joined.note]))
+        note_all(joined.notes)
         print(target)
         return
     exported = exports.export(sources, target, threshold, kernels)
@@ -102,5 +102,5 @@ def export(
         f"compared with torch: probabilities within {exported.difference:.1g}, "
         f"{exported.agreement:.4%} of a mask's pixels equal"
     )
-    note_all(filter(None, [exported.note]))
+    note_all(exported.notes)
     print(target)

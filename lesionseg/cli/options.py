@@ -218,7 +218,7 @@ def named_segmenter(
     """
     with signals.ending_at_once():
         from lesionseg.network.device import keep_freed_memory
-        from lesionseg.network.ensemble import weights_note
+        from lesionseg.network.ensemble import weight_notes
         from lesionseg.network.provenance import DEFAULT_THRESHOLD
         from lesionseg.segmentation.segmenter import load
 
@@ -253,7 +253,7 @@ def named_segmenter(
     plural = "s" if len(segmenter.paths) > 1 else ""
     console.log(f"checkpoint{plural} {names}{why} on {segmenter.network.device}")
     if len(segmenter.paths) > 1:
-        note_all(filter(None, [weights_note(segmenter.paths, segmenter.checkpoint.members)]))
+        note_all(weight_notes(segmenter.paths, segmenter.checkpoint.members))
     return segmenter
 
 

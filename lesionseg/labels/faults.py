@@ -16,7 +16,7 @@ def fault_of(error: Exception) -> str:
     """Say in plain words what is wrong with labels, at most 200 characters.
 
     Args:
-        error: any that reading them raised; of others than these the text is Python's own.
+        error: any that reading them raised; the text of Python's own ones is not shown.
     """
     if isinstance(error, LabelError):
         return one_line(error)[:_LONGEST]

@@ -137,7 +137,7 @@ def load_network(path: Path) -> tuple[Checkpoint, AnyUNet]:
 
 
 def _fault_of(error: Exception) -> str:
-    """Say in plain words what is wrong with a checkpoint; others than these have Python's text."""
+    """Say in plain words what is wrong with a checkpoint, without the text of Python's errors."""
     if isinstance(error, KeyError):
         return f"{one_line(error)[:200]} is missing"
     if isinstance(error, LesionsegError):

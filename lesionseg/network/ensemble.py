@@ -108,7 +108,7 @@ def check_distinct(names: Sequence[Path | str], checksums: Sequence[str]) -> Non
         first[sha256] = name
 
 
-def weights_note(names: Sequence[Path | str], members: Sequence[Provenance]) -> str:
+def weight_notes(names: Sequence[Path | str], members: Sequence[Provenance]) -> tuple[str, ...]:
     """Say that in a mean of files that hold unequal numbers of networks, these weigh unequally.
 
     Args:
@@ -116,15 +116,15 @@ def weights_note(names: Sequence[Path | str], members: Sequence[Provenance]) -> 
         members: what each says of itself.
 
     Returns:
-        One line, or "" where the numbers are equal.
+        A line, or none where the numbers are equal.
     """
     counts = list(map(_count, members))
     if len(set(counts)) <= 1:
-        return ""
+        return ()
     parts = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
     return (
         "each file counts once in the mean, however many networks it holds, so they weigh "
-        f"unequally: {', '.join(parts)}"
+        f"unequally: {', '.join(parts)}",
     )
 
 

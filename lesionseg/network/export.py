@@ -34,7 +34,7 @@ from lesionseg.network.ensemble import (
     check_distinct,
     joint_checksum,
     joint_provenance,
-    weights_note,
+    weight_notes,
 )
 from lesionseg.network.mean import AnyUNet, MeanUNet
 from lesionseg.network.provenance import Provenance
@@ -72,7 +72,7 @@ class Exported:
         opset: of ONNX.
         difference: the largest between the probabilities of torch and of ONNX Runtime, 0 to 1.
         agreement: the share of a synthetic photo's pixels whose masks agree in the two, 0 to 1.
-        note: what a user must know of the weights of several networks, or "".
+        notes: what a user must know of how several networks are weighed.
     """
 
     path: Path
@@ -81,15 +81,15 @@ class Exported:
     opset: int
     difference: float
     agreement: float
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Joined(NamedTuple):
-    """What was written: the file's size in bytes, its SHA-256, and the note of `Exported`."""
+    """What was written: the file's size in bytes, its SHA-256, and the notes of `Exported`."""
 
     size: int
     sha256: str
-    note: str
+    notes: tuple[str, ...]
 
 
 class PhotoToMask(nn.Module):
@@ -165,8 +165,8 @@ def export(
                 f"probability and in {1 - agreement:.2%} of a mask's pixels; nothing was written; "
                 "please report this"
             )
-    size, note = target.stat().st_size, weights_note(paths, members)
-    return Exported(target, size, checksum(target), OPSET, difference, agreement, note)
+    size, notes = target.stat().st_size, weight_notes(paths, members)
+    return Exported(target, size, checksum(target), OPSET, difference, agreement, notes)
 
 
 def join(
@@ -199,7 +199,7 @@ def join(
     if threshold is not None:
         joint = dataclasses.replace(joint, threshold=threshold)
     checkpoints.save(joint, target, kernels)
-    return Joined(target.stat().st_size, checksum(target), weights_note(sources, members))
+    return Joined(target.stat().st_size, checksum(target), weight_notes(sources, members))
 
 
 def fuse(members: Sequence[Checkpoint]) -> Checkpoint:

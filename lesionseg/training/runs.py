@@ -199,8 +199,7 @@ class Run:
         return cls(folder, last.model, last.recipe, used, last, teachers=teachers, notes=notes)
 
     def gather(self, workers: int, on_photo: Callable[[int, int], None]) -> Material:
-        """Find and prepare its photos and masks, with the cache kept from others; see
-        `material.gather`."""
+        """Find and prepare its photos and masks, in the cache that processes share."""
         with files.shared_folder(store.pair_cache_dir()):
             return gather(self.source, self.model.image_size, workers, on_photo)
 
@@ -221,7 +220,7 @@ class Run:
                 "the processes see different photos or masks; give all of them the same data"
             )
         if self.last is None:
-            weights, parent, members = self.initial[:3] if self.initial else (None, None, ())
+            weights, parent, members, _ = self.initial or (None, None, (), None)
             return initial_checkpoint(
                 self.model,
                 self.recipe,
